@@ -1,0 +1,13 @@
+"""genzoo: train generative image models and ask them three questions.
+
+Has it memorised, does it look real, is it as diverse as the data?
+"""
+
+from pathlib import Path as _Path
+
+__version__ = "0.1.0"
+
+# The three packages stand at the top of a checkout and are installed under this one.
+_root = _Path(__file__).resolve().parent.parent
+if (_root / "zoo" / "__init__.py").is_file() and (_root / "pyproject.toml").is_file():
+    __path__.append(str(_root))

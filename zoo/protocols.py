@@ -1,0 +1,95 @@
+"""What a model can do: an ability is a method that exists, never a base class.
+
+Callbacks ask `isinstance(model, Sampler)` and know nothing else of a model, so anybody's module
+with these methods is served. Legend: B batch, C channels, H, W, D latent, K classes, n samples.
+Images are float32 in [-1, 1], labels int64 (-1 where unlabelled).
+"""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Draws images."""
+
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """(n, C, H, W); y (n,), or drawn at random by a conditional model."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Draws images through a latent: `sample` is `decode` of `prior`."""
+
+    def prior(self, n: int) -> Tensor:
+        """(n, D)"""
+        ...
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """(n, D) to (n, C, H, W)."""
+        ...
+
+
+@runtime_checkable
+class Interpolator(Protocol):
+    """Walks from one latent to another."""
+
+    def interpolate(self, z0: Tensor, z1: Tensor, steps: int = 9, mode: str = "slerp") -> Tensor:
+        """(n, D) twice to (n, steps, C, H, W), end points included."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Finds the latent of an image again."""
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, D)."""
+        ...
+
+
+@runtime_checkable
+class Density(Protocol):
+    """Has an exact likelihood."""
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) nats: the log-probability of the discrete levels, summed over pixels."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """Has a lower bound of its likelihood."""
+
+    def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) nats."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Names what it sees."""
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, K), rows summing to 1."""
+        ...
+
+
+@runtime_checkable
+class Completer(Protocol):
+    """Fills in what is hidden."""
+
+    def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W) with the pixels where mask (B, 1, H, W) is 1 left as they are."""
+        ...
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """Carries images from one domain to the other."""
+
+    def translate(self, x: Tensor, to: int) -> Tensor:
+        """Images of domain `to`, 0 or 1."""
+        ...
