@@ -8,6 +8,10 @@ setup(
     package_dir={"genzoo": "genzoo", **{f"genzoo.{root}": root for root in ROOTS}},
     packages=[
         "genzoo",
-        *(f"genzoo.{package}" for root in ROOTS for package in (root, *(f"{root}.{sub}" for sub in find_packages(root)))),
+        *(
+            f"genzoo.{package}"
+            for root in ROOTS
+            for package in (root, *(f"{root}.{sub}" for sub in find_packages(root)))
+        ),
     ],
 )

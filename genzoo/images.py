@@ -35,7 +35,9 @@ def check_images(x: Tensor, shape: tuple[int, ...], who: str) -> None:
         ValueError: says what `who` gave, where a metric would otherwise be silently wrong.
     """
     if x.ndim != 4 or tuple(x.shape[1:]) != tuple(shape):
-        raise ValueError(f"{who} must give images (n, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
+        raise ValueError(
+            f"{who} must give images (n, {', '.join(map(str, shape))}), got {tuple(x.shape)}"
+        )
     if not x.is_floating_point():
         raise ValueError(f"{who} must give float images in [-1, 1], got {x.dtype}")
     if not torch.isfinite(x).all():

@@ -1,0 +1,5 @@
+"""The models, by family; `genzoo models` lists them."""
+
+from .autoregressive import *  # noqa: F403
+from .gan import *  # noqa: F403
+from .variational import *  # noqa: F403

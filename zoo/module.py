@@ -6,13 +6,22 @@ what the unbroken one would have drawn, two ranks never draw the same, and an ev
 between disturbs nothing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import lightning as L
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 
 class GenerativeModel(L.LightningModule):
-    """Base of the zoo's models. Subclasses set `image_shape` (C, H, W) and `num_classes`."""
+    """Base of the zoo's models.
+
+    Attributes:
+        image_shape: (C, H, W), or (D,) for points.
+        num_classes: K of a class-conditional model; 0: unconditional.
+    """
 
     image_shape: tuple[int, ...]
     num_classes: int = 0
@@ -33,10 +42,43 @@ class GenerativeModel(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.noise_seed = checkpoint.get("noise_seed")
 
-    # The loops of validation and test are entered by Lightning only where these exist; the
-    # callbacks do the work.
+    # Lightning enters the loops of validation and test only where these exist; the callbacks do
+    # the work.
     def validation_step(self, batch, batch_idx) -> None:
         """Nothing of its own to measure."""
 
     def test_step(self, batch, batch_idx) -> None:
         """Nothing of its own to measure."""
+
+    def labels(self, n: int, y: Tensor | None = None) -> Tensor | None:
+        """The labels to draw n images of: those asked for, checked, or at random, or None.
+
+        Raises:
+            ValueError: y is not (n,) in 0..num_classes-1, or the model is unconditional.
+        """
+        if not self.num_classes:
+            if y is not None:
+                raise ValueError(f"y must be None: this {type(self).__name__} is unconditional")
+            return None
+        if y is None:
+            return torch.randint(self.num_classes, (n,), device=self.device)
+        y = torch.as_tensor(y, device=self.device)
+        if y.shape != (n,) or y.is_floating_point():
+            raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
+        if n and not 0 <= y.min() <= y.max() < self.num_classes:
+            got = f"{y.min().item()}..{y.max().item()}"
+            raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
+        return y
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; each part's own mode comes back afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -1,0 +1,178 @@
+"""Players that move in turn: the one mechanism behind every game of the zoo.
+
+A player is a name, the modules that it moves, and a loss that it descends. A model lists its
+players and says what they pay; turns, step counts, clipping, schedules and ranks are here.
+
+Steps are counted as papers count them: `trainer.global_step`, `max_steps`, the names of
+checkpoints and the axis of the loggers all count moves of the *last* player, the generator.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from .module import GenerativeModel
+
+Batch = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Player:
+    """One who moves.
+
+    Args:
+        name: Its loss is logged as loss/<name>.
+        modules: Whose parameters it moves; two players may move the same module.
+        loss: What it descends, a function of the batch.
+        every: It plays on every k-th batch ...
+        moves: ... this many steps.
+        clip_norm: Largest norm of its gradient; 0: as it is.
+    """
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    loss: Callable[[Batch], Tensor]
+    every: int = 1
+    moves: int = 1
+    clip_norm: float = 0.0
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Each one once, though modules may share it; what is frozen stays out."""
+        both = dict.fromkeys(p for module in self.modules for p in module.parameters())
+        return [parameter for parameter in both if parameter.requires_grad]
+
+
+class Adversarial(GenerativeModel):
+    """A game. Subclasses say who plays; the last player's moves are the steps that count.
+
+    During a turn only the mover's parameters require gradients, so no loss needs `detach`.
+
+    Args:
+        lr: Adam's learning rate, of every player whose `optimizer` says nothing else.
+        betas: Adam's decay rates.
+    """
+
+    automatic_optimization = False
+
+    def __init__(self, lr: float, betas: tuple[float, float]):
+        super().__init__()
+        self.lr = lr
+        self.betas = (float(betas[0]), float(betas[1]))  # torch refuses (0, 0.9)
+
+    def players(self) -> tuple[Player, ...]:
+        """Who plays, in the order of their turns."""
+        return ()
+
+    def optimizer(self, player: Player) -> Optimizer:
+        """Adam, unless a paper says otherwise."""
+        return torch.optim.Adam(player.parameters(), lr=self.lr, betas=self.betas)
+
+    def schedule(self, player: Player, optimizer: Optimizer) -> LRScheduler | None:
+        """A learning-rate schedule in moves of this player; None: constant."""
+        return None
+
+    def configure_optimizers(self):
+        players = self.players()
+        optimizers = [self.optimizer(player) for player in players]
+        schedules = [self.schedule(*pair) for pair in zip(players, optimizers, strict=True)]
+        self._schedules = schedules
+        named = zip(players, schedules, strict=True)
+        return optimizers, [{"scheduler": s, "name": f"lr/{p.name}"} for p, s in named if s]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        players = self.players()
+        turn = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1  # batch_idx starts again
+        # A wrapped optimizer counts towards trainer.global_step, a plain one does not.
+        *optimizers, _ = _listed(self.optimizers(use_pl_optimizer=False))
+        optimizers.append(_listed(self.optimizers())[-1])
+        for player, optimizer, schedule in zip(players, optimizers, self._schedules, strict=True):
+            if turn % player.every:
+                continue
+            for _ in range(player.moves):
+                if player is players[-1] and self.trainer.global_step == self.trainer.max_steps:
+                    break  # several moves a turn must not overshoot
+                loss = self.move(player, optimizer, batch)
+                if schedule is not None:
+                    schedule.step()
+            self.log(f"loss/{player.name}", loss, prog_bar=True)
+        self._log_axis()
+
+    def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
+        """One step of one player; gives its loss before the step."""
+        with self.toggled_optimizer(optimizer):
+            loss = player.loss(batch)
+            optimizer.zero_grad(set_to_none=True)
+            self.manual_backward(loss)
+            if player.clip_norm:
+                nn.utils.clip_grad_norm_(player.parameters(), player.clip_norm)
+            optimizer.step()
+        return loss.detach()
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self._refuse_what_would_fail_silently()
+            strategy = self.trainer.strategy
+            if isinstance(strategy, DDPStrategy):  # in each turn some parameters are not used
+                strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+
+    def _refuse_what_would_fail_silently(self) -> None:
+        trainer = self.trainer
+        if trainer.precision.startswith("16"):
+            raise ValueError(
+                "precision must be 32-true or bf16-mixed where players move in turn, "
+                f"got {trainer.precision}: one loss scale cannot serve several players"
+            )
+        for callback in trainer.checkpoint_callbacks:
+            if getattr(callback, "_train_time_interval", None) is not None:
+                raise ValueError(
+                    "train_time_interval must be None where players move in turn (Lightning "
+                    "would never save): use every_n_train_steps or every_n_epochs"
+                )
+            every = getattr(callback, "_every_n_train_steps", 0) or 0
+            if (moves := self.players()[-1].moves) and every % moves:
+                raise ValueError(
+                    f"every_n_train_steps must be a multiple of the {moves} steps that are "
+                    f"taken a batch (others would never be saved), got {every}"
+                )
+        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):
+            raise ValueError(
+                "WeightAveraging must not be used where players move in turn (evaluation would "
+                "see the raw weights): give the model an ema_decay"
+            )
+
+    def on_train_batch_start(self, batch, batch_idx) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        self._share_buffers()
+
+    def on_validation_start(self) -> None:
+        self._share_buffers()
+
+    def on_test_start(self) -> None:
+        self._share_buffers()
+
+    def on_train_end(self) -> None:
+        self._share_buffers()
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking and self.trainer.training:
+            self._log_axis()
+
+    def _log_axis(self) -> None:
+        # The key "step" sets the axis of every logger, which would count batches.
+        self.log("step", float(self.trainer.global_step))
+
+    def _share_buffers(self) -> None:
+        # DDP does this before each forward, but under manual optimization only once.
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+
+def _listed(optimizers):
+    return optimizers if isinstance(optimizers, list) else [optimizers]

@@ -1,0 +1,57 @@
+"""DCGAN: Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
+Networks.
+
+Radford, Metz and Chintala, 2015. https://arxiv.org/abs/1511.06434
+
+Goodfellow's game between all-convolutional networks, which train stably under a few guidelines
+(sec. 3): strided convolutions for pooling, batch normalisation in both networks, no fully
+connected hidden layers, ReLU with a final tanh in the generator, LeakyReLU in the discriminator.
+z is uniform on [-1, 1]^100, Adam has a learning rate of 2e-4 and beta_1 = 0.5 (sec. 4).
+
+Walking from one z to another changes images smoothly, in meaning rather than in pixels (sec. 6.1).
+
+Differs from the paper: kernels 4x4 for 5x5; half its width by default.
+"""
+
+from .. import networks
+from .gan import GAN
+
+
+class DCGAN(GAN):
+    """A GAN of two convolutional networks, for square images of 8, 16, 28, 32 or 64 pixels a side.
+
+    Args:
+        width: Channels at half the full side; they double with each halving (the paper's 128).
+            Other arguments as `GAN`.
+    """
+
+    Generator = networks.ConvGenerator
+    Discriminator = networks.ConvDiscriminator
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        latent_dim: int = 100,
+        width: int = 64,
+        lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        d_steps: int = 1,
+        g_steps: int = 1,
+        saturating: bool = False,
+        clip_norm: float = 0.0,
+        ema_decay: float = 0.0,
+    ):
+        super().__init__(
+            image_shape,
+            num_classes,
+            latent_dim,
+            width,
+            lr,
+            betas,
+            d_steps,
+            g_steps,
+            saturating,
+            clip_norm,
+            ema_decay,
+        )

@@ -1,0 +1,219 @@
+"""VAE: Auto-Encoding Variational Bayes.
+
+Kingma and Welling, 2013. https://arxiv.org/abs/1312.6114
+
+A decoder p(x|z) with a Gaussian prior p(z) = N(0, I), and an encoder q(z|x) that approximates
+its posterior, are trained together on a lower bound of the likelihood:
+
+    log p(x) >= E_q[log p(x|z)] - KL(q(z|x) || p(z))                        (eq. 3)
+
+q is Gaussian with diagonal covariance, so that the second term has a closed form (app. B), and
+z = mu + sigma * epsilon carries gradients to the encoder (sec. 2.4). The decoder is Bernoulli
+for binary images, or Gaussian with mean and diagonal covariance (app. C). The gap of the bound
+is KL(q(z|x) || p(z|x)); averaging importance weights closes it
+(Burda et al., 2015, https://arxiv.org/abs/1509.00519, eq. 8).
+
+Every bound here is in nats of the *discrete* image, so that models can be compared. For the
+Gaussian decoder on 256 levels: x + u with u uniform on one level has a density whose expected
+logarithm bounds the log-probability of x (Theis et al., 2015, https://arxiv.org/abs/1511.01844,
+sec. 3.1).
+
+Differs from the paper: Adam for Adagrad, ReLU for tanh.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Independent, Normal, kl_divergence
+from torch.nn.functional import softplus
+
+from .. import latent, networks
+from ..module import GenerativeModel, evaluating
+from ..networks.conditional import beside
+
+LEVELS = 256
+LEAST_LOG_VARIANCE = 2 * math.log(2 / LEVELS)  # one level: more precision would gain nothing
+
+
+class Encoder(nn.Module):
+    """Images to mean and log-variance of the posterior, (B, D) each."""
+
+    def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
+        super().__init__()
+        self.num_classes = num_classes
+        sizes = (math.prod(image_shape) + num_classes, width, width, 2 * latent_dim)
+        self.body = networks.MLP(sizes)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.body(beside(x.flatten(1), y, self.num_classes)).chunk(2, dim=1)
+        return mean, log_variance
+
+
+class Decoder(nn.Module):
+    """Latents to `outputs` raw numbers for each pixel, (outputs, B, C, H, W)."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        latent_dim: int,
+        num_classes: int,
+        width: int,
+        outputs: int,
+    ):
+        super().__init__()
+        self.num_classes, self.shape = num_classes, (outputs, *image_shape)
+        sizes = (latent_dim + num_classes, width, width, outputs * math.prod(image_shape))
+        self.body = networks.MLP(sizes)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.body(beside(z, y, self.num_classes)).unflatten(1, self.shape).transpose(0, 1)
+
+
+class VAE(GenerativeModel):
+    """A latent-variable model and its encoder, trained on the evidence lower bound.
+
+    Args:
+        image_shape: (C, H, W).
+        num_classes: K, and encoder and decoder are told the class; 0: unconditional.
+        latent_dim: D, entries of z.
+        width: Units of each hidden layer.
+        decoder: "bernoulli" for binary images (`--data.binarise`), "gaussian" for 256 levels.
+        lr: Adam's learning rate.
+    """
+
+    Encoder = Encoder
+    Decoder = Decoder
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        latent_dim: int = 20,
+        width: int = 400,
+        decoder: Literal["bernoulli", "gaussian"] = "bernoulli",
+        lr: float = 1e-3,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        if decoder not in ("bernoulli", "gaussian"):
+            raise ValueError(f"decoder must be 'bernoulli' or 'gaussian', got {decoder!r}")
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        self.image_shape, self.num_classes = tuple(image_shape), num_classes
+        self.latent_dim, self.lr, self.bernoulli = latent_dim, lr, decoder == "bernoulli"
+        self.encoder = self.Encoder(self.image_shape, latent_dim, num_classes, width)
+        self.decoder = self.Decoder(
+            self.image_shape, latent_dim, num_classes, width, 1 if self.bernoulli else 2
+        )
+
+    # The model
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+        """q(z|x), over (B, D)."""
+        mean, log_variance = self.encoder(x, y)
+        return Independent(Normal(mean, (log_variance / 2).exp()), 1)
+
+    def likelihood(self, z: Tensor, y: Tensor | None = None) -> Distribution:
+        """p(x|z), over (B, C, H, W): bits in {0, 1}, or values in [-1, 1]."""
+        if self.bernoulli:
+            (logits,) = self.decoder(z, y)
+            return Independent(Bernoulli(logits=logits), len(self.image_shape))
+        mean, log_variance = self.decoder(z, y)
+        log_variance = LEAST_LOG_VARIANCE + softplus(log_variance - LEAST_LOG_VARIANCE)
+        return Independent(Normal(mean.tanh(), (log_variance / 2).exp()), len(self.image_shape))
+
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) nats: log p(x|z) of the discrete image, for the Gaussian a bound by one draw of u.
+
+        Raises:
+            ValueError: a Bernoulli decoder got grey values, of which it has no likelihood.
+        """
+        p = self.likelihood(z, y)
+        if self.bernoulli:
+            if not (x.abs() == 1).all():
+                raise ValueError(
+                    "a Bernoulli decoder must get binary images (its cross-entropy on grey values "
+                    "is no likelihood): set --data.binarise threshold, or --model.decoder gaussian"
+                )
+            return p.log_prob((x + 1) / 2)
+        level = 2 / LEVELS  # levels are cells of this width, and images their middles, on [-1, 1]
+        u = torch.rand_like(x) - 0.5
+        dequantised = x * (1 - 1 / LEVELS) + u * level
+        return p.log_prob(dequantised) + math.prod(self.image_shape) * math.log(level)
+
+    def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) nats, by one draw of z: eq. 3."""
+        reconstruction, divergence = self.terms(x, y)
+        return reconstruction - divergence
+
+    def terms(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Both terms of the bound, (B,) nats each: E_q[log p(x|z)] and KL(q || p(z))."""
+        y = y if self.num_classes else None
+        q = self.posterior(x, y)
+        z = q.rsample()
+        return self.log_likelihood(x, z, y), kl_divergence(q, self.standard_normal(z))
+
+    @torch.no_grad()
+    def importance_weighted(self, x: Tensor, y: Tensor | None = None, samples: int = 50) -> Tensor:
+        """(B,) nats: Burda et al.'s bound by so many draws of z; it rises with their number."""
+        y = y if self.num_classes else None
+        q = self.posterior(x, y)
+        log_weights = []
+        for _ in range(samples):
+            z = q.sample()
+            prior = self.standard_normal(z).log_prob(z)
+            log_weights.append(self.log_likelihood(x, z, y) + prior - q.log_prob(z))
+        return torch.stack(log_weights).logsumexp(0) - math.log(samples)
+
+    @staticmethod
+    def standard_normal(z: Tensor) -> Distribution:
+        """p(z), over the shape of z."""
+        return Independent(Normal(torch.zeros_like(z), torch.ones_like(z)), 1)
+
+    # Training
+
+    def training_step(self, batch, batch_idx) -> Tensor:
+        reconstruction, divergence = (term.mean() for term in self.terms(*batch))
+        loss = divergence - reconstruction
+        self.log("loss/elbo", loss.detach(), prog_bar=True)
+        self.log("kl", divergence.detach())
+        return loss
+
+    def validation_step(self, batch, batch_idx) -> None:
+        self._log_bound(batch, "")
+
+    def test_step(self, batch, batch_idx) -> None:
+        self._log_bound(batch, "test/")
+
+    def _log_bound(self, batch, prefix: str) -> None:
+        elbo = self.elbo(*batch).mean()
+        bits = -elbo / (math.prod(self.image_shape) * math.log(2))
+        size = len(batch[0])
+        bounds = {f"{prefix}elbo": elbo, f"{prefix}bits_per_dim": bits}
+        self.log_dict(bounds, on_epoch=True, batch_size=size, sync_dist=True, prog_bar=True)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+    # What it can do
+
+    def prior(self, n: int) -> Tensor:
+        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """(n, D) to the mean of p(x|z), (n, C, H, W): an image without its pixel noise."""
+        with evaluating(self):
+            mean = self.likelihood(z, self.labels(len(z), y)).mean
+            return mean * 2 - 1 if self.bernoulli else mean
+
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        return self.decode(self.prior(n), self.labels(n, y))
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The posterior's mean, (B, D)."""
+        with evaluating(self):
+            return self.posterior(x, y if self.num_classes else None).mean
+
+    interpolate = latent.interpolate
