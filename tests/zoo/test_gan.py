@@ -1,0 +1,109 @@
+"""Goodfellow's theorems, in numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import logsigmoid
+
+from genzoo.zoo.gan import GAN
+from genzoo.zoo.gan.gan import minimax, non_saturating
+from tests.toys import fit, loader
+
+
+def test_an_undecided_discriminator_costs_log_4():
+    zero = torch.zeros(8)
+    assert minimax.discriminator(zero, zero).item() == pytest.approx(math.log(4))
+    assert minimax.generator(zero).item() == pytest.approx(-math.log(2))
+    assert non_saturating.generator(zero).item() == pytest.approx(math.log(2))
+
+
+def test_losses_are_those_of_equation_1():
+    real, fake = torch.randn(64, dtype=torch.double), torch.randn(64, dtype=torch.double)
+    d_real, d_fake = real.sigmoid(), fake.sigmoid()
+    value = d_real.log().mean() + (1 - d_fake).log().mean()
+    assert minimax.discriminator(real, fake).item() == pytest.approx(-value.item())
+    assert minimax.generator(fake).item() == pytest.approx((1 - d_fake).log().mean().item())
+    assert non_saturating.generator(fake).item() == pytest.approx(-logsigmoid(fake).mean().item())
+
+
+def test_losses_stay_finite_where_a_sigmoid_would_not():
+    far = torch.tensor([200.0, -200.0])
+    assert all(torch.isfinite(loss) for loss in (minimax.discriminator(far, -far), minimax.generator(far)))
+    assert non_saturating.generator(torch.tensor([-200.0])).item() == pytest.approx(200.0)
+
+
+def test_saturating_changes_the_generators_loss_only():
+    model = GAN((2,), saturating=True)
+    assert model.loss == minimax and GAN((2,)).loss == non_saturating
+
+
+def gaussian(x, mean, deviation):
+    return np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
+
+
+def test_the_best_discriminator_is_the_share_of_the_data():
+    """Prop. 1 and thm 1, for p = N(0, 1) and a generator stuck at q = N(1.5, 0.8^2)."""
+
+    class Stuck(GAN):
+        def fake(self, z, y):
+            return (1.5 + 0.8 * torch.randn(len(z), 1),)
+
+    model = Stuck((1,), latent_dim=1, width=64, lr=2e-3, d_steps=10**6)
+    data = loader(torch.randn(512 * 1500, 1), batch_size=512)
+    from tests.toys import trainer
+
+    trainer(max_epochs=1).fit(model, data)
+    x = np.linspace(-6, 6, 4001)
+    p, q = gaussian(x, 0, 1), gaussian(x, 1.5, 0.8)
+    mixture = (p + q) / 2
+    score = model.score(torch.tensor(x, dtype=torch.float32)[:, None]).double().numpy()
+    error = np.abs(1 / (1 + np.exp(-score)) - p / (p + q))
+    assert np.average(error, weights=mixture) < 0.02
+    divergence = np.trapezoid(0.5 * p * np.log(p / mixture) + 0.5 * q * np.log(q / mixture), x)
+    cost = np.trapezoid(p * np.logaddexp(0, -score) + q * np.logaddexp(0, score), x)
+    assert math.log(2) - cost / 2 == pytest.approx(divergence, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"d_steps": 0}, "d_steps must be at least 1, got 0"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1, got 0"),
+        ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_impossible_numbers_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        GAN((2,), **setting)
+
+
+def digits():
+    """Scikit-learn's digits as floats in [-1, 1], training and held-out."""
+    from genzoo.datamodules import Digits
+    from genzoo.images import from_uint8
+
+    data = Digits()
+    return (from_uint8(data.split(name).images) for name in ("train", "test"))
+
+
+def gradient_norm(model, loss, z):
+    model.generator.zero_grad()
+    loss(model.discriminator.eval()(model.generator(z))).backward()
+    return math.sqrt(sum(p.grad.square().sum().item() for p in model.generator.parameters()))
+
+
+@pytest.mark.claim
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_minimax_loss_saturates(seed):
+    """Sec. 3: against a discriminator that is sure, eq. 1 gives the generator no gradient."""
+    torch.manual_seed(seed)
+    train, _ = digits()
+    model = GAN((1, 8, 8), lr=1e-3, d_steps=10**6)
+    z = model.prior(256)
+    ratio = gradient_norm(model, minimax.generator, z) / gradient_norm(model, non_saturating.generator, z)
+    assert 0.5 < ratio < 2
+    fit(model, loader(train, batch_size=128), steps=1)  # d_steps: the generator never moves
+    sure = gradient_norm(model, minimax.generator, z) / gradient_norm(model, non_saturating.generator, z)
+    assert sure < 0.05
