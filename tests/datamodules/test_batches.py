@@ -3,17 +3,9 @@
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from genzoo.datamodules import Batches, ImageData, Images, TrainingBatches
-
-QUIET = dict(
-    accelerator="cpu",
-    logger=False,
-    enable_progress_bar=False,
-    enable_model_summary=False,
-    num_sanity_val_steps=0,
-)
+from tests.toys import trainer
 
 
 def numbered(count: int) -> Images:
@@ -52,9 +44,7 @@ def test_an_epoch_of_training_sees_every_image_once_over_the_ranks(world_size):
 def test_all_ranks_train_on_as_many_full_batches_and_drop_other_images_each_epoch():
     loaders = [TrainingBatches(numbered(29), 4, rank, 3) for rank in range(3)]
     left = []
-    for epoch in range(2):
-        for loader in loaders:
-            loader.set_epoch(epoch)
+    for _ in range(2):
         batches = [labels(loader) for loader in loaders]
         assert [[len(batch) for batch in share] for share in batches] == [[4, 4]] * 3
         seen = {label for share in batches for batch in share for label in batch}
@@ -71,48 +61,31 @@ def test_the_batches_of_all_ranks_together_do_not_depend_on_their_number():
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    def order(seed, epoch):
+    def orders(seed):
         loader = TrainingBatches(numbered(24), 4, seed=seed)
-        loader.set_epoch(epoch)
-        return unfold(loader)
+        return [tuple(unfold(loader)) for _ in range(4)]
 
-    assert order(0, 0) == order(0, 0)
-    orders = {tuple(order(seed, epoch)) for seed in range(4) for epoch in range(4)}
-    assert len(orders) == 16  # (0, 1) is not (1, 0) either
+    first = orders(0)
     torch.manual_seed(5)
-    assert order(0, 0) in [list(o) for o in orders]  # and of nothing else
+    assert orders(0) == first  # of nothing else
+    assert len({order for seed in range(4) for order in orders(seed)}) == 16
 
 
-def test_an_epoch_can_be_gone_through_again():
-    loader = TrainingBatches(numbered(24), 4)
-    first = next(iter(loader))[1].tolist()
-    assert labels(loader)[0] == first and len(labels(loader)) == 6
-
-
-@pytest.mark.parametrize("given", [0, 1, 3, 6])
+@pytest.mark.parametrize("given", [0, 1, 5, 6, 7, 12, 15])
 def test_a_loader_goes_on_where_another_was(given):
-    unbroken, broken = (TrainingBatches(numbered(24), 4, seed=1) for _ in range(2))
-    unbroken.set_epoch(2)
-    broken.set_epoch(2)
-    batches = iter(broken)
-    for _ in range(given):
-        next(batches)
+    unbroken = TrainingBatches(numbered(24), 4, seed=1)
+    batches = [batch for _ in range(5) for batch in labels(unbroken)]  # 6 an epoch
+    broken = TrainingBatches(numbered(24), 4, seed=1)
+    for _ in range(given // 6):
+        labels(broken)
+    rest = iter(broken)
+    for _ in range(given % 6):
+        next(rest)
     resumed = TrainingBatches(numbered(24), 4, seed=1)
     resumed.load_state_dict(broken.state_dict())
     assert resumed.state_dict() == broken.state_dict()  # saved again before anything is drawn
-    assert labels(resumed) == labels(unbroken)[given:]
-    resumed.set_epoch(3)
-    unbroken.set_epoch(3)
-    assert labels(resumed) == labels(unbroken)
-
-
-def test_a_place_in_another_epoch_is_forgotten():
-    loader = TrainingBatches(numbered(24), 4)
-    loader.load_state_dict({"epoch": 0, "batches": 5})
-    loader.set_epoch(1)
-    assert len(labels(loader)) == 6
-    loader.set_epoch(1)
-    assert loader.state_dict() == {"epoch": 1, "batches": 6}
+    assert labels(resumed) == batches[given : given + 6]
+    assert labels(resumed) == batches[given + 6 : given + 12]
 
 
 class Numbered(ImageData):
@@ -133,7 +106,7 @@ class Recorder(L.LightningModule):
     def training_step(self, batch):
         x, y = batch
         assert x.dtype == torch.float32 and -1 <= x.min() and x.max() <= 1
-        self.trained.append((self.current_epoch, *y.tolist()))
+        self.trained.append(y.tolist())
         return (self.weight * x).sum()
 
     def validation_step(self, batch):
@@ -145,59 +118,70 @@ class Recorder(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(folder, ckpt_path=None, **settings) -> tuple[L.Trainer, Recorder]:
-    trainer = L.Trainer(default_root_dir=folder, **(QUIET | settings))
+class Keeper(L.Callback):
+    """Writes a checkpoint wherever Lightning might."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def keep(self, trainer, kind):
+        trainer.save_checkpoint(self.folder / f"{trainer.global_step}-{kind}.ckpt")
+
+    def on_train_batch_end(self, trainer, *_):
+        self.keep(trainer, "batch")
+
+    def on_validation_end(self, trainer, model):
+        self.keep(trainer, "validation")
+
+    def on_train_epoch_end(self, trainer, model):
+        self.keep(trainer, "epoch")
+
+    def on_train_end(self, trainer, model):
+        self.keep(trainer, "end")
+
+
+def fit(ckpt_path=None, **settings) -> list[list[int]]:
+    """The labels of the batches that were trained on."""
     model = Recorder()
-    trainer.fit(model, datamodule=Numbered(batch_size=8, seed=4), ckpt_path=ckpt_path)
-    return trainer, model
+    runner = trainer(num_sanity_val_steps=0, **settings)
+    runner.fit(model, datamodule=Numbered(batch_size=8, seed=4), ckpt_path=ckpt_path)
+    return model.trained
 
 
 @pytest.mark.parametrize("steps", [2, 5, 7, 10])  # 5 batches an epoch
 def test_a_run_that_was_stopped_goes_on_with_the_batches_of_the_unbroken_run(tmp_path, steps):
-    settings = dict(max_epochs=3, enable_checkpointing=False)
-    unbroken = fit(tmp_path, **settings)[1].trained
-    trainer, model = fit(tmp_path, **(settings | dict(max_epochs=None, max_steps=steps)))
-    trainer.save_checkpoint(tmp_path / "stopped.ckpt")
-    assert model.trained == unbroken[:steps]
-    resumed = fit(tmp_path, ckpt_path=tmp_path / "stopped.ckpt", **settings)[1].trained
-    assert resumed == unbroken[steps:]
+    unbroken = fit(max_steps=15)
+    assert len(unbroken) == 15
+    assert fit(max_steps=steps, callbacks=[Keeper(tmp_path)]) == unbroken[:steps]
+    for kind in ("batch", "epoch", "end"):
+        place = tmp_path / f"{steps}-{kind}.ckpt"
+        assert fit(place, max_steps=15) == unbroken[steps:], kind
 
 
 @pytest.mark.parametrize("limit", [1.0, 4])
-def test_every_kind_of_checkpoint_resumes_with_the_right_batches(tmp_path, limit):
-    """Written after a batch, after the last batch of an epoch, at an epoch's end, in validation."""
+def test_a_run_that_was_killed_goes_on_with_the_batches_of_the_unbroken_run(tmp_path, limit):
     settings = dict(max_epochs=3, limit_train_batches=limit, val_check_interval=2)
-    after_batch = ModelCheckpoint(
-        tmp_path, "batch-{step}", every_n_train_steps=1, save_top_k=-1, monitor=None
-    )
-    after_epoch = ModelCheckpoint(
-        tmp_path, "epoch-{step}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=True
-    )
-    in_validation = ModelCheckpoint(
-        tmp_path, "validation-{step}", every_n_epochs=1, save_top_k=-1, save_on_train_epoch_end=False
-    )
-    callbacks = [after_batch, after_epoch, in_validation]
-    unbroken = fit(tmp_path, callbacks=callbacks, **settings)[1].trained
+    unbroken = fit(callbacks=[Keeper(tmp_path)], **settings)
     places = sorted(tmp_path.glob("*.ckpt"))
-    kinds = {path.name.split("-")[0] for path in places}
-    assert kinds == {"batch", "epoch", "validation"} and len(places) >= 15
-    for path in places:
-        step = int(path.stem.split("=")[1].split("-")[0])
-        resumed = fit(tmp_path, ckpt_path=path, enable_checkpointing=False, **settings)[1].trained
-        assert resumed == unbroken[step:], path.name
+    assert len(places) >= 3 * (4 + 2 + 1)
+    for place in places:
+        step = int(place.stem.split("-")[0])
+        assert fit(place, **settings) == unbroken[step:], place.name
 
 
-def test_validation_and_test_see_every_image_once(tmp_path):
-    settings = QUIET | dict(default_root_dir=tmp_path, enable_checkpointing=False)
-    trainer, model, data = L.Trainer(**settings), Recorder(), Numbered(batch_size=4)
-    trainer.validate(model, data, verbose=False)
+def test_a_loader_that_is_made_anew_goes_on():
+    assert fit(max_epochs=3, reload_dataloaders_every_n_epochs=1) == fit(max_epochs=3)
+
+
+def test_validation_and_test_see_every_image_once():
+    runner, model, data = trainer(), Recorder(), Numbered(batch_size=4)
+    runner.validate(model, data, verbose=False)
     assert model.validated == list(range(6))
     model.validated = []
-    trainer.test(model, data, verbose=False)
+    runner.test(model, data, verbose=False)
     assert model.validated == list(range(7))
 
 
-def test_overfitting_sees_the_same_batches_in_every_epoch(tmp_path):
-    _, model = fit(tmp_path, max_epochs=2, overfit_batches=2, enable_checkpointing=False)
-    assert [y for _, *y in model.trained[:2]] == [y for _, *y in model.trained[2:]]
-    assert len(model.trained) == 4
+def test_overfitting_sees_the_same_batches_in_every_epoch():
+    batches = fit(max_epochs=2, overfit_batches=2)
+    assert len(batches) == 4 and batches[:2] == batches[2:]

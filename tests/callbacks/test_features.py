@@ -1,0 +1,488 @@
+"""The pass: the same for any number of ranks, once for all who ask, and without a trace."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from genzoo.callbacks import Evaluation, Number, Section, cache, make_evaluable
+from genzoo.callbacks.extractors import Pixels
+from genzoo.callbacks.features import _shared
+from genzoo.callbacks.isolation import isolated
+from genzoo.images import from_uint8
+from tests.callbacks.toys import Data, Toy, pictures, trainer
+
+
+class Fingerprint(Evaluation):
+    """Numbers in which the order of everything shows."""
+
+    evidence = None
+
+    def evaluate(self, evidence):
+        self.evidence = evidence
+        numbers = {}
+        for part in ("train", "held_out", "generated"):
+            seen = getattr(evidence, part)
+            for name in ("images", "features", "labels"):
+                values = getattr(seen, name)
+                if values is not None:
+                    values = values.double().flatten(1).sum(1) if values.ndim > 1 else values
+                    place = torch.arange(1, len(values) + 1, dtype=torch.float64)
+                    numbers[f"{part}/{name}"] = Number((values * place).mean().item())
+        return Section("fingerprint", "", "unsure", numbers, protocol={"own": 1})
+
+
+class Again(Fingerprint):
+    """Another who asks."""
+
+
+def fingerprint(**settings):
+    return Fingerprint("pixels", num_samples=230, num_samples_fit=110, **settings)
+
+
+def test_numbers_do_not_depend_on_the_number_of_ranks(tmp_path):
+    found = []
+    for ranks in ({"devices": 1}, {"devices": 2, "strategy": "ddp_fork"}):
+        torch.manual_seed(1)
+        own = fingerprint()
+        alone = trainer(tmp_path, [own], **ranks)
+        alone.test(Toy(num_classes=3), Data(), verbose=False)
+        found.append({k: v.item() for k, v in alone.callback_metrics.items()})
+        cache.folder().rename(tmp_path / f"cache{len(found)}")  # both look for themselves
+    assert found[0] == found[1]
+    assert {f"test/{part}/images" for part in ("train", "held_out", "generated")} <= set(found[0])
+
+
+@pytest.mark.parametrize("extractor", ["pixels", "domain"])
+def test_an_evaluation_leaves_the_training_as_it_is(tmp_path, extractor, monkeypatch):
+    monkeypatch.setattr("genzoo.callbacks.features.STEPS", 10)
+
+    def weights(*callbacks):
+        torch.manual_seed(3)
+        model = Toy()
+        trainer(tmp_path, callbacks, max_epochs=2).fit(model, Data())
+        return model.state_dict()
+
+    class Careless(L.Callback):
+        def on_validation_epoch_end(self, trainer, pl_module):
+            pl_module.sample(5)
+
+    plain = weights()
+    own = Fingerprint(extractor, num_samples_fit=110)
+    evaluated = weights(own)
+    assert own.section is not None
+    assert all(torch.equal(plain[name], evaluated[name]) for name in plain)
+    careless = weights(Careless())
+    assert not all(torch.equal(plain[name], careless[name]) for name in plain)
+
+
+def test_samples_are_drawn_once_for_all_who_agree(tmp_path):
+    class Counting(Pixels):
+        seen = 0
+
+        def forward(self, images):
+            Counting.seen += len(images)
+            return super().forward(images)
+
+    own = Counting()
+    settings = {"extractor": own, "num_samples": 230}
+    three = [Fingerprint(**settings), Again(**settings), Fingerprint(**settings)]
+    model, runner = Toy(), trainer(tmp_path, three)
+    runner.test(model, Data(), verbose=False)
+    assert model.drawn == 230
+    assert Counting.seen == 330 + 170 + 230
+    assert three[0].evidence is three[1].evidence is three[2].evidence
+    assert not _shared(runner).passes  # and given back
+    model, other = Toy(), Fingerprint(seed=1, **settings)
+    trainer(tmp_path, [three[0], other]).test(model, Data(), verbose=False)
+    assert model.drawn == 460
+    assert not torch.equal(three[0].evidence.generated.images, other.evidence.generated.images)
+
+
+def test_evidence_is_what_it_says(tmp_path):
+    own = fingerprint(num_real=200)
+    model = Toy(num_classes=3)
+    model.ema_decay = 0.5
+    trainer(tmp_path, [own], max_epochs=2).fit(model, Data())
+    seen = own.evidence
+    assert model.drawn == 2 * 110
+    assert (len(seen.train), len(seen.held_out), len(seen.generated)) == (200, 150, 110)
+    assert seen.train.images.dtype == torch.uint8 and seen.train.images.shape[1:] == (1, 8, 8)
+    assert torch.equal(seen.held_out.images, pictures(150, seed=1)[0])
+    assert torch.equal(seen.generated.features, Pixels()(seen.generated.images)[0])
+    train = {image.numpy().tobytes() for image in pictures(330)[0]}
+    assert {image.numpy().tobytes() for image in seen.train.images} < train
+    assert seen.class_names == ("a", "b", "c")
+    expected = {"n_train": 200, "n_held_out": 150, "n_generated": 110, "split": "val"}
+    expected |= {"sample_seed": 0, "ema": 0.5, "extractor": "pixels", "own": 1, "step": 20}
+    assert expected.items() <= own.section.protocol.items()
+    proportions = seen.generated.labels.bincount() / 110
+    assert (proportions - seen.train.labels.bincount() / 200).abs().max() < 0.01
+    assert (seen.generated.labels.diff() != 0).float().mean() > 0.4  # not sorted
+
+
+def test_names_and_epochs(tmp_path):
+    own = fingerprint(every_n_epochs=2)
+    model, runner = Toy(), trainer(tmp_path, [own], max_epochs=3)
+    runner.fit(model, Data())
+    assert model.drawn == 110  # in the second epoch, and not in sanity checking
+    assert "generated/images" in runner.callback_metrics
+    model.drawn = 0
+    runner.validate(model, Data(), verbose=False)
+    assert model.drawn == 230
+    runner.test(model, Data(), verbose=False)
+    assert "test/generated/images" in runner.callback_metrics
+
+
+def test_modes_and_random_state_come_back(tmp_path):
+    class Watch(L.Callback):
+        def on_validation_epoch_end(self, trainer, pl_module):
+            self.state = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+
+    before, after = Watch(), Watch()
+    model = Toy()
+    model.net[2].eval()
+    trainer(tmp_path, [before, fingerprint(), after], num_sanity_val_steps=0).fit(model, Data())
+    assert torch.equal(before.state[0], after.state[0])
+    assert (before.state[1] == after.state[1]).all() and before.state[2] == after.state[2]
+    assert model.net[1].training and not model.net[2].training
+
+
+def test_isolation_survives_an_error():
+    state = torch.get_rng_state(), random.getstate()
+    with pytest.raises(RuntimeError), isolated(1):
+        torch.rand(3), random.random()
+        raise RuntimeError
+    assert torch.equal(state[0], torch.get_rng_state()) and state[1] == random.getstate()
+    with isolated(1, 2):
+        first = torch.rand(1), np.random.rand(), random.random()
+    with isolated(1, 2):
+        assert first == (torch.rand(1), np.random.rand(), random.random())
+    with isolated(2, 1):
+        assert first[0] != torch.rand(1)
+    with torch.inference_mode(), isolated(1):
+        assert not torch.ones(1).is_inference() and not torch.is_grad_enabled()
+
+
+# Bad samples and models that cannot be asked
+
+
+def spoilt(spoil):
+    class Bad(Toy):
+        def sample(self, n, y=None):
+            return spoil(super().sample(n))
+
+    return Bad()
+
+
+BAD = {
+    "finite": lambda x: x / 0 * 0,
+    r"\(n, 1, 8, 8\), got \(\d+, 3, 8, 8\)": lambda x: x.expand(-1, 3, -1, -1),
+    r"in \[-1, 1\], got \[-3, 3\]": lambda x: x.sign() * 3,
+    "float images": lambda x: x.mul(100).byte(),
+    r"must give 1\d0 images, got \d+": lambda x: x[1:],
+    "got a list": lambda x: x.tolist(),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_samples_do_not_end_a_training_but_a_test(tmp_path, message):
+    model = spoilt(BAD[message])
+    own, other = fingerprint(), Again("pixels", num_samples=230, num_samples_fit=110)
+    runner = trainer(tmp_path, [own, other], num_sanity_val_steps=0)
+    with pytest.warns(UserWarning, match=f"no evaluation at step 10: Bad.sample.*{message}") as all:
+        runner.fit(model, Data())
+    assert runner.global_step == 10 and own.section is None
+    assert len([w for w in all if "no evaluation" in str(w.message)]) == 1  # not one for each
+    runner = trainer(tmp_path, [Fingerprint("pixels", num_samples=110)])
+    with pytest.raises(ValueError, match=f"Bad.sample.*{message}"):
+        runner.test(model, Data(), verbose=False)
+
+
+def test_a_model_without_samples_is_refused_by_name(tmp_path):
+    class Silent(L.LightningModule):
+        def test_step(self, batch, batch_idx):
+            pass
+
+    message = r"Fingerprint compares samples, but Silent has no sample\(n\)"
+    with pytest.raises(TypeError, match=message):
+        trainer(tmp_path, [fingerprint()]).test(Silent(), Data(), verbose=False)
+    own = fingerprint()
+    own.required = False
+    trainer(tmp_path, [own]).test(Silent(), Data(), verbose=False)
+    assert own.section is None
+
+
+def test_a_foreign_module_is_made_evaluable(tmp_path):
+    class Foreign(L.LightningModule):
+        training_step, configure_optimizers = Toy.training_step, Toy.configure_optimizers
+        sample = Toy.sample
+
+        def __init__(self):
+            super().__init__()
+            self.net, self.drawn = Toy().net, 0
+
+    own, model = fingerprint(), Foreign()
+    with pytest.warns(UserWarning, match="Foreign has no validation_step.*make_evaluable"):
+        trainer(tmp_path, [own]).fit(model, Data())
+    assert own.section is None
+    assert make_evaluable(model) is model
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*validation_step.*")
+        trainer(tmp_path, [own]).fit(model, Data())
+    assert own.section is not None
+    trainer(tmp_path, [own]).test(model, Data(), verbose=False)
+    assert own.section.protocol["split"] == "test"
+    toy = Toy()
+    step = toy.validation_step
+    assert make_evaluable(toy).validation_step == step
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"num_samples": 1}, "num_samples must be at least 2, got 1"),
+        ({"num_real": 0}, "num_real must be at least 2, got 0"),
+        ({"every_n_epochs": -1}, "every_n_epochs must be 0 or more, got -1"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Evaluation(**settings)
+
+
+# Foreign data
+
+
+def loaders(scale, batch=33):
+    parts = (pictures(count, seed=seed) for count, seed in ((330, 0), (150, 1)))
+    data = [TensorDataset(scale(x), y) for x, y in parts]
+    return DataLoader(data[0], batch, shuffle=True), DataLoader(data[1], batch)
+
+
+@pytest.mark.parametrize("scale", [from_uint8, lambda x: x], ids=["floats", "bytes"])
+def test_plain_dataloaders_are_read_in_the_order_of_the_data(tmp_path, scale):
+    class Bytes(Toy):
+        def training_step(self, batch, batch_idx):
+            return super().training_step((batch[0].float(), batch[1]), batch_idx)
+
+    own = fingerprint()
+    trainer(tmp_path, [own]).fit(Bytes(), *loaders(scale))
+    for part, (x, y) in (("train", pictures(330)), ("held_out", pictures(150, seed=1))):
+        seen = getattr(own.evidence, part)
+        assert torch.equal(seen.images, x) and torch.equal(seen.labels, y)
+    missing = trainer(tmp_path, [fingerprint()])
+    with pytest.raises(ValueError, match="given no train dataloader"):
+        missing.test(Toy(), loaders(scale)[1], verbose=False)
+
+
+def test_an_iterator_in_use_is_not_disturbed(tmp_path):
+    class Order(Toy):
+        def __init__(self):
+            super().__init__()
+            self.order = []
+
+        def training_step(self, batch, batch_idx):
+            self.order.append(batch[0].sum().item())
+            return super().training_step(batch, batch_idx)
+
+    orders = []
+    for callbacks in ([], [fingerprint()]):
+        torch.manual_seed(0)
+        model = Order()
+        trainer(tmp_path, callbacks, val_check_interval=4).fit(model, *loaders(from_uint8))
+        orders.append(model.order)
+    assert orders[0] == orders[1] and len(set(orders[0])) == 10
+
+
+def test_a_foreign_datamodule_gives_what_the_model_is_given(tmp_path):
+    class Foreign(L.LightningDataModule):
+        ready = False
+
+        def setup(self, stage):
+            self.ready = self.ready or stage == "fit"
+
+        def train_dataloader(self):
+            assert self.ready
+            return loaders(lambda x: x.float() / 255)[0]
+
+        def test_dataloader(self):
+            return loaders(lambda x: x.float() / 255)[1]
+
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return batch[0] * 2 - 1, batch[1]
+
+    own = fingerprint()
+    trainer(tmp_path, [own]).test(Toy(), Foreign(), verbose=False)
+    assert torch.equal(own.evidence.train.images, pictures(330)[0])
+
+    class Unscaled(Foreign):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return batch
+
+    with pytest.raises(ValueError, match="train data must be.*minimum of 0.*2 x - 1"):
+        trainer(tmp_path, [own]).test(Toy(), Unscaled(), verbose=False)
+
+
+def test_points_are_their_own_features(tmp_path):
+    class Plane(Data):
+        def split(self, part):
+            return Images2(torch.linspace(-3, 3, 240).view(120, 2), torch.full((120,), -1))
+
+    class Images2:
+        def __init__(self, images, labels):
+            self.images, self.labels = images, labels
+
+    class Points(Toy):
+        def sample(self, n, y=None):
+            return torch.randn(n, 2) * 2
+
+    own = Fingerprint(num_samples=230)
+    model = Points()
+    trainer(tmp_path, [own], limit_test_batches=1).test(
+        model, datamodule=Plane2(Plane), verbose=False
+    )
+    assert own.evidence.extractor.name == "pixels"
+    assert torch.equal(own.evidence.generated.features, own.evidence.generated.images)
+    assert own.evidence.train.labels is None
+
+
+def Plane2(kind):
+    """The data of one kind behind loaders that work."""
+    plane, data = kind(), Data()
+    data.split = plane.split
+    data._loader = lambda part, shuffle=False: DataLoader(torch.zeros(4, 2))
+    return data
+
+
+# The cache
+
+
+def count_looks(monkeypatch):
+    looks = []
+    forward = Pixels.forward
+
+    def counted(self, images):
+        looks.append(len(images))
+        return forward(self, images)
+
+    monkeypatch.setattr(Pixels, "forward", counted)
+    return looks
+
+
+def test_features_of_real_images_are_made_once(tmp_path, monkeypatch):
+    looks = count_looks(monkeypatch)
+    first, second = fingerprint(), fingerprint()
+    model = Toy()
+    trainer(tmp_path, [first]).test(model, Data(), verbose=False)
+    assert sum(looks) == 330 + 170 + 230
+    looks.clear()
+    trainer(tmp_path, [second]).test(model, Data(), verbose=False)
+    assert sum(looks) == 230
+    assert first.section.numbers == second.section.numbers
+    looks.clear()
+    other = fingerprint(num_real=100)
+    trainer(tmp_path, [other]).test(model, Data(), verbose=False)
+    assert sum(looks) == 100 + 100 + 230
+
+
+@pytest.mark.parametrize("harm", ["noise", "cut", "code", "other"])
+def test_a_broken_cache_file_is_made_again(tmp_path, harm, monkeypatch):
+    model, first = Toy(), fingerprint()
+    trainer(tmp_path, [first]).test(model, Data(), verbose=False)
+    looks = count_looks(monkeypatch)
+    files = list(cache.folder().iterdir())
+    assert len(files) == 2
+    victim = max(files, key=lambda file: file.stat().st_size)
+    if harm == "noise":
+        victim.write_bytes(b"noise")
+    elif harm == "cut":
+        victim.write_bytes(victim.read_bytes()[:-1000])
+    elif harm == "code":
+        torch.save(Evil(tmp_path / "ran"), victim)
+    else:
+        torch.save({"features": torch.zeros(3, 2)}, victim)
+    second = fingerprint()
+    with pytest.warns(UserWarning, match="cannot be read and is made again") as all:
+        trainer(tmp_path, [second]).test(model, Data(), verbose=False)
+    assert len([w for w in all if "made again" in str(w.message)]) == 1
+    assert sum(looks) == 330 + 230 and first.section.numbers == second.section.numbers
+    assert not (tmp_path / "ran").exists()
+    looks.clear()
+    trainer(tmp_path, [second]).test(model, Data(), verbose=False)
+    assert sum(looks) == 230  # mended
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_disk_that_cannot_be_written_is_only_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "file" / "cache"))
+    own = fingerprint()
+    with pytest.warns(UserWarning, match="could not be written"):
+        trainer(tmp_path, [own]).test(Toy(), Data(), verbose=False)
+    assert own.section is not None
+
+
+def test_runs_may_write_one_file_at_once():
+    content = {"features": torch.arange(200_000.0), "logits": None}
+    failures, stop = [], time.monotonic() + 1.5
+
+    def work(save):
+        while time.monotonic() < stop:
+            if save:
+                cache.save("key", content)
+            elif (seen := cache.load("key", features=200_000)) is not None:
+                failures.extend([] if torch.equal(seen["features"], content["features"]) else [1])
+            else:
+                failures.append(2)
+
+    cache.save("key", content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        threads = [threading.Thread(target=work, args=(i < 3,)) for i in range(5)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    assert not failures
+    assert [file.name for file in cache.folder().iterdir()] == ["key.pt"]
+
+
+def test_a_digest_tells_apart_what_differs():
+    x = torch.arange(6)
+    different = [
+        cache.digest(x),
+        cache.digest(x.view(2, 3)),
+        cache.digest(x.int()),
+        cache.digest(x.flip(0)),
+        cache.digest(x, "a"),
+        cache.digest(x, "b"),
+        cache.digest(x, {"a": 1}),
+    ]
+    assert len(set(different)) == len(different)
+    assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
+    assert cache.digest(x.view(2, 3).T) == cache.digest(x.view(2, 3).T.contiguous())
+
+
+def test_importing_brings_in_nothing_heavy():
+    code = (
+        "import sys, lightning, torchmetrics; before = set(sys.modules); import genzoo.callbacks;"
+        "print([m for m in ('torch_fidelity', 'wandb', 'sklearn') if m in "
+        "set(sys.modules) - before])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,151 @@
+"""What every model of the zoo promises. A new model is here as soon as it is exported."""
+
+import inspect
+
+import pytest
+import torch
+
+import genzoo.zoo
+from genzoo.zoo.module import GenerativeModel
+from genzoo.zoo.protocols import Bounded, Decoder, Density, Encoder, Interpolator, Sampler
+from tests.toys import bits, fit, loader
+
+MODELS = {
+    name: model
+    for name, model in vars(genzoo.zoo).items()
+    if inspect.isclass(model)
+    and issubclass(model, GenerativeModel)
+    and "image_shape" in inspect.signature(model).parameters
+}
+TINY = {
+    "GAN": {"latent_dim": 4, "width": 16},
+    "DCGAN": {"latent_dim": 4, "width": 4},
+    "VAE": {"latent_dim": 3, "width": 16},
+    "PixelCNN": {"levels": 2, "width": 4, "layers": 3},
+}
+ABILITIES = {
+    "GAN": {Sampler, Decoder, Interpolator},
+    "DCGAN": {Sampler, Decoder, Interpolator},
+    "VAE": {Sampler, Decoder, Interpolator, Encoder, Bounded},
+    "PixelCNN": {Sampler, Density},
+}
+SHAPE = (1, 8, 8)
+
+each = pytest.mark.parametrize("name", sorted(MODELS))
+conditional = pytest.mark.parametrize("num_classes", [0, 3])
+
+
+def build(name: str, num_classes: int = 0, **settings) -> GenerativeModel:
+    torch.manual_seed(0)
+    return MODELS[name](SHAPE, num_classes=num_classes, **{**TINY[name], **settings})
+
+
+def test_the_table_is_complete():
+    assert set(TINY) == set(ABILITIES) == set(MODELS)
+
+
+@each
+def test_abilities_are_as_declared(name):
+    able = {p for p in (Sampler, Decoder, Interpolator, Encoder, Bounded, Density)}
+    assert {p for p in able if isinstance(build(name), p)} == ABILITIES[name]
+
+
+@each
+@conditional
+def test_every_parameter_moves(name, num_classes):
+    model = build(name, num_classes)
+    before = {key: p.clone() for key, p in model.named_parameters()}
+    fit(model, loader(bits(24)), steps=3)
+    still = [key for key, p in model.named_parameters() if torch.equal(p, before[key])]
+    assert not still
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@each
+@conditional
+def test_samples(name, num_classes):
+    model = build(name, num_classes).train()
+    torch.manual_seed(1)
+    first = model.sample(5)
+    torch.manual_seed(1)
+    again = model.sample(5)
+    assert first.shape == (5, *SHAPE) and first.dtype == torch.float32
+    assert first.min() >= -1 and first.max() <= 1
+    assert torch.equal(first, again) and not torch.equal(first, model.sample(5))
+    assert model.training and not first.requires_grad
+
+
+@each
+def test_labels_change_what_is_drawn(name):
+    model = build(name, num_classes=3)
+    fit(model, loader(bits(24)), steps=3)
+    drawn = []
+    for label in (0, 2):
+        torch.manual_seed(1)
+        drawn.append(model.sample(16, torch.full((16,), label)))
+    assert not torch.equal(*drawn)
+
+
+@each
+def test_impossible_labels_are_refused(name):
+    with pytest.raises(ValueError, match=r"y must be in 0\.\.2, got 0\.\.3"):
+        build(name, num_classes=3).sample(2, torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match=r"y must be \(2,\) integers, got \(3,\)"):
+        build(name, num_classes=3).sample(2, torch.tensor([0, 1, 2]))
+    with pytest.raises(ValueError, match="y must be None: this .* is unconditional"):
+        build(name).sample(1, torch.tensor([0]))
+
+
+@each
+@conditional
+def test_a_checkpoint_rebuilds_the_model_from_its_path_alone(name, num_classes, tmp_path):
+    model = build(name, num_classes)
+    fit(model, loader(bits(24)), steps=2).save_checkpoint(tmp_path / "m.ckpt")
+    loaded = type(model).load_from_checkpoint(tmp_path / "m.ckpt", weights_only=True)
+    torch.manual_seed(1)
+    expected = model.sample(4)
+    torch.manual_seed(1)
+    assert torch.equal(loaded.sample(4), expected)
+
+
+@each
+@conditional
+def test_latents_decode_and_walks_end_where_they_should(name, num_classes):
+    model = build(name, num_classes)
+    if not isinstance(model, Decoder):
+        pytest.skip(f"{name} has no latent")
+    y = torch.tensor([0, 2]) if num_classes else None
+    z0, z1 = model.prior(2), model.prior(2)
+    assert z0.shape == (2, model.latent_dim)
+    for mode in ("slerp", "lerp"):
+        walk = model.interpolate(z0, z1, steps=5, mode=mode, y=y)
+        assert walk.shape == (2, 5, *SHAPE)
+        torch.testing.assert_close(walk[:, 0], model.decode(z0, y))
+        torch.testing.assert_close(walk[:, -1], model.decode(z1, y))
+    with pytest.raises(ValueError, match="mode must be one of"):
+        model.interpolate(z0, z1, mode="spline", y=y)
+
+
+@each
+@conditional
+def test_likelihoods_are_nats_of_each_image(name, num_classes):
+    model = build(name, num_classes)
+    x, y = bits(6), torch.arange(6) % 3 if num_classes else None
+    for protocol, method in ((Density, "log_prob"), (Bounded, "elbo")):
+        if isinstance(model, protocol):
+            nats = getattr(model, method)(x, y)
+            assert nats.shape == (6,) and (nats < 0).all()
+            assert nats.mean() > -64  # less than a nat a pixel: untrained is about log 2
+
+
+@each
+def test_training_is_repeatable_and_heeds_the_seed(name):
+    def trained(seed):
+        model = build(name)
+        torch.manual_seed(seed)
+        fit(model, loader(bits(24)), steps=3)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    assert torch.equal(trained(0), trained(0))
+    noisy = not issubclass(MODELS[name], Density)  # an exact likelihood draws no noise
+    assert torch.equal(trained(0), trained(1)) != noisy

@@ -1,0 +1,186 @@
+"""Convolutions that see only what was drawn before, and remember what they have seen.
+
+The order is that of reading: rows from the top, a row from the left, a pixel's colours in turn.
+A mask keeps each output of a convolution to inputs earlier in that order (van den Oord et al.,
+2016, https://arxiv.org/abs/1601.06759), so one pass over an image gives the conditionals of all
+its pixels. Drawing an image asks for them one pixel after another, and a whole pass for each is
+waste: nearly everything in it was computed for the pixels before (Ramachandran et al., 2017,
+https://arxiv.org/abs/1704.06001). Within `caching` the same layers, called by the same model,
+therefore answer for one pixel only; an image then costs about the arithmetic of one pass.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
+
+
+@dataclass
+class Place:
+    """The pixel to be drawn next, shared by a sampler and the layers that serve it."""
+
+    width: int  # of the image
+    row: int = 0
+    column: int = 0
+
+
+class Cached(nn.Module):
+    """A layer that knows two ways to compute one function.
+
+    A subclass writes `whole(x)`, the layer on images, and `stepper(place)`, which gives the same
+    layer as a function of one pixel at a time, called for all pixels in order. A stepper answers
+    (n, C, 1, 1): a later layer's takes what an earlier layer's gave, the first layer's takes the
+    unfinished images (n, C, H, W). It must bear to be called for one pixel again, as each colour
+    is drawn.
+    """
+
+    step: Callable[[Tensor], Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.whole(x) if self.step is None else self.step(x)
+
+
+@contextmanager
+def caching(network: nn.Module, width: int) -> Iterator[Place]:
+    """Within, the network answers for the pixel at the Place given, out of what it remembers.
+
+    Whatever lies between cached layers must act on each pixel by itself. Weights are read once,
+    on entry.
+
+    Raises:
+        TypeError: a convolution looks beyond the pixel and cannot remember.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and not isinstance(module, Cached):
+            if module.kernel_size != (1, 1):
+                raise TypeError(f'{name} remembers nothing (use MaskedConv2d, or method="naive")')
+    place = Place(width)
+    layers = [module for module in network.modules() if isinstance(module, Cached)]
+    try:
+        for layer in layers:
+            layer.step = layer.stepper(place)
+        yield place
+    finally:
+        for layer in layers:
+            layer.step = None
+
+
+class MaskedConv2d(Cached, nn.Conv2d):
+    """A convolution that sees earlier pixels and, of its own pixel, earlier colours.
+
+    Features belong to colours in equal parts, in their order: of 12 features and three colours,
+    0 to 3 are red. Rows below the pixel, which every mask hides, have no weights.
+
+    Args:
+        kernel_size: k, odd, or (k of rows, k of columns).
+        kind: "A", for the first layer, hides of its own pixel also the same colour; "B" shows it.
+        colours: Values that make a pixel, drawn in turn.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        kind: str,
+        colours: int = 1,
+    ):
+        size = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+        if not all(k % 2 for k in size):
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        if kind not in ("A", "B"):
+            raise ValueError(f"kind must be 'A' or 'B', got {kind!r}")
+        if min(in_channels, out_channels) < colours:
+            got = f"{in_channels} and {out_channels}"
+            raise ValueError(f"channels must be at least one for each of {colours}, got {got}")
+        above, beside = size[0] // 2, size[1] // 2
+        super().__init__(in_channels, out_channels, (above + 1, size[1]))
+        self.kind, self.margin = kind, (beside, beside, above, 0)  # left, right, top, bottom
+        colour_in = torch.arange(in_channels) * colours // in_channels
+        colour_out = torch.arange(out_channels)[:, None] * colours // out_channels
+        mask = torch.ones_like(self.weight)
+        mask[:, :, -1, beside + 1 :] = 0
+        mask[:, :, -1, beside] = colour_in < colour_out if kind == "A" else colour_in <= colour_out
+        self.register_buffer("mask", mask, persistent=False)
+
+    def whole(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H, W)."""
+        return conv2d(pad(x, self.margin), self.weight * self.mask, self.bias)
+
+    def stepper(self, place: Place) -> Callable[[Tensor], Tensor]:
+        weight = self.weight * self.mask
+        if self.kind == "A":
+            return _Glance(weight, self.bias, place)
+        if self.kernel_size == (1, 1):
+            return _Point(weight, self.bias)
+        return _Memory(weight, self.bias, place)
+
+
+class _Glance:
+    """The first layer at one pixel: it looks at the images themselves."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, place: Place):
+        self.weight, self.bias, self.place = weight, bias, place
+        self.above, self.beside = weight.shape[2] - 1, weight.shape[3] // 2
+
+    def __call__(self, x: Tensor) -> Tensor:
+        i, j, width = self.place.row, self.place.column, self.place.width
+        top, left = max(i - self.above, 0), max(j - self.beside, 0)
+        view = x[:, :, top : i + 1, left : j + self.beside + 1]
+        # Where the view ends at a border, so does the kernel.
+        first, last = self.beside - j + left, self.beside + min(width - j, self.beside + 1)
+        weight = self.weight[:, :, self.above - i + top :, first:last]
+        return torch.addmm(self.bias, view.flatten(1), weight.flatten(1).T).view(len(x), -1, 1, 1)
+
+
+class _Point:
+    """A 1x1 convolution at one pixel: nothing to remember."""
+
+    def __init__(self, weight: Tensor, bias: Tensor):
+        self.weight, self.bias = weight[:, :, 0, 0].T.contiguous(), bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x.flatten(1), self.weight).view(len(x), -1, 1, 1)
+
+
+class _Memory:
+    """A later layer at one pixel: it remembers its input in this row and those that reach it.
+
+    What the rows above add to a row is computed once for the whole row, so that a pixel asks for
+    one small product, with its neighbours on the left. Channels come last in memory: the
+    neighbours' features then lie side by side and need not be gathered.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, place: Place):
+        self.bias, self.place, self.row = bias, place, -1
+        self.above = weight[:, :, :-1].contiguous()  # (C', C, rows above, k)
+        self.beside = weight.shape[3] // 2
+        left = weight[:, :, -1, : self.beside + 1]
+        self.left = left.permute(2, 1, 0).flatten(0, 1)  # (taps * C, C')
+        self.seen: Tensor | None = None  # (rows above + 1, n, margin + W + margin, C)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.row != self.place.row:
+            self._next_row(x)
+        j = self.place.column
+        self.current[:, j + self.beside] = x.flatten(1)
+        view = self.current[:, j : j + self.beside + 1].flatten(1)  # (n, taps * C), no copy
+        return torch.addmm(self.from_above[:, j], view, self.left).view(len(x), -1, 1, 1)
+
+    def _next_row(self, x: Tensor) -> None:
+        self.row = self.place.row
+        if self.seen is None:
+            n, channels, rows = len(x), x.shape[1], self.above.shape[2] + 1
+            self.seen = x.new_zeros(rows, n, self.place.width + 2 * self.beside, channels)
+        else:
+            self.seen = self.seen.roll(-1, dims=0)  # the oldest row will be overwritten
+        self.current = self.seen[-1]
+        if self.above.shape[2]:
+            rows = self.seen[:-1].permute(1, 3, 0, 2)  # (n, C, rows above, W + margins)
+            above = conv2d(rows, self.above, self.bias)[:, :, 0]  # (n, C', W)
+            self.from_above = above.transpose(1, 2).contiguous()
+        else:
+            self.from_above = self.bias.expand(len(x), self.place.width, -1)
