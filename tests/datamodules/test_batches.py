@@ -3,6 +3,7 @@
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from genzoo.datamodules import Batches, ImageData, Images, TrainingBatches
 from tests.toys import trainer
@@ -185,3 +186,39 @@ def test_validation_and_test_see_every_image_once():
 def test_overfitting_sees_the_same_batches_in_every_epoch():
     batches = fit(max_epochs=2, overfit_batches=2)
     assert len(batches) == 4 and batches[:2] == batches[2:]
+
+
+class Counter(Recorder):
+    """Counts over all ranks how often each image was seen; has buffers that ranks exchange."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(1)
+        self.counts = torch.zeros(2, 40)
+        self.register_buffer("total", torch.zeros(2, 40))  # comes back from the processes
+
+    def training_step(self, batch):
+        self.counts[0] += batch[1].bincount(minlength=40)
+        return self.norm(batch[0]).sum() + self.weight.sum()
+
+    def validation_step(self, batch):
+        self.counts[1] += self.norm(batch[0]).new_ones(1) * batch[1].bincount(minlength=40)
+
+    def on_train_end(self):
+        torch.distributed.all_reduce(self.counts)
+        self.total.copy_(self.counts)
+
+
+def test_two_processes_share_images_that_do_not_divide():
+    """Five images in batches of two: two batches for one rank, one for the other."""
+
+    class Uneven(Numbered):
+        def read(self):
+            return {"train": numbered(40), "val": numbered(5), "test": numbered(7)}
+
+    model = Counter()
+    strategy = DDPStrategy(start_method="fork", process_group_backend="gloo")
+    runner = trainer(devices=2, strategy=strategy, max_epochs=2, num_sanity_val_steps=0)
+    runner.fit(model, datamodule=Uneven(batch_size=2))
+    assert model.total[0].tolist() == [2] * 40
+    assert model.total[1].tolist() == [2] * 5 + [0] * 35

@@ -1,0 +1,245 @@
+"""ImageData: what every DataModule of the zoo shares.
+
+Images lie in memory as uint8, are fetched a batch at a time, moved to the device as uint8 (a
+quarter of the bytes of floats) and scaled to [-1, 1] there. The split into training, validation
+and test images is disjoint and a function of the seed; where a set has official test images, those
+are the test images.
+
+An own data set is three lines:
+
+    class Mine(ImageData):
+        raw_shape, class_names = (3, 32, 32), ("cat", "dog")
+
+        def read(self):
+            return {"train": Images(images, labels)}        # "val", "test" too where they exist
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning_utilities import apply_to_collection
+from torch import Tensor
+
+from ..images import from_uint8
+from .batches import Batches, Images, TrainingBatches, generator
+
+PARTS = ("train", "val", "test")
+STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+
+
+def square(images: Tensor, size: int) -> Tensor:
+    """The central square of each image, resized to `size` (bicubic, antialiased).
+
+    Args:
+        images: uint8 (N, C, H, W).
+        size: Pixels a side. The result is uint8 (N, C, size, size).
+    """
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    images = images[..., top : top + side, left : left + side]
+    if side == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
+
+
+class ImageData(L.LightningDataModule, ABC):
+    """Images in memory, split and served.
+
+    Subclasses set `raw_shape` and `class_names` and define `read`. `image_shape`, `num_classes`,
+    `class_names` and `name` are there right after construction.
+
+    Args:
+        root: The folder that holds the data, or is to hold it.
+        batch_size: Images a batch, on each device. Training drops what does not fill a batch.
+        image_size: Pixels a side, after a central square crop; 0 keeps the images as they are.
+        binarise: "none"; "threshold" makes a pixel white if it is lighter than 0.5; "static" makes
+            it white with the probability that its grey value is, drawn once with the seed
+            (Salakhutdinov and Murray, 2008, https://doi.org/10.1145/1390156.1390266).
+            Both give uint8 images of 0 and 255.
+        conditional: Whether a model is to be told the labels.
+        seed: Of the split, the order of the epochs and the static binarisation.
+        val_size: Validation images: a fraction below 1, or a count. They are cut from the
+            training images where the set has none of its own.
+        num_train: Training images to use, 0 for all. They are the first of the split's order, so
+            more images contain fewer, and validation and test stay the same.
+    """
+
+    raw_shape: tuple[int, ...]  # of the images as they are read
+    class_names: tuple[str, ...] = ()  # none: unlabelled
+    pad_to: int = 0  # the image_size that is reached by a black border instead of resizing
+    test_size: float = 0.1  # as val_size, for sets without test images of their own
+
+    def __init__(
+        self,
+        root: str = "data",
+        batch_size: int = 128,
+        image_size: int = 0,
+        binarise: Literal["none", "threshold", "static"] = "none",
+        conditional: bool = False,
+        seed: int = 0,
+        val_size: float = 0.1,
+        num_train: int = 0,
+    ):
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if image_size < 0:
+            raise ValueError(f"image_size must be 0 or more pixels, got {image_size}")
+        if binarise not in ("none", "threshold", "static"):
+            raise ValueError(f"binarise must be none, threshold or static, got {binarise!r}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        if num_train < 0:
+            raise ValueError(f"num_train must be 0 (all) or more, got {num_train}")
+        if conditional and not self.class_names:
+            raise ValueError(
+                f"conditional must be False for images without labels, got {conditional}"
+            )
+        check_size("val_size", val_size)
+        self.root, self.batch_size, self.image_size = root, batch_size, image_size
+        self.binarise, self.conditional, self.seed = binarise, conditional, seed
+        self.val_size, self.num_train = val_size, num_train
+        self.name = type(self).__name__
+        self.image_shape = self.raw_shape
+        if image_size:
+            self.image_shape = (self.raw_shape[0], image_size, image_size)
+        self._chosen: dict[str, tuple[Any, Tensor]] = {}  # where each split comes from
+        self._splits: dict[str, Images] = {}
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the labels name, 0 for unlabelled images."""
+        return len(self.class_names)
+
+    def __str__(self) -> str:  # Lightning's reads all the data, and knows DataLoaders only
+        classes = f"{self.num_classes} classes" if self.num_classes else "unlabelled"
+        return f"{self.name}, {tuple(self.image_shape)}, {classes}"
+
+    @abstractmethod
+    def read(self) -> Mapping[str, Images]:
+        """The official parts of the data: "train", and "val" and "test" where they exist.
+
+        A part need not be an `Images`: anything with a length that gives `Images` for a tensor of
+        indices will do, so that only the images that are used are decoded.
+        """
+
+    def setup(self, stage: str | None = None) -> None:
+        for part in STAGES.get(stage, PARTS):
+            self.split(part)
+
+    def split(self, part: Literal["train", "val", "test"]) -> Images:
+        """All images of a split, with their labels, on the CPU; read when first asked for."""
+        if part not in PARTS:
+            raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+        if part not in self._splits:
+            if not self._chosen:
+                self.prepare_data()  # without a Trainer nobody else does
+                self._chosen = self._choose()
+            source, index = self._chosen[part]
+            self._splits[part] = self._finish(source[index], part)
+            self._chosen[part] = None, index  # the memory may go once all splits are taken
+        return self._splits[part]
+
+    def train_dataloader(self) -> Batches:
+        """Raises: ValueError: there are fewer training images than a batch over all ranks has."""
+        images, share = self.split("train"), self._share()
+        whole = self.batch_size * share["world_size"]
+        if len(images) < whole:
+            raise ValueError(
+                f"batch_size must be at most the {len(images) // share['world_size']}"
+                f" training images of each rank, got {self.batch_size}"
+            )
+        if self.trainer is not None and self.trainer.overfit_batches > 0:  # the same each epoch
+            full = torch.arange(len(images) // whole * whole)
+            return Batches(images[full], self.batch_size, **share)
+        loader = TrainingBatches(images, self.batch_size, **share, seed=self.seed)
+        if self.trainer is not None:  # Lightning forgets a loader's place if an epoch just ended
+            loader.given = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        return loader
+
+    def val_dataloader(self) -> Batches:
+        return Batches(self.split("val"), self.batch_size, **self._share())
+
+    def test_dataloader(self) -> Batches:
+        return Batches(self.split("test"), self.batch_size, **self._share())
+
+    def predict_dataloader(self) -> Batches:
+        return self.test_dataloader()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """uint8 tensors of a batch to [-1, 1] in the model's dtype; others stay as they are."""
+        dtype = self.trainer.lightning_module.dtype if self.trainer is not None else torch.float32
+
+        def scale(x: Tensor) -> Tensor:
+            return from_uint8(x).to(dtype) if x.dtype == torch.uint8 else x
+
+        return apply_to_collection(batch, Tensor, scale)
+
+    def _share(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def _choose(self) -> dict[str, tuple[Any, Tensor]]:
+        """Which images of which part of the data make each split."""
+        data = self.read()
+        chosen = {part: (source, torch.arange(len(source))) for part, source in data.items()}
+        order = torch.randperm(len(data["train"]), generator=generator("split", self.seed))
+        total = len(order)
+        for part, size in (("test", self.test_size), ("val", self.val_size)):
+            if part not in data:
+                count = round(size * total) if size < 1 else int(size)
+                if not 0 < count < len(order):
+                    raise ValueError(
+                        f"{part}_size must leave images for every split, got {size:g} of {total}"
+                    )
+                chosen[part] = (data["train"], order[-count:])
+                order = order[:-count]
+        if self.num_train > len(order):
+            raise ValueError(
+                f"num_train must be at most the {len(order)} training images, got {self.num_train}"
+            )
+        chosen["train"] = (data["train"], order[: self.num_train or len(order)])
+        return chosen
+
+    def _finish(self, data: Images, part: str) -> Images:
+        images = data.images
+        if images.dtype == torch.uint8:
+            if self.image_size and self.image_size == self.pad_to:
+                margin = (self.pad_to - images.shape[-1]) // 2
+                images = F.pad(images, [margin] * 4)
+            elif self.image_size:
+                images = square(images, self.image_size)
+            if self.binarise == "threshold":
+                images = images.gt(127).to(torch.uint8).mul(255)
+            elif self.binarise == "static":
+                random = generator(f"binarise {part}", self.seed)
+                images = torch.cat([bernoulli(chunk, random) for chunk in images.split(4096)])
+        if tuple(images.shape[1:]) != tuple(self.image_shape):
+            raise ValueError(
+                f"raw_shape must be the shape of the images that read() gives,"
+                f" {tuple(data.images.shape[1:])}, got {tuple(self.raw_shape)}"
+            )
+        if len(data) and data.labels.max() >= self.num_classes:
+            raise ValueError(
+                f"class_names must name every label, got {self.num_classes} names"
+                f" and the label {data.labels.max()}"
+            )
+        return Images(images.contiguous(), data.labels.long())
+
+
+def bernoulli(images: Tensor, random: torch.Generator) -> Tensor:
+    """Each pixel 255 with probability `pixel / 255`, otherwise 0; uint8."""
+    white = torch.rand(images.shape, generator=random) < images / 255
+    return white.to(torch.uint8).mul(255)
+
+
+def check_size(name: str, size: float) -> None:
+    """Refuses what is neither a fraction nor a count."""
+    if not (0 < size < 1 or (size >= 1 and size % 1 == 0)):
+        raise ValueError(f"{name} must be a fraction between 0 and 1 or a count, got {size:g}")

@@ -1,0 +1,116 @@
+"""Images in memory, and batches of them whose place can be found again.
+
+A DataLoader fetches images one by one, in an order that nobody can recall. Here a batch is one
+indexing of a tensor and training is one endless row of batches, an epoch after another, each in an
+order that is a function of (seed, epoch): so the place in the data is a single number. Lightning
+keeps it in its checkpoints, and a run that was killed or stopped goes on with the batches that the
+unbroken run would have seen.
+
+These loaders are not DataLoaders on purpose: Lightning exchanges the sampler of a DataLoader when
+there are several ranks, and pads the shares of validation and test, so that images count twice.
+There are no workers either: the images are decoded already, and one indexing is faster than a
+queue between processes.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def generator(purpose: str, *key: int) -> torch.Generator:
+    """Random numbers that are a function of what they are for and of these whole numbers."""
+    sequence = np.random.SeedSequence((zlib.crc32(purpose.encode()), *key))
+    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images with their labels.
+
+    Args:
+        images: uint8 (N, C, H, W); points of a toy are floats (N, 2).
+        labels: int64 (N,), -1 where unlabelled.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Tensor) -> "Images":
+        return Images(self.images.index_select(0, index), self.labels[index])
+
+
+class Batches:
+    """One rank's share of all images, in order, each image once over the ranks.
+
+    Shares and last batches may be smaller than others: nothing is repeated, nothing left out.
+
+    Args:
+        data: What to go through.
+        batch_size: Images a batch and rank.
+        rank: This process's number.
+        world_size: How many processes share the images.
+    """
+
+    def __init__(self, data: Images, batch_size: int, rank: int = 0, world_size: int = 1):
+        self.data, self.batch_size, self.rank, self.world_size = data, batch_size, rank, world_size
+
+    def __len__(self) -> int:
+        return -(-len(range(self.rank, len(self.data), self.world_size)) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        share = torch.arange(self.rank, len(self.data), self.world_size)
+        for index in share.split(self.batch_size):
+            yield self._batch(index)
+
+    def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        batch = self.data[index]
+        return batch.images, batch.labels
+
+
+class TrainingBatches(Batches):
+    """Full batches without end, in a new order each epoch, with a place to resume from.
+
+    Going through it gives the batches of one epoch's length, from where it was left. Every rank has
+    as many; what does not fill a batch is dropped, other images each epoch. The batches of all
+    ranks together do not depend on the number of ranks.
+
+    Args:
+        seed: The order is a function of this and the epoch. Other arguments as `Batches`.
+    """
+
+    def __init__(
+        self, data: Images, batch_size: int, rank: int = 0, world_size: int = 1, seed: int = 0
+    ):
+        super().__init__(data, batch_size, rank, world_size)
+        self.seed = seed
+        self.given = 0  # batches handed out, over all epochs
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batches": self.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.given = state["batches"]
+
+    def __len__(self) -> int:
+        return len(self.data) // (self.batch_size * self.world_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # Lightning's idea of the epoch is not asked: it calls an epoch over when max_steps ends it.
+        whole = self.batch_size * self.world_size  # images a step, over all ranks
+        ordered = None
+        for _ in range(len(self)):
+            epoch, step = divmod(self.given, len(self))
+            if epoch != ordered:
+                random = generator("order", self.seed, epoch)
+                order, ordered = torch.randperm(len(self.data), generator=random), epoch
+            self.given += 1
+            yield self._batch(
+                order[step * whole + self.rank : (step + 1) * whole : self.world_size]
+            )

@@ -1,0 +1,39 @@
+"""Files that may not be there: find them, fetch them, or say what is missing.
+
+torchvision knows the addresses and does the fetching.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+
+def on_disk(path: Path) -> Path | None:
+    """This path or its gzipped twin, if one is there."""
+    twins = (path, path.with_name(path.name + ".gz"))
+    return next((twin for twin in twins if twin.exists()), None)
+
+
+def find(path: Path, name: str, hint: str = ", or download it with --data.download true") -> Path:
+    """As `on_disk`, for what must be there.
+
+    Raises:
+        FileNotFoundError: says what is missing and how to get it.
+    """
+    if found := on_disk(path):
+        return found
+    raise FileNotFoundError(
+        f"{name} needs {path}, which is missing: set root to the folder that has it{hint}"
+    )
+
+
+def download(name: str, root: Path, fetch: Callable[[], object]) -> None:
+    """Calls `fetch`.
+
+    Raises:
+        ConnectionError: says in one line why nothing came.
+    """
+    try:
+        fetch()
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConnectionError(f"{name} could not be downloaded to {root}: {reason}") from error
