@@ -1,5 +1,6 @@
 """The pass: the same for any number of ranks, once for all who ask, and without a trace."""
 
+import math
 import random
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.callbacks import Evaluation, Number, Section, cache, make_evaluable
@@ -48,17 +50,46 @@ def fingerprint(**settings):
     return Fingerprint("pixels", num_samples=230, num_samples_fit=110, **settings)
 
 
-def test_numbers_do_not_depend_on_the_number_of_ranks(tmp_path):
-    found = []
-    for ranks in ({"devices": 1}, {"devices": 2, "strategy": "ddp_fork"}):
-        torch.manual_seed(1)
-        own = fingerprint()
-        alone = trainer(tmp_path, [own], **ranks)
-        alone.test(Toy(num_classes=3), Data(), verbose=False)
-        found.append({k: v.item() for k, v in alone.callback_metrics.items()})
-        cache.folder().rename(tmp_path / f"cache{len(found)}")  # both look for themselves
-    assert found[0] == found[1]
-    assert {f"test/{part}/images" for part in ("train", "held_out", "generated")} <= set(found[0])
+class Shares(L.Callback):
+    """How much of the work the first rank did."""
+
+    def on_test_epoch_end(self, trainer, pl_module):
+        pl_module.log("share", float(pl_module.drawn), rank_zero_only=True)
+
+
+def test_numbers_do_not_depend_on_the_number_of_ranks(tmp_path, monkeypatch):
+    monkeypatch.setattr("genzoo.callbacks.features.STEPS", 10)
+    for extractor in ("pixels", "domain"):
+        runs = []
+        for made_by in (1, 2, 1):  # the fourth run reads from the disk what the third one made
+            for file in cache.folder().glob("features-*"):
+                file.unlink()
+            runs.append(one_run(tmp_path, extractor, made_by))
+        runs.append(one_run(tmp_path, extractor, 2))
+        assert [run.pop("share") for run in runs] == [230, 130, 230, 130]  # blocks 100, 100, 30
+        assert runs[0] == runs[1] == runs[2] == runs[3] and len(runs[0]) == 10
+
+
+def one_run(tmp_path, extractor, ranks):
+    torch.manual_seed(1)
+    own = Fingerprint(extractor, num_samples=230)
+    several = {"devices": ranks, "strategy": "ddp_fork"} if ranks > 1 else {}
+    runner = trainer(tmp_path, [own, Shares()], **several)
+    runner.test(Toy(num_classes=3), Data(), verbose=False)
+    return {name: value.item() for name, value in runner.callback_metrics.items()}
+
+
+class BadOnRankOne(Toy):
+    def sample(self, n, y=None):
+        x = super().sample(n, y)
+        return x * float("nan") if self.trainer.global_rank == 1 else x
+
+
+def test_a_bad_sample_of_one_rank_is_the_error_of_all(tmp_path):
+    runner = trainer(tmp_path, [fingerprint()], devices=2, strategy="ddp_fork")
+    with pytest.raises(Exception, match="must give finite images") as found:
+        runner.test(BadOnRankOne(), Data(), verbose=False)
+    assert "ValueError" in str(found.value)
 
 
 @pytest.mark.parametrize("extractor", ["pixels", "domain"])
@@ -205,6 +236,27 @@ def test_bad_samples_do_not_end_a_training_but_a_test(tmp_path, message):
     runner = trainer(tmp_path, [Fingerprint("pixels", num_samples=110)])
     with pytest.raises(ValueError, match=f"Bad.sample.*{message}"):
         runner.test(model, Data(), verbose=False)
+
+
+def test_a_monitored_number_survives_bad_samples(tmp_path):
+    """Bad in the first epoch, good in the second, bad again in the third."""
+
+    class Moody(Toy):
+        def sample(self, n, y=None):
+            x = super().sample(n)
+            return x if self.trainer.current_epoch == 1 else x * float("nan")
+
+    class Mean(Evaluation):
+        def evaluate(self, evidence):
+            return Section("mean", "", "good", {"fd/pixels": Number(3.0)})
+
+    kept = ModelCheckpoint(tmp_path, "{epoch}", monitor="fd/pixels")
+    callbacks = [Mean("pixels", num_samples_fit=50), kept]
+    runner = trainer(tmp_path, callbacks, max_epochs=3, enable_checkpointing=True)
+    with pytest.warns(UserWarning, match="no evaluation"):
+        runner.fit(Moody(), Data())
+    assert runner.current_epoch == 3 and kept.best_model_path.endswith("epoch=1.ckpt")
+    assert kept.best_model_score == 3.0 and math.isnan(runner.callback_metrics["fd/pixels"])
 
 
 def test_a_model_without_samples_is_refused_by_name(tmp_path):

@@ -1,0 +1,92 @@
+"""A folder of tensors that outlive the run: features of real images, classifiers of data sets.
+
+A key is a hash of all that its tensors depend on, so nothing in the folder is ever out of date
+and runs may share it. A file appears whole or not at all; one that cannot be read is a warning
+and is made again; a disk that is full or not writable is a warning and the work goes on.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+from pathlib import Path
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+
+
+def folder() -> Path:
+    """GENZOO_CACHE, or ~/.cache/genzoo. It may be deleted at any time."""
+    return Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
+
+
+def digest(*parts: Tensor | str | bytes | dict | list | tuple) -> str:
+    """sha256 over tensors (type, shape and bytes) and over what json can write."""
+    sha = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            part = part.detach().cpu().contiguous()
+            sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            part = part.flatten().view(torch.uint8).numpy().data
+        elif not isinstance(part, bytes):
+            part = json.dumps(part, sort_keys=True).encode()
+        sha.update(part)
+        sha.update(b"\0")
+    return sha.hexdigest()
+
+
+def digest_weights(module: nn.Module) -> str:
+    """sha256 over the names and values of all parameters and buffers."""
+    return digest(*(part for item in sorted(module.state_dict().items()) for part in item))
+
+
+def digest_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(key: str, **lengths: int) -> dict | None:
+    """What was saved under the key; None where there is nothing that can be read.
+
+    Args:
+        lengths: Of tensors that must be there, by name.
+    """
+    path = folder() / f"{key}.pt"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        for name, length in lengths.items():
+            if len(content[name]) != length:
+                raise ValueError(f"{name} has length {len(content[name])}, not {length}")
+        return content
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        pickle.UnpicklingError,
+    ) as error:
+        reason = str(error).split("\n")[0]
+        rank_zero_warn(f"the cache file {path} cannot be read and is made again: {reason}")
+        return None
+
+
+def save(key: str, content: dict[str, Tensor | str | int | float | None]) -> None:
+    """Writes the file in one move, so that other runs see all of it or nothing."""
+    path = folder() / f"{key}.pt"
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            temporary = file.name
+            torch.save(content, file)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        rank_zero_warn(f"{path} could not be written, so it will be made again: {error}")
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

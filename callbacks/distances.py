@@ -1,0 +1,314 @@
+"""Exact Euclidean distances between many images: the engine under all neighbour statistics.
+
+The fast way, |q|^2 + |r|^2 - 2 q.r by matrix products in float32, cancels: it finds an exact copy
+at a distance of about 1e-3 |q|. So it is used for a shortlist only. The survivors are measured
+again by direct subtraction in float64, and a bound on the rounding error of the products
+certifies that nobody outside the shortlist is nearer; a query that cannot be certified is
+searched again with products in float64. Memory does not grow with the number of images.
+
+Images are uint8 (n, C, H, W), measured as floats in [0, 1]; features are floats (n, d). Units of
+all distances are therefore those of [0, 1] pixels, or of the features.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+QUERIES, REFERENCES = 4096, 8192  # rows of a block of products: 128 MiB in float32
+ELEMENTS = 2**24  # of one block of rows, and of a chunk measured directly
+SPARE = {torch.float32: 8, torch.float64: 64}  # how many more than asked the shortlist holds
+
+
+def nearest(
+    queries: Tensor, references: Tensor, k: int = 1, exclude_self: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The k nearest references of each query, nearest first; ties go to the smaller index.
+
+    Args:
+        queries: uint8 (n, C, H, W) or float (n, d).
+        references: The same kind.
+        exclude_self: The two are the same images in the same order, and nobody is his own
+            neighbour. A second copy at another place still is, at distance 0.
+
+    Returns:
+        Distances float64 (n, k) and indices into references int64 (n, k).
+
+    Raises:
+        ValueError: for NaN, for kinds that differ, and for fewer than k references.
+    """
+    queries, references, unit = _pair(queries, references)
+    if exclude_self and len(queries) != len(references):
+        raise ValueError(
+            f"queries must be the references when exclude_self, got {len(queries)} and "
+            f"{len(references)}"
+        )
+    if not 1 <= k <= len(references) - exclude_self:
+        raise ValueError(f"k must be 1..{len(references) - exclude_self} here, got {k}")
+    own = torch.arange(len(queries), device=queries.device) if exclude_self else None
+    with _full_precision(queries.device):
+        centre = _centre(references)
+        distances, indices, certain = _search(queries, references, own, k, centre, torch.float32)
+        again = (~certain).nonzero()[:, 0]
+        if len(again):
+            own = again if exclude_self else None
+            distances[again], indices[again], _ = _search(
+                queries[again], references, own, k, centre, torch.float64
+            )
+    return distances * unit, indices
+
+
+def count_below(
+    queries: Tensor, references: Tensor, threshold: float | Tensor, inclusive: bool = False
+) -> Tensor:
+    """How many references lie nearer than the threshold, for each query, int64 (n,).
+
+    Args:
+        queries: As in `nearest`; a reference that is the query itself counts too.
+        threshold: A distance, or one for each reference (n_references,): the radius of its ball.
+        inclusive: Count those exactly at the threshold.
+    """
+    queries, references, unit = _pair(queries, references)
+    radius = torch.as_tensor(threshold, dtype=torch.float64, device=queries.device) / unit
+    radius = radius.expand(len(references))
+    counts = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
+    with _full_precision(queries.device):
+        centre = _centre(references)
+        for rows, q, columns, r in _blocks(queries, references, centre, torch.float32):
+            inside = _below(queries, references, rows, q, columns, r, radius[columns], inclusive)
+            counts[rows] += inside.sum(1)
+    return counts
+
+
+def count_pairs_below(x: Tensor, threshold: float, inclusive: bool = False) -> int:
+    """How many pairs i < j of one set lie nearer than the threshold."""
+    x, _, unit = _pair(x, x)
+    radius = torch.full((len(x),), threshold / unit, dtype=torch.float64, device=x.device)
+    count = 0
+    with _full_precision(x.device):
+        for rows, q, columns, r in _blocks(x, x, _centre(x), torch.float32, upper=True):
+            inside = _below(x, x, rows, q, columns, r, radius[columns], inclusive)
+            count += int(inside.triu_(rows.start - columns.start + 1).sum())
+    return count
+
+
+def closest_pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """The m closest pairs of one set, closest first.
+
+    Returns:
+        Distances float64 (m,) and pairs int64 (m, 2) with i < j; ties in order of i, then j.
+    """
+    x, _, unit = _pair(x, x)
+    if not 1 <= m <= len(x) * (len(x) - 1) // 2:
+        raise ValueError(f"m must be 1..{len(x) * (len(x) - 1) // 2} pairs here, got {m}")
+    with _full_precision(x.device):
+        distances, pairs, certain = _search_pairs(x, m, torch.float32)
+        if not certain:
+            distances, pairs, _ = _search_pairs(x, m, torch.float64)
+    return distances * unit, pairs
+
+
+# What follows works in the images' own unit, 0..255 for uint8, where integers stay exact.
+
+
+def _search(
+    queries: Tensor,
+    references: Tensor,
+    own: Tensor | None,
+    k: int,
+    centre: Tensor,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`nearest` with products in `dtype`, and which queries it is certain of, bool (n,).
+
+    `own` (n,) names the one reference that each query may not find.
+    """
+    n, d = queries.shape
+    keep = min(k + SPARE[dtype], len(references) - (own is not None))
+    distances = torch.empty(n, k, dtype=torch.float64, device=queries.device)
+    indices = torch.empty(n, k, dtype=torch.int64, device=queries.device)
+    certain = torch.empty(n, dtype=torch.bool, device=queries.device)
+    for rows, q, columns, r in _blocks(queries, references, centre, dtype):
+        if columns.start == 0:
+            best = torch.empty(len(q), 0, dtype=dtype, device=q.device)
+            found = torch.empty(len(q), 0, dtype=torch.int64, device=q.device)
+        score = _products(q, r, r.square().sum(1).expand(len(q), -1))  # |r|^2 - 2 q.r
+        if own is not None:
+            row = ((own[rows] >= columns.start) & (own[rows] < columns.stop)).nonzero()[:, 0]
+            score[row, own[rows][row] - columns.start] = torch.inf
+        least, place = _smallest(score, min(keep, len(r)), dtype)
+        best, found = torch.cat([best, least], 1), torch.cat([found, place + columns.start], 1)
+        best, place = _smallest(best, min(keep, best.shape[1]), dtype)
+        found = found.gather(1, place)
+        if columns.stop < len(references):
+            continue
+        found, _ = found.sort(1)  # then a stable sort by distance leaves ties in order of index
+        exact, order = _measure(queries[rows], references, found).sort(dim=1, stable=True)
+        distances[rows], indices[rows] = exact[:, :k], found.gather(1, order)[:, :k]
+        norm = q.double().square().sum(1)
+        worst = exact[:, k - 1]
+        if keep == len(references) - (own is not None):
+            certain[rows] = True  # the shortlist holds everybody
+        else:
+            # A reference nearer than `worst` has norm at most |q| + worst.
+            error = _error(d, dtype) * (2 * norm.sqrt() + worst).square()
+            certain[rows] = worst.square() + error < norm + best.amax(1)
+    return distances, indices, certain
+
+
+def _search_pairs(x: Tensor, m: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, bool]:
+    n, d = x.shape
+    keep = min(m + SPARE[torch.float64], n * (n - 1) // 2)
+    best = torch.empty(0, dtype=dtype, device=x.device)
+    found = torch.empty(0, 2, dtype=torch.int64, device=x.device)
+    largest = 0.0
+    for rows, q, columns, r in _blocks(x, x, _centre(x), dtype, upper=True):
+        norms = q.square().sum(1)
+        largest = max(largest, norms.max().item())
+        score = _products(q, r, r.square().sum(1).expand(len(q), -1)).add_(norms[:, None])
+        if columns.start < rows.stop:
+            past = torch.ones_like(score, dtype=torch.bool).tril_(rows.start - columns.start)
+            score.masked_fill_(past, torch.inf)
+        least, place = score.flatten().topk(min(keep, score.numel()), largest=False)
+        pairs = torch.stack([place // len(r) + rows.start, place % len(r) + columns.start], 1)
+        pairs, least = pairs[least < torch.inf], least[least < torch.inf]
+        best, found = torch.cat([best, least]), torch.cat([found, pairs])
+        best, place = best.topk(min(keep, len(best)), largest=False)
+        found = found[place]
+    found = found[(found[:, 0] * n + found[:, 1]).argsort()]
+    exact, order = _measure_pairs(x, x, found[:, 0], found[:, 1]).sort(stable=True)
+    worst = exact[m - 1].item()
+    error = _error(d, dtype) * (2 * largest**0.5 + worst) ** 2
+    certain = len(found) == n * (n - 1) // 2 or worst**2 + error < best.max().item()
+    return exact[:m], found[order][:m], certain
+
+
+def _below(
+    queries: Tensor,
+    references: Tensor,
+    rows: slice,
+    q: Tensor,
+    columns: slice,
+    r: Tensor,
+    radius: Tensor,
+    inclusive: bool,
+) -> Tensor:
+    """Which pairs of a block lie inside the references' radii, bool (rows, columns).
+
+    Only where the products leave a doubt are the pairs measured directly.
+    """
+    norm = r.double().square().sum(1)
+    # A query inside the ball has norm at most |r| + radius.
+    error = _error(r.shape[1], r.dtype) * (2 * norm.sqrt() + radius).square()
+    score = _products(q, r, q.square().sum(1)[:, None].expand(-1, len(r)))  # |q|^2 - 2 q.r
+    inside = score < (radius.square() - error - norm).float()
+    doubt = (score <= (radius.square() + error - norm).float()).logical_xor_(inside)
+    row, column = doubt.nonzero(as_tuple=True)
+    if len(row):
+        exact = _measure_pairs(queries, references, row + rows.start, column + columns.start)
+        bound = radius[column]
+        inside[row, column] = exact <= bound if inclusive else exact < bound
+    return inside
+
+
+def _products(q: Tensor, r: Tensor, bias: Tensor) -> Tensor:
+    """bias - 2 q.r, (rows, columns)"""
+    return torch.addmm(bias, q, r.T, alpha=-2)
+
+
+def _smallest(x: Tensor, k: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    if dtype == torch.float32:
+        return x.topk(k, largest=False)
+    values, order = x.sort(dim=1, stable=True)  # slower, rare, and leaves ties in order of index
+    return values[:, :k], order[:, :k]
+
+
+def _measure(queries: Tensor, references: Tensor, indices: Tensor) -> Tensor:
+    """Direct distances from each query to its own references, float64, shaped as indices."""
+    n, k = indices.shape
+    row = torch.arange(n, device=indices.device).repeat_interleave(k)
+    return _measure_pairs(queries, references, row, indices.flatten()).view(n, k)
+
+
+def _measure_pairs(a: Tensor, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """|a_i - b_j| by subtraction in float64, (pairs,)"""
+    out = torch.empty(len(i), dtype=torch.float64, device=a.device)
+    step = max(1, ELEMENTS // 4 // a.shape[1])
+    for start in range(0, len(i), step):
+        chunk = slice(start, start + step)
+        difference = a[i[chunk]].double().sub_(b[j[chunk]])
+        out[chunk] = difference.square_().sum(1).sqrt_()
+    return out
+
+
+def _error(d: int, dtype: torch.dtype) -> float:
+    """How far a product may be from the squared distance, per (|q| + |r|)^2.
+
+    The classical bound for an inner product is d u |q||r|, with u = eps / 2; eps in place of u
+    covers centring, squared norms and the last addition with room to spare.
+    """
+    return (d / 2 + 8) * torch.finfo(dtype).eps
+
+
+def _blocks(
+    queries: Tensor, references: Tensor, centre: Tensor, dtype: torch.dtype, upper: bool = False
+) -> Iterator[tuple[slice, Tensor, slice, Tensor]]:
+    """Centred blocks of both sides with their places; `upper` leaves out what is below the
+    diagonal of a set against itself."""
+    n, m = len(queries), len(references)
+    most = max(1, ELEMENTS // references.shape[1])
+    high, wide = min(QUERIES, most), min(REFERENCES, most)
+    for top in range(0, n, high):
+        rows = slice(top, min(top + high, n))
+        q = _centred(queries[rows], centre, dtype)
+        for left in range(top if upper else 0, m, wide):
+            columns = slice(left, min(left + wide, m))
+            yield rows, q, columns, _centred(references[columns], centre, dtype)
+
+
+def _centred(x: Tensor, centre: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rounded once, after the subtraction: an offset common to all costs no digits."""
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return x.to(wide).sub(centre.to(wide)).to(dtype)
+
+
+def _centre(x: Tensor) -> Tensor:
+    """About the mean, (d,): any vector that float32 holds would do."""
+    total = sum(block.sum(0, dtype=torch.float64) for block in x.split(REFERENCES))
+    mean = (total / len(x)).float()
+    return mean if x.is_floating_point() else mean.round()
+
+
+def _pair(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Both as rows (n, d), and the unit: 1 / 255 for uint8."""
+    queries, references = _rows(queries, "queries"), _rows(references, "references")
+    if queries.dtype != references.dtype or queries.shape[1] != references.shape[1]:
+        raise ValueError(
+            "queries and references must be of one kind, got "
+            f"{queries.dtype} of {queries.shape[1]} and {references.dtype} of {references.shape[1]}"
+        )
+    return queries, references, 1.0 if queries.is_floating_point() else 1 / 255
+
+
+def _rows(x: Tensor, name: str) -> Tensor:
+    if x.ndim < 2 or 0 in x.shape:
+        raise ValueError(f"{name} must be a non-empty batch (n, ...), got {tuple(x.shape)}")
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise ValueError(f"{name} must be uint8 images or float features, got {x.dtype}")
+    x = x.flatten(1)
+    if x.is_floating_point() and not all(block.isfinite().all() for block in x.split(REFERENCES)):
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return x
+
+
+@contextlib.contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """No TF32, no bfloat16: the shortlist's certificate counts on float32's 24 bits."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

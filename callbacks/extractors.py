@@ -1,0 +1,282 @@
+"""Feature extractors: what an evaluation sees of an image.
+
+A distance between distributions means nothing without the features it was taken in, so an
+extractor carries its name into the names of the numbers (`fd/domain`) and its protocol into the
+report. Only torch-fidelity's InceptionV3 with the published weights, whose numbers can be
+compared with those of papers, gives them their published names (`fid`).
+"""
+
+import io
+import os
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import __version__
+from ..images import from_uint8
+from . import cache
+
+# The published file's name ends with the beginning of its sha256.
+PUBLISHED = "6726825d"
+Track = Callable[[Iterable[int]], Iterable[int]]
+
+
+class Extractor(nn.Module):
+    """uint8 images to features; subclasses define `forward`.
+
+    Args:
+        name: In the names of all numbers made with it: `fd/<name>`.
+        protocol: What must be known to repeat its features, beside the versions of libraries.
+
+    Attributes:
+        reference: Whether its numbers may carry the published names (`fid`, `kid`, ...).
+        lasting: Whether the protocol tells all that its features depend on, so that they may be
+            kept on the disk.
+    """
+
+    reference: bool = False
+    lasting: bool = True
+
+    def __init__(self, name: str, **protocol: str | int | float):
+        super().__init__()
+        self.name = name
+        versions = {"genzoo": __version__, "torch": torch.__version__}
+        self.protocol: dict[str, str | int | float] = {"extractor": name, **protocol, **versions}
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """uint8 (B, C, H, W) to features (B, d) and logits (B, K), or None where there are none."""
+        raise NotImplementedError
+
+
+class Pixels(Extractor):
+    """The image itself, pooled by area to at most 16 pixels a side, in [-1, 1].
+
+    Crude, but it needs neither labels nor weights. Points (B, D) are taken as they are.
+    """
+
+    def __init__(self):
+        super().__init__("pixels", resize="area, at most 16 a side")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        if images.ndim == 2:
+            return images.float(), None
+        sides = [-(-side // -(-side // 16)) for side in images.shape[-2:]]  # 28 is pooled to 14
+        return F.adaptive_avg_pool2d(from_uint8(images), sides).flatten(1), None
+
+
+class Domain(Extractor):
+    """A small classifier of the data's own classes (`zoo/classifier.py`).
+
+    Made from the training images in half a minute and kept in the cache under a hash of the data,
+    the labels, the seed and the number of steps. Numbers of two data sets, or of two seeds, are
+    not comparable with each other, nor any of them with published ones.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        seed: int = 0,
+        steps: int = 2000,
+        device: torch.device | str = "cpu",
+        track: Track = iter,
+    ):
+        from ..zoo.classifier import DomainClassifier, train_classifier
+        from .isolation import isolated
+
+        known = None if labels is None else labels >= 0
+        if known is None or images.ndim != 4 or len(labels[known].unique()) < 2:
+            raise ValueError(
+                "extractor must be one that needs no labels, as 'pixels', for data without "
+                "at least two labelled classes of images, got 'domain'"
+            )
+        images, labels = images[known], labels[known]
+        key = f"classifier-{cache.digest(__version__, seed, steps, images, labels)}"
+        saved = cache.load(key)
+        with isolated(seed):
+            if saved is None:
+                classifier, facts = train_classifier(
+                    images, labels, steps, seed=seed, device=device, track=track
+                )
+                saved = {"weights": classifier.state_dict(), **facts}
+                cache.save(key, saved)
+            classifier = DomainClassifier(tuple(images.shape[1:]), int(labels.max()) + 1)
+        facts = {f"classifier_{name}": saved[name] for name in ("accuracy", "judged_on")}
+        made = {"classifier_seed": seed, "classifier_steps": steps}
+        super().__init__("domain", resize="area, at most 32 a side", **made, **facts)
+        self.classifier = classifier
+        self.classifier.load_state_dict(saved["weights"])
+        self.classifier.eval().requires_grad_(False)
+        self.protocol["dead_units"] = saved["dead_units"]
+        self.protocol["weights"] = cache.digest_weights(self.classifier)[:16]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.classifier.features(from_uint8(images))
+        return features, self.classifier.logits(features)
+
+
+class Inception(Extractor):
+    """torch-fidelity's InceptionV3, the protocol behind published FID, KID and Inception scores.
+
+    Features of the last pooling (2048) and logits without the bias, in one forward. Grey images
+    are repeated to three channels. The file is read as plain tensors: one that would run code
+    is refused.
+
+    Args:
+        weights: File of the weights. If None, the environment's GENZOO_INCEPTION, then the file
+            that torch-fidelity itself downloads, fetched where it is missing. `reference` holds
+            for the published file only, known by its hash.
+    """
+
+    def __init__(self, weights: str | Path | None = None):
+        import torch_fidelity
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        path = Path(weights or os.environ.get("GENZOO_INCEPTION") or _published_file())
+        state = _read_weights(path)
+        sha = cache.digest_file(path)
+        super().__init__(
+            "inception",
+            resize="299, bilinear as TensorFlow 1",
+            weights=sha[:16],
+            torch_fidelity=torch_fidelity.__version__,
+        )
+        self.reference = sha.startswith(PUBLISHED)
+        plain = io.BytesIO()  # torch-fidelity would unpickle anything: give it what we have read
+        torch.save(state, plain)
+        plain.seek(0)
+        self.network = FeatureExtractorInceptionV3(
+            "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=plain
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network(_three_channels(images, self.name))
+
+
+class Fidelity(Extractor):
+    """Another extractor of torch-fidelity, with the weights that it downloads itself.
+
+    Args:
+        name: As torch-fidelity calls it: "clip-vit-b-32", "dinov2-vit-s-14", "vgg16", ...
+    """
+
+    def __init__(self, name: str):
+        import torch_fidelity
+        from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as registry
+        from torch_fidelity.utils import create_feature_extractor
+
+        if name not in registry:
+            choices = ", ".join(["auto", "domain", "pixels", "inception", *registry])
+            raise ValueError(f"extractor must be a module or one of {choices}, got {name!r}")
+        layer = registry[name].get_default_feature_layer_for_metric("fid")
+        try:
+            network = create_feature_extractor(name, [layer], cuda=False, verbose=False)
+        except OSError as error:
+            raise ValueError(
+                f"extractor {name!r} must download its weights, and could not: {error}; "
+                "'domain' and 'pixels' need none"
+            ) from error
+        version = torch_fidelity.__version__
+        weights = cache.digest_weights(network)[:16]
+        super().__init__(name, layer=layer, weights=weights, torch_fidelity=version)
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        (features,) = self.network(_three_channels(images, self.name))
+        return features.flatten(1), None
+
+
+class Own(Extractor):
+    """Anybody's module, named after its class; nothing of it is kept on the disk.
+
+    Args:
+        module: From uint8 images (B, C, H, W) to features (B, ...), or to features and logits.
+    """
+
+    lasting = False  # its code is not in the hash
+
+    def __init__(self, module: nn.Module):
+        weights = cache.digest_weights(module)[:16]
+        super().__init__(type(module).__name__, weights=weights)
+        self.module = module.eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        given = self.module(images)
+        features, logits = given if isinstance(given, tuple) else (given, None)
+        if not isinstance(features, Tensor) or len(features) != len(images):
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(f"{self.name} must give features ({len(images)}, d), got {got}")
+        return features.flatten(1).float(), logits
+
+
+def make_extractor(
+    choice: str | nn.Module,
+    images: Tensor,
+    labels: Tensor | None,
+    steps: int = 2000,
+    device: torch.device | str = "cpu",
+    track: Track = iter,
+) -> Extractor:
+    """The extractor that was chosen, ready to be used.
+
+    Args:
+        choice: "auto", "domain", "pixels", "inception", any name of torch-fidelity, or a module.
+            "auto" is "domain" where the data has labels and "pixels" otherwise; its numbers
+            carry the name of the one it is.
+        images: The training images, uint8 (N, C, H, W).
+        labels: int64 (N,), -1 where unlabelled; None: no labels at all.
+        steps: Of the training of "domain".
+        device: Where "domain" is trained.
+        track: Wraps the steps of that training, to show progress.
+    """
+    if isinstance(choice, Extractor):
+        return choice
+    if isinstance(choice, nn.Module):
+        return Own(choice)
+    if choice == "auto":
+        several = labels is not None and len(labels[labels >= 0].unique()) > 1
+        choice = "domain" if several and images.ndim == 4 else "pixels"
+    if choice == "pixels":
+        return Pixels()
+    if choice == "domain":
+        return Domain(images, labels, steps=steps, device=device, track=track)
+    return Inception() if choice == "inception" else Fidelity(choice)
+
+
+def _three_channels(images: Tensor, name: str) -> Tensor:
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        got = tuple(images.shape[1:])
+        raise ValueError(f"{name} must be given grey or RGB images (C, H, W), got {got}")
+    return images.expand(-1, 3, -1, -1)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"weights must be an existing file, got {path}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"weights must be a file of plain tensors, got {path}, which is not or holds code"
+        ) from error
+
+
+def _published_file() -> Path:
+    """Where torch-fidelity keeps its download; fetched and checked where it is missing."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as url
+
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=PUBLISHED, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"extractor 'inception' needs weights that could not be fetched ({error}): put "
+                f"{url} where GENZOO_INCEPTION says, or choose 'domain' or 'pixels'"
+            ) from error
+    return path

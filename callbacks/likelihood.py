@@ -1,0 +1,158 @@
+"""How well does it predict unseen data? For models that have a likelihood, or a bound of it.
+
+The average cost of held-out images in nats, and per pixel and channel in bits,
+
+    bits/dim = -E[log p(x)] / (C H W log 2),
+
+beside that of as many training images. What the model has learned by heart it predicts better
+than it predicts the rest, so the gap between the two is the oldest test of overfitting.
+"""
+
+import math
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..images import from_uint8
+from ..zoo.module import evaluating
+from ..zoo.protocols import Bounded, Density
+from .features import BLOCK, due
+from .isolation import isolated
+from .progress import track
+from .ranks import buffers_of_rank_zero, merge
+from .real import Real, real_images
+from .report import Number, Section, publish
+
+NORMAL = 1.959964  # of a 95 % interval
+
+
+class Likelihood(L.Callback):
+    """Nats and bits per dimension on the test images, and the gap to the training images.
+
+    Logged in test as `test/nats`, or `test/elbo` where the model has only a bound,
+    `test/bits_per_dim`, `test/bits_per_dim/train` and `test/bits_per_dim/gap`. Points have nats
+    only, and `nats/gap`. The gap is positive where training images are cheaper.
+
+    Args:
+        num_images: At most so many test images, and as many training images.
+        every_n_epochs: Of fit, at which validations take part too; 0: none.
+        seed: Of the draws that a bound needs.
+    """
+
+    section: Section | None = None
+    required: bool = True  # else a model that cannot be asked is passed over
+
+    def __init__(self, num_images: int = 10_000, every_n_epochs: int = 0, seed: int = 0) -> None:
+        super().__init__()
+        if num_images < 2:
+            raise ValueError(f"num_images must be at least 2, got {num_images}")
+        if every_n_epochs < 0:
+            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
+        self.num_images, self.every_n_epochs, self.seed = num_images, every_n_epochs, seed
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.section = None
+        if self.required and not isinstance(pl_module, (Density, Bounded)):
+            name = type(pl_module).__name__
+            raise TypeError(f"Likelihood needs a log_prob(x) or elbo(x), but {name} has neither")
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if due(trainer, self.every_n_epochs):
+            self._ask(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._ask(trainer, pl_module, "test")
+
+    def _ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+        if not isinstance(model, (Density, Bounded)):
+            return
+        count = 2 * BLOCK if trainer.fast_dev_run else self.num_images
+        with isolated(self.seed):
+            held_out = real_images(trainer, split, count)
+            train = real_images(trainer, "train", len(held_out.images))
+            costs = [self._nats(trainer, model, real) for real in (held_out, train)]
+        shape = tuple(held_out.images.shape[1:])
+        self.section = judge(*costs, shape, isinstance(model, Density))
+        self.section.protocol = {
+            "split": split,
+            "n_held_out": len(costs[0]),
+            "n_train": len(costs[1]),
+            "levels": getattr(model, "levels", 256),
+            "step": trainer.global_step,
+            "genzoo": __version__,
+        }
+        publish(trainer, model, self.section, "test/" if split == "test" else "")
+
+    def _nats(self, trainer: L.Trainer, model: L.LightningModule, real: Real) -> Tensor:
+        """-log p(x) or -elbo(x), float64 (N,), the work shared among the ranks."""
+        ask = model.log_prob if isinstance(model, Density) else model.elbo
+        told = getattr(model, "num_classes", 0) and real.labels is not None
+        sizes = [len(block) for block in real.images.split(BLOCK)]
+        ours = range(trainer.global_rank, len(sizes), trainer.world_size)
+        own = {}
+        with evaluating(model), buffers_of_rank_zero(trainer, model):
+            for i in track(trainer, ours, "Likelihood", len(ours)):
+                place = slice(i * BLOCK, i * BLOCK + sizes[i])
+                x = real.images[place].to(model.device)
+                x = from_uint8(x, model.dtype) if x.dtype == torch.uint8 else x.to(model.dtype)
+                with isolated(self.seed, i):
+                    y = real.labels[place].to(model.device) if told else None
+                    nats = -(ask(x) if y is None else ask(x, y))
+                if nats.shape != (len(x),):
+                    raise ValueError(
+                        f"{type(model).__name__}.{ask.__name__} must give ({len(x)},) nats, "
+                        f"got {tuple(nats.shape)}"
+                    )
+                own[i] = nats.double().cpu()
+        return merge(trainer, own, sizes)
+
+
+def judge(held_out: Tensor, train: Tensor, shape: tuple[int, ...], exact: bool) -> Section:
+    """What the costs in nats, (N,) of held-out and of training images, say.
+
+    Args:
+        shape: (C, H, W), or (D,) for points, whose density has no bits.
+        exact: Whether the costs are likelihoods, not bounds.
+    """
+    nats, gap = _mean(held_out), _difference(held_out, train)
+    kind = "exact" if exact else "a lower bound"
+    numbers: dict[str, Number] = {}
+    if exact:
+        numbers["nats"] = Number(*nats, note="-log p(x) of an image that was held out")
+    else:
+        low, high = -nats[2], -nats[1]
+        numbers["elbo"] = Number(-nats[0], low, high, "a lower bound of log p(x), held out")
+    if len(shape) == 3:
+        unit, per = "bits_per_dim", math.prod(shape) * math.log(2)
+        numbers[unit] = Number(*(v / per for v in nats), note=f"held out, {kind}")
+    else:
+        unit, per = "nats", 1.0
+    seen = _mean(train)
+    numbers[f"{unit}/train"] = Number(*(v / per for v in seen), note="training images")
+    value, low, high = (v / per for v in gap)
+    numbers[f"{unit}/gap"] = Number(value, low, high, "held out minus training")
+    words = unit.replace("_per_", "/").replace("bits/dim", "bits per dimension")
+    cost = f"Held-out images cost {nats[0] / per:.4g} {words}, training images {seen[0] / per:.4g}"
+    if not all(map(math.isfinite, (*nats, *seen))):
+        verdict, flag = f"{cost}: the likelihood is not finite.", "bad"
+    elif low <= 0:
+        verdict = f"{cost}: no more than chance lies between them."
+        flag = "good"
+    else:
+        share = value / max(abs(seen[0] / per), 1e-12)
+        verdict = f"{cost}: a gap of {value:.2g} ({share:.1%}), more than chance."
+        flag = "bad" if share > 0.1 else "unsure" if share > 0.02 else "good"
+    return Section("likelihood", verdict, flag, numbers)
+
+
+def _mean(x: Tensor) -> tuple[float, float, float]:
+    mean, half = x.mean().item(), NORMAL * (x.var() / len(x)).sqrt().item()
+    return mean, mean - half, mean + half
+
+
+def _difference(a: Tensor, b: Tensor) -> tuple[float, float, float]:
+    mean = (a.mean() - b.mean()).item()
+    half = NORMAL * (a.var() / len(a) + b.var() / len(b)).sqrt().item()
+    return mean, mean - half, mean + half

@@ -1,0 +1,141 @@
+"""Real images, from whatever data a Trainer has.
+
+Our own DataModules give whole splits. Any other LightningDataModule, or plain dataloaders, are
+read through: batches (x, y), with x floats in [-1, 1] or uint8, in the form that the model is
+given, that is after the DataModule's transfer hooks.
+"""
+
+from typing import Any, NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from ..images import check_images, to_uint8
+
+
+class Real(NamedTuple):
+    """Images of one split: uint8 (N, C, H, W), or points float (N, D); labels (N,) or None."""
+
+    images: Tensor
+    labels: Tensor | None
+
+
+def real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
+    """Images of "train", "val" or "test", at most `limit`, chosen at random once and for all.
+
+    Draws from the global random state where the data does, in a foreign DataModule.
+    """
+    given = getattr(trainer.datamodule, "split", None)
+    if callable(given):
+        images, labels = (given(split).images, given(split).labels)
+        if len(images) > limit:
+            index = _choose(len(images), limit)
+            images, labels = images[index], labels[index]
+        return _checked(images, labels, split)
+    return _read(trainer, split, limit)
+
+
+def class_names(trainer: L.Trainer) -> tuple[str, ...]:
+    return tuple(getattr(trainer.datamodule, "class_names", ()))
+
+
+def data_name(trainer: L.Trainer) -> str:
+    """What a report calls the data."""
+    if trainer.datamodule is None:
+        return "the given dataloaders"
+    return str(getattr(trainer.datamodule, "name", type(trainer.datamodule).__name__))
+
+
+def _choose(total: int, limit: int) -> Tensor:
+    if total <= limit:
+        return torch.arange(total)
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
+    return order[:limit].sort().values
+
+
+def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
+    datamodule = trainer.datamodule
+    images, labels, count = [], [], 0
+    for batch in _batches(_loader(trainer, split), limit):
+        if datamodule is not None:
+            batch = datamodule.on_before_batch_transfer(batch, 0)
+            batch = datamodule.on_after_batch_transfer(batch, 0)
+        x, y = _pair(batch)
+        if x.dtype != torch.uint8 and x.ndim == 4:
+            check_images(x, tuple(x.shape[1:]), f"the {split} data")
+            images.append((to_uint8(x), x.min().item()))
+        else:
+            images.append((x, -1.0))
+        labels.append(y)
+        count += len(x)
+        if count >= limit:
+            break
+    if not count:
+        raise ValueError(f"the {split} data must have images, got none")
+    lowest = min(low for _, low in images)
+    if lowest >= 0:
+        raise ValueError(
+            f"the {split} data must be images in [-1, 1] or uint8, got floats with a minimum of "
+            f"{lowest:g}, which look as if in [0, 1]: scale them by 2 x - 1"
+        )
+    x = torch.cat([x.cpu() for x, _ in images])[:limit]
+    known = all(isinstance(y, Tensor) for y in labels)
+    return _checked(x, torch.cat([y.cpu() for y in labels])[:limit] if known else None, split)
+
+
+def _checked(images: Tensor, labels: Any, split: str) -> Real:
+    if images.ndim not in (2, 4) or (images.ndim == 4 and images.dtype != torch.uint8):
+        got = f"{images.dtype} {tuple(images.shape)}"
+        raise ValueError(f"the {split} data must be images (N, C, H, W) or points, got {got}")
+    if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
+        labels = None  # captions, partners or attributes: no classes
+    elif (labels < 0).all():
+        labels = None
+    return Real(images, labels)
+
+
+def _pair(batch: Any) -> tuple[Tensor, Any]:
+    if isinstance(batch, Tensor):
+        return batch, None
+    if isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], Tensor):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    raise TypeError(f"batches must be (x, y) with tensors x, got {type(batch).__name__}")
+
+
+def _batches(loader: Any, limit: int):
+    """The loader's batches in the data's own order, without touching an iterator in use."""
+    if isinstance(loader, (list, tuple)):
+        loader = loader[0]
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return iter(loader)
+    indices = _choose(len(loader.dataset), limit).tolist()
+    return iter(
+        DataLoader(
+            Subset(loader.dataset, indices),
+            batch_size=loader.batch_size or 128,
+            collate_fn=loader.collate_fn,
+            num_workers=loader.num_workers,
+        )
+    )
+
+
+def _loader(trainer: L.Trainer, split: str) -> Any:
+    datamodule = trainer.datamodule
+    if datamodule is not None:
+        if split == "train" and trainer.state.fn != "fit":
+            datamodule.setup("fit")  # a test stage alone does not prepare the training images
+        name = f"{split}_dataloader"
+        return getattr(datamodule, name)()
+    loaders = {
+        "train": trainer.train_dataloader,
+        "val": trainer.val_dataloaders,
+        "test": trainer.test_dataloaders,
+    }
+    if loaders[split] is None:
+        raise ValueError(
+            f"the {split} images are needed too, and this Trainer was given no {split} dataloader: "
+            "give it a datamodule that has all splits"
+        )
+    return loaders[split]

@@ -1,0 +1,189 @@
+"""Pictures of what a model does: draw, walk between latents, give an image back."""
+
+from typing import ClassVar
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from ..images import check_images, from_uint8, to_uint8
+from ..zoo.latent import interpolate
+from ..zoo.module import evaluating
+from ..zoo.protocols import Decoder, Encoder, Sampler
+from .features import due
+from .figures import PAPER, grid, log_figure, scatter
+from .isolation import isolated
+from .real import Real, class_names, real_images
+
+CLASSES = 20  # rows of a page, at most
+
+
+class Picture(L.Callback):
+    """Base of the pictures: a subclass says what it needs of a model and what it draws.
+
+    The same noise is used each time, so that pictures of one run show the training and not the
+    dice. Drawn at each validation and in test, on every rank alike; written as PNG into
+    `<log_dir>/figures` and given to every logger.
+
+    Args:
+        every_n_epochs: Of fit, at which validations take part; 0: none.
+        seed: Of the noise.
+    """
+
+    name: ClassVar[str]  # of the picture
+    needs: ClassVar[tuple[type, ...]]  # abilities
+    points: ClassVar[bool] = False  # whether points of the plane can be drawn, too
+
+    required: bool = True  # else a model that cannot be asked is passed over
+
+    def __init__(self, every_n_epochs: int = 1, seed: int = 0) -> None:
+        super().__init__()
+        if every_n_epochs < 0:
+            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        self.every_n_epochs, self.seed = every_n_epochs, seed
+        self.figures: dict[str, Tensor] = {}
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        """uint8 (H, W, 3). Random state, gradients and modes are taken care of."""
+        raise NotImplementedError
+
+    def able(self, model: L.LightningModule) -> bool:
+        shape = getattr(model, "image_shape", (1, 1, 1))
+        shown = len(shape) == 3 or (self.points and tuple(shape) == (2,))
+        return shown and all(isinstance(model, ability) for ability in self.needs)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self.required and not self.able(pl_module):
+            methods = {Sampler: "sample", Decoder: "prior and decode", Encoder: "encode"}
+            needs = ", ".join(methods[ability] for ability in self.needs)
+            raise TypeError(
+                f"{type(self).__name__} needs images and the methods {needs}, "
+                f"which {type(pl_module).__name__} lacks"
+            )
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if due(trainer, self.every_n_epochs):
+            self._show(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._show(trainer, pl_module, "test")
+
+    def _show(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+        if not self.able(model):
+            return
+        try:
+            with isolated(self.seed), evaluating(model):
+                picture = self.draw(trainer, model, split)
+        except ValueError as error:
+            if trainer.state.fn != "fit":
+                raise
+            step = trainer.global_step  # a bad sample must not end a training
+            rank_zero_warn(f"no picture of {self.name} at step {step}: {error}")
+            return
+        self.figures = {self.name: picture}
+        log_figure(trainer, f"test/{self.name}" if split == "test" else self.name, picture)
+
+
+class Samples(Picture):
+    """A grid of samples; of a conditional model, a row for each class.
+
+    Points of the plane are drawn over held-out ones.
+
+    Args:
+        count: Samples of an unconditional model. Points are twenty times as many.
+        columns: Images in a row. Other arguments as `Picture`.
+    """
+
+    name, needs, points = "samples", (Sampler,), True
+
+    def __init__(
+        self, count: int = 64, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        for name, value in (("count", count), ("columns", columns)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.count, self.columns = count, columns
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        if len(getattr(model, "image_shape", ())) == 1:
+            real = real_images(trainer, split, 2_000)
+            return scatter(model.sample(20 * self.count).float().cpu(), real.images.float())
+        if not (classes := min(getattr(model, "num_classes", 0), CLASSES)):
+            return grid(_bytes(model.sample(self.count), model), self.columns)
+        y = torch.arange(classes, device=model.device).repeat_interleave(self.columns)
+        names = class_names(trainer) or tuple(map(str, range(classes)))
+        return grid(_bytes(model.sample(len(y), y), model), self.columns, rows=names[:classes])
+
+
+class Interpolations(Picture):
+    """Walks between random latents, a row each, along great circles.
+
+    Args:
+        count: Rows. Of a conditional model, each keeps its class.
+        steps: Images in a row, both ends included. Other arguments as `Picture`.
+    """
+
+    name, needs = "interpolations", (Decoder,)
+
+    def __init__(
+        self, count: int = 8, steps: int = 9, every_n_epochs: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        for name, value, least in (("count", count, 1), ("steps", steps, 2)):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        self.count, self.steps = count, steps
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        z0, z1 = model.prior(self.count), model.prior(self.count)
+        classes = getattr(model, "num_classes", 0)
+        y = torch.arange(self.count, device=z0.device) % classes if classes else None
+        walks = interpolate(model, z0, z1, self.steps, y=y)  # (count, steps, C, H, W)
+        return grid(_bytes(walks.flatten(0, 1), model), self.steps)
+
+
+class Reconstructions(Picture):
+    """Held-out images in odd rows, what encoder and decoder make of them below.
+
+    Args:
+        count: Images.
+        columns: Images in a row. Other arguments as `Picture`.
+    """
+
+    name, needs = "reconstructions", (Encoder, Decoder)
+
+    def __init__(
+        self, count: int = 16, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        for name, value in (("count", count), ("columns", columns)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.count, self.columns = count, columns
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        real: Real = real_images(trainer, split, self.count)
+        x = from_uint8(real.images.to(model.device), model.dtype)
+        if getattr(model, "num_classes", 0) and real.labels is not None:
+            y = real.labels.to(model.device)
+            again = model.decode(model.encode(x, y), y)
+        else:
+            again = model.decode(model.encode(x))
+        pairs = zip(
+            real.images.split(self.columns), _bytes(again, model).split(self.columns), strict=True
+        )
+        rows = [row for pair in pairs for row in pair]
+        short = self.columns - len(rows[-1])  # a last row that is not full is filled up with paper
+        if short and len(rows) > 2:
+            blank = torch.full((short, *rows[-1].shape[1:]), PAPER, dtype=torch.uint8)
+            rows[-2], rows[-1] = torch.cat([rows[-2], blank]), torch.cat([rows[-1], blank])
+        return grid(torch.cat(rows), min(self.columns, len(real.images)))
+
+
+def _bytes(x: Tensor, model: L.LightningModule) -> Tensor:
+    check_images(x, tuple(x.shape[1:]), type(model).__name__)
+    return to_uint8(x).cpu()

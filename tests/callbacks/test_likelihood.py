@@ -1,0 +1,144 @@
+"""Bits per dimension of models whose likelihood is known."""
+
+import math
+
+import pytest
+import torch
+
+from genzoo.callbacks import Likelihood
+from genzoo.callbacks.likelihood import judge
+from genzoo.images import to_levels
+from tests.callbacks.toys import Data, Toy, pictures, trainer
+
+
+class Histogram(Toy):
+    """Every pixel for itself, its level as often as in the training images, smoothed."""
+
+    def __init__(self, num_classes=0, knows=None):
+        super().__init__(num_classes)
+        counts = pictures(330)[0].flatten().long().bincount(minlength=256) + 0.5
+        self.register_buffer("table", (counts / counts.sum()).log())
+        self.knows = knows
+
+    def log_prob(self, x, y=None):
+        self.told = y
+        levels = to_levels(x, 256)
+        log_prob = self.table[levels].flatten(1).sum(1)
+        if self.knows is not None:  # by heart
+            known = (levels[:, None] == self.knows[None].long()).flatten(2).all(2).any(1)
+            log_prob = torch.where(known, -1.0, log_prob)
+        return log_prob
+
+
+def nats(count, seed):
+    x = pictures(count, seed=seed)[0]
+    return -Histogram().table[x.long()].flatten(1).sum(1).double()
+
+
+def run(tmp_path, model, **settings):
+    own = Likelihood(**settings)
+    runner = trainer(tmp_path, [own])
+    runner.test(model, Data(), verbose=False)
+    return own, {name: value.item() for name, value in runner.callback_metrics.items()}
+
+
+def test_numbers_are_the_models_own(tmp_path):
+    own, logged = run(tmp_path, Histogram())
+    held_out, train = nats(170, 2), nats(330, 0)
+    order = torch.randperm(330, generator=torch.Generator().manual_seed(0))[:170]
+    train, per = train[order], 64 * math.log(2)
+    numbers = own.section.numbers
+    assert numbers["nats"].value == pytest.approx(held_out.mean().item(), rel=1e-6)
+    assert numbers["bits_per_dim"].value == pytest.approx(held_out.mean().item() / per, rel=1e-6)
+    assert numbers["bits_per_dim/train"].value == pytest.approx(train.mean().item() / per, rel=1e-6)
+    gap = (held_out.mean() - train.mean()).item() / per
+    half = 1.959964 * (held_out.var() / 170 + train.var() / 170).sqrt().item() / per
+    assert numbers["bits_per_dim/gap"].value == pytest.approx(gap, rel=1e-4)
+    assert numbers["bits_per_dim/gap"].low == pytest.approx(gap - half, rel=1e-3)
+    expected = {f"test/{name}": number.value for name, number in numbers.items()}
+    assert expected.items() <= {k: pytest.approx(v, rel=1e-6) for k, v in logged.items()}.items()
+    assert own.section.flag == "good" and "(0.1%), more than chance" in own.section.verdict
+    assert own.section.protocol["n_held_out"] == own.section.protocol["n_train"] == 170
+
+
+def test_what_is_known_by_heart_is_a_gap(tmp_path):
+    own, logged = run(tmp_path, Histogram(knows=pictures(330)[0]))
+    assert own.section.flag == "bad" and logged["test/bits_per_dim/gap"] > 1
+    assert logged["test/bits_per_dim/train"] == pytest.approx(1 / (64 * math.log(2)), rel=1e-5)
+
+
+def test_two_ranks_find_the_same(tmp_path):
+    found = []
+    for ranks in ({}, {"devices": 2, "strategy": "ddp_fork"}):
+        runner = trainer(tmp_path, [Likelihood()], **ranks)
+        runner.test(Noisy(), Data(), verbose=False)
+        found.append({name: value.item() for name, value in runner.callback_metrics.items()})
+    assert found[0] == found[1] and len(found[0]) == 5
+
+
+class Noisy(Toy):
+    """A bound by one draw."""
+
+    def elbo(self, x, y=None):
+        return -torch.rand(len(x)) * 100
+
+
+def test_a_bound_says_so_and_repeats(tmp_path):
+    (own, first), (_, second) = run(tmp_path, Noisy()), run(tmp_path, Noisy())
+    assert first == second and -60 < first["test/elbo"] < -40
+    assert "test/nats" not in first
+    assert "a lower bound" in own.section.numbers["bits_per_dim"].note
+    elbo = own.section.numbers["elbo"]
+    assert elbo.low < elbo.value < elbo.high < 0
+
+
+def test_a_conditional_model_is_told_the_labels(tmp_path):
+    model = Histogram(num_classes=3)
+    run(tmp_path, model)
+    assert set(model.told.tolist()) == {0, 1, 2}
+    model = Histogram()
+    run(tmp_path, model)
+    assert model.told is None
+
+
+def test_who_has_no_likelihood_is_refused_by_name(tmp_path):
+    with pytest.raises(TypeError, match="Likelihood needs a log_prob.*elbo.*but Toy has neither"):
+        run(tmp_path, Toy())
+    own = Likelihood()
+    own.required = False
+    trainer(tmp_path, [own]).test(Toy(), Data(), verbose=False)
+    assert own.section is None
+
+
+def test_a_wrong_shape_is_an_error(tmp_path):
+    class Mean(Toy):
+        def log_prob(self, x, y=None):
+            return x.mean()
+
+    with pytest.raises(ValueError, match=r"Mean.log_prob must give \(100,\) nats, got \(\)"):
+        run(tmp_path, Mean())
+
+
+@pytest.mark.parametrize(
+    "shift, flag", [(0.0, "good"), (-50.0, "good"), (5.0, "unsure"), (80.0, "bad")]
+)
+def test_verdicts(shift, flag):
+    costs = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64)
+    section = judge(costs + shift, costs, (1, 8, 8), exact=True)
+    assert section.flag == flag, section.verdict
+    assert judge(costs * math.nan, costs, (1, 8, 8), exact=True).flag == "bad"
+    noise = torch.randn(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    chance = judge(costs + noise, costs + noise.flip(0), (1, 8, 8), exact=True)
+    assert chance.flag == "good" and "no more than chance" in chance.verdict
+
+
+def test_points_have_no_bits():
+    section = judge(torch.arange(9.0), torch.arange(9.0), (2,), exact=True)
+    assert set(section.numbers) == {"nats", "nats/train", "nats/gap"}
+
+
+def test_fit_is_left_out_unless_asked_for(tmp_path):
+    for every, logged in ((0, False), (1, True)):
+        runner = trainer(tmp_path, [Likelihood(every_n_epochs=every)])
+        runner.fit(Histogram(), Data())
+        assert ("bits_per_dim/gap" in runner.callback_metrics) == logged
