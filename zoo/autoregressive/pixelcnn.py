@@ -22,7 +22,7 @@ paper does not have, are a bias in every layer as in 1606.05328, eq. 4.
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from ..networks.masked import MaskedConv2d
+from ..networks.masked import ClassBias, MaskedConv2d
 from .conditionals import Autoregressive, Levels
 
 
@@ -34,13 +34,13 @@ class ResidualBlock(nn.Module):
         self.narrow = MaskedConv2d(2 * width, width, 1, "B", colours)
         self.look = MaskedConv2d(width, width, 3, "B", colours)
         self.widen = MaskedConv2d(width, 2 * width, 1, "B", colours)
-        self.label = nn.Embedding(num_classes, width) if num_classes else None
+        self.label = ClassBias(num_classes, width) if num_classes else None
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         h = self.narrow(relu(x))
         h = self.look(relu(h, inplace=True))
         if self.label is not None:
-            h = h + self.label(y)[:, :, None, None]
+            h = h + self.label(y)
         return x + self.widen(relu(h, inplace=True))
 
 
@@ -53,7 +53,7 @@ class MaskedResNet(nn.Module):
         super().__init__()
         colours = image_shape[0]
         self.first = MaskedConv2d(colours, 2 * width, 7, "A", colours)
-        self.label = nn.Embedding(num_classes, 2 * width) if num_classes else None
+        self.label = ClassBias(num_classes, 2 * width) if num_classes else None
         blocks = (ResidualBlock(width, colours, num_classes) for _ in range(layers))
         self.blocks = nn.ModuleList(blocks)
         self.mix = MaskedConv2d(2 * width, 2 * width, 1, "B", colours)
@@ -62,7 +62,7 @@ class MaskedResNet(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         h = self.first(x)
         if self.label is not None:
-            h = h + self.label(y)[:, :, None, None]
+            h = h + self.label(y)
         for block in self.blocks:
             h = block(h, y)
         h = self.mix(relu(h, inplace=True))

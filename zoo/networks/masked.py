@@ -184,3 +184,14 @@ class _Memory:
             self.from_above = above.transpose(1, 2).contiguous()
         else:
             self.from_above = self.bias.expand(len(x), self.place.width, -1)
+
+
+class ClassBias(nn.Embedding):
+    """A bias told by the class, the same at every pixel (van den Oord et al., 2016,
+    https://arxiv.org/abs/1606.05328, eq. 4). Labels (B,) to (B, C, 1, 1)."""
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=0.3)  # at 1, the classes' biases kill units of a ReLU
+
+    def forward(self, y: Tensor) -> Tensor:
+        return super().forward(y)[:, :, None, None]
