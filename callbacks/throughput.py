@@ -1,0 +1,27 @@
+"""Images a second, beside the losses."""
+
+from time import perf_counter
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+
+class Throughput(Callback):
+    """Logs "images/s" of training: all ranks together, loading of data included, validation not."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._restart()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._restart()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        first = batch[0] if isinstance(batch, (list, tuple)) else batch
+        self._images += len(first) * trainer.world_size
+        rate = self._images / (perf_counter() - self._since)
+        pl_module.log("images/s", rate, prog_bar=True, batch_size=1)
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0:
+            self._restart()
+
+    def _restart(self) -> None:
+        self._images, self._since = 0, perf_counter()

@@ -1,0 +1,195 @@
+"""Weights & Biases, which must never cost a training.
+
+A missing key, a network that is down, a service that died or hangs: training goes on, its metrics
+are in the run directory anyway, and one line says what happened.
+"""
+
+import logging
+import os
+from functools import wraps
+from pathlib import Path
+from queue import Full, Queue
+from threading import Event, Thread, current_thread
+from typing import Any
+
+import torch
+from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from ..images import to_uint8
+
+# Not Python's warnings: under `-W error` they would stop what must go on.
+log = logging.getLogger(__name__)
+
+
+def _behind(method):
+    """Does later, in the logger's own thread, what could fail or block."""
+
+    @wraps(method)
+    @rank_zero_only
+    def enqueue(self, *args: Any, **kwargs: Any) -> None:
+        if current_thread() is self._worker:  # one of them calls another
+            return method(self, *args, **kwargs)
+        self.experiment  # noqa: B018  made here, by one thread
+        self._put(method, args, kwargs)
+
+    return enqueue
+
+
+class SafeWandbLogger(WandbLogger):
+    """Lightning's `WandbLogger` behind a queue and a thread of its own, which swallow its failures.
+
+    Without a key and without WANDB_MODE the run is written to disk, to be sent by `wandb sync`.
+    Images are uint8, or floats in [-1, 1]; wandb itself would turn floats black.
+
+    Args:
+        project: Of the dashboard; WANDB_PROJECT where it is set.
+        queue_size: Calls that may wait; further ones are dropped while the service hangs.
+        patience: Seconds that the end of a training waits for the queue to empty.
+        kwargs: As Lightning's `WandbLogger` and `wandb.init`.
+    """
+
+    def __init__(
+        self,
+        project: str | None = None,
+        queue_size: int = 10_000,
+        patience: float = 30.0,
+        **kwargs: Any,
+    ):
+        project = project or os.environ.get("WANDB_PROJECT", "genzoo")
+        super().__init__(project=project, **kwargs)
+        if self._wandb_init.get("anonymous") is None:
+            self._wandb_init.pop("anonymous")  # wandb warns of it even so
+        self.patience = patience
+        self._queue: Queue = Queue(queue_size)
+        self._worker: Thread | None = None
+        self._warned: set[str] = set()
+
+    def settle(self, folder: str | Path, name: str) -> None:
+        """Keeps a run's files in its run directory, so that a resumed run is the same run there."""
+        if self._wandb_init["dir"] in (None, "."):
+            self._wandb_init["dir"] = self._save_dir = str(Path(folder).absolute())
+        if self._wandb_init["name"] is None:
+            self._wandb_init["name"] = self._name = name
+        earlier = sorted(Path(folder, "wandb").glob("*run-*-*"), key=os.path.getmtime)
+        if self._wandb_init["id"] is None and earlier:
+            self._wandb_init["id"] = self._id = earlier[-1].name.rpartition("-")[-1]
+
+    @property
+    @rank_zero_experiment
+    def experiment(self):
+        if self._experiment is None:
+            self._experiment = self._start()
+        return self._experiment
+
+    def _start(self):
+        import wandb
+
+        settings = wandb.Settings(init_timeout=20, finish_timeout=self.patience)
+        self._wandb_init.setdefault("settings", settings)
+        if self._wandb_init["dir"]:
+            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
+        try:
+            if not (self._offline or self._wandb_init.get("mode") or "WANDB_MODE" in os.environ):
+                if not has_key(wandb):
+                    self._warn("has no API key", "the run is written to disk, wandb sync sends it")
+                    self._wandb_init["mode"] = "offline"
+            return WandbLogger.experiment.fget(self)
+        except Exception as error:
+            self._warn("could not start", error, "the run is written to disk instead")
+        try:
+            wandb.teardown()
+            self._wandb_init["mode"] = "offline"
+            return WandbLogger.experiment.fget(self)
+        except Exception as error:
+            self._warn("could not start", error, "training goes on without it")
+            return _DummyExperiment()
+
+    log_hyperparams = _behind(WandbLogger.log_hyperparams)
+    log_metrics = _behind(WandbLogger.log_metrics)
+    log_table = _behind(WandbLogger.log_table)
+    log_text = _behind(WandbLogger.log_text)
+    log_audio = _behind(WandbLogger.log_audio)
+    log_video = _behind(WandbLogger.log_video)
+    watch = _behind(WandbLogger.watch)
+    after_save_checkpoint = _behind(WandbLogger.after_save_checkpoint)
+    _log_image = _behind(WandbLogger.log_image)
+
+    @rank_zero_only
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs) -> None:
+        self._log_image(key, [as_array(image) for image in images], step, **kwargs)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if self._experiment is not None:
+            self._put(WandbLogger.finalize, (status,), {}, self.patience)
+            self.wait()
+
+    def finish(self) -> bool:
+        """Ends the run; False if the service still hangs when patience is at its end."""
+        if self._experiment is None or isinstance(self._experiment, _DummyExperiment):
+            return True
+        self._put(lambda self: self._experiment.finish(), (), {}, self.patience)
+        done = self.wait()
+        self._experiment = None
+        return done
+
+    def wait(self) -> bool:
+        """Until what was logged before has been handed to wandb, but not beyond patience."""
+        done = Event()
+        self._put(lambda self: done.set(), (), {}, self.patience)
+        if not done.wait(self.patience):
+            self._warn("does not answer", "what is missing there is in the run directory")
+            return False
+        return True
+
+    def _put(self, method, args: tuple, kwargs: dict, patience: float = 0.0) -> None:
+        if self._worker is None:
+            self._worker = Thread(target=self._work, name="wandb logger", daemon=True)
+            self._worker.start()
+        try:
+            self._queue.put((method, args, kwargs), block=patience > 0, timeout=patience)
+        except Full:
+            self._warn("does not answer, its queue is full", "what follows is not logged there")
+
+    def _work(self) -> None:
+        while True:
+            method, args, kwargs = self._queue.get()
+            try:
+                method(self, *args, **kwargs)
+            except Exception as error:
+                self._warn("failed", error, "training goes on")
+
+    def _warn(self, what: str, *why: object) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            lines = (str(reason).strip().partition("\n")[0] for reason in why)
+            log.warning("genzoo: W&B %s: %s", what, "; ".join(lines))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_queue": None, "_worker": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _queue=Queue(10_000))
+
+
+def has_key(wandb) -> bool:
+    """Whether there are credentials, without asking for them on the terminal."""
+    try:
+        return wandb.login(prompt=False, verify=False)
+    except TypeError:  # an older wandb
+        return bool(wandb.api.api_key)
+
+
+def as_array(image: Any) -> Any:
+    """A tensor as uint8 (H, W, C), a copy; what is no tensor stays as it is."""
+    if not isinstance(image, torch.Tensor):
+        return image
+    image = image.detach().cpu()
+    image = to_uint8(image) if image.is_floating_point() else image.to(torch.uint8)
+    if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[-1] not in (1, 3, 4):
+        image = image.movedim(0, -1)
+    if image.ndim == 3 and image.shape[-1] == 1:
+        image = image[..., 0]
+    return image.numpy().copy()

@@ -1,0 +1,98 @@
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("zoo", "datamodules", "callbacks")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A folder with the wheel and the sdist, built of a copy: building leaves files behind."""
+    pytest.importorskip("setuptools")
+    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "runs", "data", "build")
+    shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=ignored)
+    program = f"""
+from setuptools import build_meta
+build_meta.build_wheel({str(out)!r})
+build_meta.build_sdist({str(out)!r})
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return out
+
+
+def modules() -> set[str]:
+    """Every module of the checkout, by its installed place."""
+    found = {f"genzoo/{path.name}" for path in (ROOT / "genzoo").glob("*.py")}
+    for folder in FOLDERS:
+        found |= {
+            f"genzoo/{p.relative_to(ROOT).as_posix()}" for p in ROOT.glob(f"{folder}/**/*.py")
+        }
+    return found
+
+
+def test_the_wheel_has_every_module_and_nothing_else(built):
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    code = {name for name in names if name.endswith(".py")}
+    assert code == modules()
+    assert "genzoo/py.typed" in names
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"genzoo"}
+    entry = next(name for name in names if name.endswith("entry_points.txt"))
+    assert b"genzoo = genzoo.__main__:main" in zipfile.ZipFile(wheel).read(entry)
+
+
+def test_every_folder_of_modules_is_a_package():
+    for folder in FOLDERS:
+        for module in ROOT.glob(f"{folder}/**/*.py"):
+            assert (module.parent / "__init__.py").is_file(), f"{module.parent} is not installed"
+
+
+def test_the_wheel_works_away_from_the_checkout(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    program = """
+import sys, importlib.util
+sys.path.insert(0, "site")
+import genzoo
+assert "site" in genzoo.__file__
+from genzoo.__main__ import main
+assert main(["models", "DCGAN"]) == 0
+assert importlib.util.find_spec("callbacks") is None
+"""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "site/genzoo/zoo/gan/dcgan.py") in done.stdout
+
+
+def test_the_sdist_can_build_the_wheel(built):
+    (sdist,) = built.glob("*.tar.gz")
+    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    needed = {"pyproject.toml", "setup.py", "LICENSE", "genzoo/__init__.py"}
+    sources = {name.removeprefix("genzoo/") for name in modules()} - {
+        path.name for path in (ROOT / "genzoo").glob("*.py")
+    }
+    assert needed | sources <= names
+
+
+def test_the_models_bring_no_weight_of_their_own():
+    """Beyond what Lightning imports: wandb takes a second, scikit-learn two."""
+    program = """
+import sys, lightning, lightning.pytorch.loggers, torchmetrics
+before = set(sys.modules)
+import genzoo.zoo
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+heavy = new & {"wandb", "sklearn", "torch_fidelity", "jsonargparse", "scipy", "matplotlib"}
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

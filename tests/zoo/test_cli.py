@@ -1,0 +1,346 @@
+import csv
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from genzoo.zoo.checkpoint import load_model, origin, read
+from genzoo.zoo.runs import RunLogger, last_checkpoint
+
+FAST = (
+    "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false "
+    "--trainer.max_epochs 1 "
+)
+OWN = f"--model own.Mean --data own.Noise {FAST}"
+RUN = Path("runs/Mean-Noise/version_0")
+LAST = RUN / "checkpoints/last.ckpt"
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+# A run and its directory
+
+
+def test_fit_leaves_a_run_directory(genzoo):
+    out = genzoo(f"fit {OWN} --trainer.max_epochs 3")
+    assert str(RUN) in out
+    assert {path.name for path in RUN.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "hparams.yaml",
+        "metrics.csv",
+    }
+    assert {path.name for path in LAST.parent.iterdir()} == {"last.ckpt", "epoch=2-step=24.ckpt"}
+    assert {"loss/mean", "images/s"} <= set(metrics(RUN)[-1])
+    assert float(metrics(RUN)[-1]["distance"]) > 0  # the test after fit
+    genzoo(f"fit {OWN}")
+    assert (RUN.parent / "version_1").is_dir()
+
+
+def test_a_config_repeats_its_run_to_the_bit(genzoo):
+    genzoo(f"fit {OWN} --model.lr 0.03 --data.conditional true")
+    genzoo(f"fit --config {RUN}/config.yaml")
+    first, second = read(LAST), read(RUN.parent / "version_1/checkpoints/last.ckpt")
+    assert origin(first)["model"] == origin(second)["model"]
+    assert torch.equal(first["state_dict"]["mean"], second["state_dict"]["mean"])
+
+
+def test_defaults_are_digits_and_seed_0(genzoo):
+    config = yaml.safe_load(genzoo("fit --model GAN --print_config"))
+    assert config["data"]["class_path"] == "genzoo.datamodules.Digits"
+    assert config["seed_everything"] == 0
+    assert "image_shape" not in config["model"]["init_args"]
+
+
+def test_the_root_of_runs_can_be_elsewhere(genzoo):
+    genzoo(f"fit {OWN} --trainer.default_root_dir elsewhere")
+    assert Path("elsewhere/Mean-Noise/version_0/checkpoints/last.ckpt").is_file()
+    genzoo(f"fit {OWN} --trainer.default_root_dir elsewhere --ckpt_path last")
+    assert not Path("runs").exists() and not Path("elsewhere/Mean-Noise/version_1").exists()
+
+
+def test_a_dry_run_writes_nothing(genzoo):
+    before = set(Path().iterdir())
+    genzoo(f"fit {OWN} --trainer.fast_dev_run 2")
+    assert {path for path in Path().iterdir() if path.name != "__pycache__"} == before
+
+
+def test_what_is_printed_without_a_terminal_is_short(genzoo):
+    out = genzoo(f"fit {OWN} --trainer.max_epochs 5")
+    epochs = [line for line in out.splitlines() if line.startswith("epoch ")]
+    assert len(epochs) == 5
+    assert re.fullmatch(r"epoch 5/5  loss/mean [\d.]+  images/s [\d.]+", epochs[-1])
+    assert len(out.splitlines()) < 12
+
+
+def test_the_settings_of_evaluations_are_passed_on(genzoo):
+    line = "fit --model GAN --evaluation.num_samples 77 --evaluation.seed 3 --print_config"
+    config = yaml.safe_load(genzoo(line))
+    assert (config["evaluation"]["num_samples"], config["evaluation"]["seed"]) == (77, 3)
+    assert config["evaluate"] is True
+
+
+# What the data says of the model
+
+
+@pytest.mark.parametrize("conditional, number", [("false", 0), ("true", 2)])
+def test_a_model_is_told_what_the_data_is(genzoo, conditional, number):
+    genzoo(f"fit {OWN} --data.side 5 --data.conditional {conditional}")
+    model = load_model(LAST)
+    assert model.image_shape == (1, 5, 5)
+    assert model.num_classes == number
+
+
+def test_a_foreign_model_is_told_nothing_and_works(genzoo):
+    genzoo(f"fit --model own.Plain --data own.Shapeless {FAST}")
+    path = Path("runs/Plain-Shapeless/version_0/checkpoints/last.ckpt")
+    assert load_model(path).layer.out_features == 4
+    genzoo(f"test --ckpt_path {path} {FAST}")
+    genzoo(f"predict --ckpt_path {path} {FAST}")
+    predictions = torch.load("runs/Plain-Shapeless/version_2/predictions-0.pt", weights_only=True)
+    assert [len(batch) for batch in predictions] == [8, 8]
+
+
+def test_the_zoo_by_short_names(genzoo):
+    genzoo(f"fit --model GAN --model.width 8 --data Digits --data.conditional true {FAST}")
+    model = load_model("runs/GAN-Digits/version_0/checkpoints/last.ckpt")
+    assert model.image_shape == (1, 8, 8) and model.num_classes == 10
+    assert model.sample(3).shape == (3, 1, 8, 8)
+
+
+# Going on
+
+
+def test_last_goes_on_in_the_run_with_what_it_was_made_with(genzoo, trained):
+    genzoo(f"fit {OWN} --trainer.max_epochs 2 --ckpt_path last")
+    assert not (RUN.parent / "version_1").exists()
+    checkpoint = read(trained)
+    assert checkpoint["global_step"] == 32  # two epochs of 64 / 4
+    assert origin(checkpoint)["model"]["init_args"]["lr"] == 0.3
+    assert origin(checkpoint)["data"]["init_args"]["batch_size"] == 4
+    steps = [int(row["step"]) for row in metrics(RUN) if row["loss/mean"]]
+    assert steps == [9, 19, 29]
+    assert yaml.safe_load((RUN / "config.yaml").read_text())["ckpt_path"] is None
+    # a run that is done is done
+    genzoo(f"fit {OWN} --trainer.max_epochs 2 --ckpt_path last")
+    assert read(trained)["global_step"] == 32
+
+
+def test_last_of_nothing_starts_anew(genzoo):
+    assert "starts anew" in genzoo(f"fit {OWN} --ckpt_path last")
+    assert LAST.is_file()
+
+
+def test_going_on_equals_never_having_stopped(genzoo):
+    genzoo(f"fit {OWN} --trainer.max_epochs 3 --trainer.default_root_dir whole")
+    genzoo(f"fit {OWN}")
+    genzoo(f"fit {OWN} --trainer.max_epochs 3 --ckpt_path last")
+    whole = read(Path("whole") / LAST.relative_to("runs"))
+    for name, value in read(LAST)["state_dict"].items():
+        assert torch.equal(value, whole["state_dict"][name])
+    assert [row["step"] for row in metrics(RUN) if row["loss/mean"]] == ["9", "19"]
+
+
+def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path):
+    killed = RunLogger(tmp_path, "run", 0)
+    for step in range(0, 50, 10):
+        killed.log_metrics({"loss": step / 10}, step)
+    killed.save()
+    resumed = RunLogger(tmp_path, "run", 0, keep=20)
+    resumed.log_metrics({"loss": 9.0, "fd": 1.0}, 30)
+    resumed.save()
+    rows = metrics(tmp_path / "run/version_0")
+    assert [(row["step"], row["loss"]) for row in rows] == [
+        ("0", "0.0"),
+        ("10", "1.0"),
+        ("20", "2.0"),
+        ("30", "9.0"),
+    ]
+    assert resumed.last_step == 30
+
+
+def test_the_newest_version_is_the_largest_number(tmp_path):
+    for version in (2, 10, 9):
+        path = tmp_path / f"version_{version}/checkpoints/last.ckpt"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (tmp_path / "version_11/checkpoints").mkdir(parents=True)  # killed before its first
+    assert last_checkpoint(tmp_path).parents[1].name == "version_10"
+
+
+def test_a_checkpoint_is_enough_to_test(genzoo, trained):
+    genzoo(f"test --ckpt_path {trained} {FAST}")
+    config = yaml.safe_load((RUN.parent / "version_1/config.yaml").read_text())
+    assert config["data"]["init_args"]["batch_size"] == 4
+    assert config["model"]["init_args"]["lr"] == 0.3
+    assert float(metrics(RUN.parent / "version_1")[-1]["distance"]) > 0
+    genzoo(f"validate --ckpt_path {trained} {FAST}")
+    genzoo(f"test --ckpt_path last {OWN} --model.lr 0.3")  # said, and the same
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("--model.lr 0.5", r"--model.lr 0.5 would be overridden: .*last.ckpt was made with 0.3"),
+        ("--model VAE", r"--model VAE does not fit .*last.ckpt, which is a Mean"),
+        ("--data own.Noise --data.side 4", r"made for image_shape \[1, 8, 8\], Noise gives \[1, 4"),
+        ("--data.conditional true", r"made for num_classes 0, Noise gives 2"),
+    ],
+)
+@pytest.mark.parametrize("command", ["test", "fit"])
+def test_what_a_checkpoint_would_override_is_refused(genzoo, trained, command, line, says):
+    assert re.search(says, genzoo(f"{command} --ckpt_path {trained} {FAST} {line}", 2))
+
+
+def test_last_refuses_as_a_path_does(genzoo, trained):
+    assert "would be overridden" in genzoo(f"fit {OWN} --model.lr 0.5 --ckpt_path last", 2)
+    assert "needs --model" in genzoo("test --ckpt_path last", 2)
+
+
+# One line for what cannot be meant
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("fit --model DCGN", "no LightningModule DCGN. Did you mean DCGAN?"),
+        ("fit --model GAN --data Digit", "no data module Digit. Did you mean Digits?"),
+        ("fit --model own.Meen", "own has no Meen. Did you mean Mean?"),
+        ("fit --model nowhere.Mean", "No module named 'nowhere'"),
+        ("fit --model own.Noise", "not correspond to a subclass of LightningModule, got own.Noise"),
+        ("fit --model GAN --model.lrr 1", "GAN has no argument lrr. Did you mean lr?"),
+        ("fit --model.lr 1 --model GAN", "--model.lr must come after --model"),
+        ("fit --model GAN --model.lr fast", "--model.lr must be float, got fast"),
+        ("fit --model GAN --trainer.max_epoch 3", "Did you mean --trainer.max_epochs?"),
+        ("fit --model GAN --trainer.max_epochs few", "--trainer.max_epochs must be int, got few"),
+        ("fit --model GAN --sede 3", "no option --sede"),
+        ("fit --model GAN Digits", "'Digits' is not understood"),
+        ("fit", "--model is needed. There are: "),
+        ("fit --model GAN --trainer.logger WandbLoger", "Did you mean WandbLogger?"),
+        ("fit --model GAN --trainer.logger false", "--trainer.logger must not be false"),
+        ("fit --model GAN --model.image_shape [1,8,8]", "image_shape comes from the data"),
+        ("fit --model GAN --model.num_classes 3", "comes from the data, by --data.conditional"),
+        ("fit --model own.Mean --data own.Shapeless", "Shapeless must have an attribute image_sha"),
+        ("fit --model own.Plain --data own.Noise --data.conditional true", "takes no num_classes"),
+        ("fit --config none.yaml", "File does not exist"),
+        ("test --model GAN", "test needs --ckpt_path, a trained GAN"),
+        ("fut --model GAN", "no command 'fut'. Did you mean fit?"),
+        ("models DCGN", "no model 'DCGN'. Did you mean DCGAN?"),
+    ],
+)
+def test_a_misuse_is_one_line_and_code_2(genzoo, line, says):
+    assert says in genzoo(line, 2)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("modle: GAN", "no setting 'modle'. Did you mean model?"),
+        ("model: GAN\ntrainer: {max_epoch: 1}", "no setting 'trainer.max_epoch'"),
+        ("model: {class_path: GAN, init_args: {lrr: 1}}", "Did you mean lr?"),
+        ("model: {class_path: GAN", "c.yaml is not YAML"),
+    ],
+)
+def test_a_misuse_in_a_file_too(genzoo, text, says):
+    Path("c.yaml").write_text(text)
+    assert says in genzoo("fit --config c.yaml", 2)
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("fit --model GAN --data.batch_size 0", "batch_size must be at least 1, got 0"),
+        ("fit --model GAN --trainer.accelerator gpu", "No supported gpu backend"),
+        ("test --ckpt_path none.ckpt", "no checkpoint at none.ckpt"),
+        ("test --ckpt_path own.py", "own.py is no checkpoint"),
+    ],
+)
+def test_a_failure_is_one_line_and_code_1(genzoo, line, says):
+    if "gpu" in line and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert says in genzoo(f"{line} --evaluate false", 1)
+
+
+def test_a_failure_has_a_traceback_where_it_is_wanted(genzoo, monkeypatch):
+    monkeypatch.setenv("GENZOO_DEBUG", "1")
+    with pytest.raises(ValueError, match="batch_size must be"):
+        genzoo("fit --model GAN --data.batch_size 0 --evaluate false")
+
+
+def test_a_bug_of_somebody_elses_keeps_its_traceback(genzoo):
+    with pytest.raises(ArithmeticError):
+        genzoo(f"fit {OWN} --model.lr -1")
+
+
+def test_predict_points_at_sample_where_there_is_nothing_to_predict(genzoo, trained):
+    says = genzoo(f"predict --ckpt_path {trained}", 2)
+    assert f"Mean has no predict_step. To draw images: genzoo sample --ckpt_path {trained}" in says
+
+
+def test_the_current_directory_comes_last(genzoo, monkeypatch):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != os.getcwd()])
+    Path("torch.py").write_text("raise SystemExit('a file of the same name')")
+    genzoo("fit --model GAN --print_config")
+    assert sys.path[-1] == os.getcwd()
+
+
+# Sampling, from the file alone
+
+
+def test_sample_writes_each_kind(genzoo, trained):
+    import numpy as np
+    from PIL import Image
+
+    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/grid.png --batch_size 4")
+    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/b.npz --batch_size 4 --seed 1")
+    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/folder --batch_size 4 --seed 1")
+    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/c.npz --batch_size 4 --seed 2")
+    assert sorted(os.listdir("a")) == ["b.npz", "c.npz", "folder", "grid.png"]  # nothing else
+    images = np.load("a/b.npz")["images"]
+    assert images.shape == (10, 8, 8, 1) and images.dtype == np.uint8
+    assert len(os.listdir("a/folder")) == 10
+    assert (np.array(Image.open("a/folder/000007.png")) == images[7, ..., 0]).all()
+    assert (np.load("a/c.npz")["images"] != images).any()
+    assert np.array(Image.open("a/grid.png")).std() > 0
+
+
+def test_sample_of_classes(genzoo):
+    import numpy as np
+
+    genzoo(f"fit --model GAN --model.width 8 --data.conditional true {FAST}")
+    path = "runs/GAN-Digits/version_0/checkpoints/last.ckpt"
+    genzoo(f"sample --ckpt_path {path} --n 5 --y 3,7 --output x.npz")
+    assert np.load("x.npz")["labels"].tolist() == [3, 7, 3, 7, 3]
+    assert "y must be in 0..9, got 10..10" in genzoo(f"sample --ckpt_path {path} --y 10", 1)
+    assert "--y must be numbers" in genzoo(f"sample --ckpt_path {path} --y cat", 2)
+
+
+@pytest.mark.parametrize(
+    "line, code, says",
+    [
+        ("--ckpt_path none.ckpt", 1, "no checkpoint at none.ckpt"),
+        ("--ckpt_path own.py", 1, "own.py is no checkpoint"),
+        ("--ckpt_path own.py --output x.jpg", 2, "--output must end in .png or .npz"),
+        ("--ckpt_path own.py --output /proc/x.png", 2, "must be in a folder that can be written"),
+        ("--ckpt_path own.py --n 0", 2, "--n must be at least 1, got 0"),
+        ("--ckpt_pth own.py", 2, "the following arguments are required: --ckpt_path"),
+        ("--ckpt_path own.py --out x.png", 2, "no option --out. Did you mean --output?"),
+    ],
+)
+def test_sample_refuses_in_one_line(genzoo, line, code, says):
+    assert says in genzoo(f"sample {line}", code)
+    assert not list(Path().glob("*.png"))
+
+
+def test_only_what_can_draw_is_asked_to(genzoo):
+    genzoo(f"fit --model own.Plain --data own.Noise {FAST}")
+    path = "runs/Plain-Noise/version_0/checkpoints/last.ckpt"
+    assert "Plain cannot draw images: it has no sample" in genzoo(f"sample --ckpt_path {path}", 1)

@@ -1,0 +1,199 @@
+"""Checkpoints: written whole or not at all, read without running what is in them.
+
+A file is written beside its place and moved there at the end, so a killed run leaves the one before
+(Lightning stages in the folder for temporary files, and a move between file systems is a copy that
+can be cut off). A file is read with `weights_only=True`, wherever it lies: tensors, numbers, text,
+lists and dictionaries, never objects that bring code.
+"""
+
+import errno
+import inspect
+import os
+import pickle
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, _load
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's reading and writing of checkpoints, made safe; `Trainer(plugins=[...])`."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
+        if storage_options is not None or not _is_local_file_protocol(path):
+            return super().save_checkpoint(checkpoint, path, storage_options)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")  # what a killed run leaves is written over
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path, map_location=lambda storage, _: storage, weights_only=True):
+        return read(path, map_location)
+
+
+def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """A checkpoint of a file or an http(s) address, by `weights_only=True`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no checkpoint, is cut short, or holds more than data.
+    """
+    try:
+        checkpoint = _load(path, map_location=map_location, weights_only=True)
+    except (FileNotFoundError, IsADirectoryError):
+        raise FileNotFoundError(f"no checkpoint at {path}") from None
+    except Exception as error:  # what reads garbage can raise anything
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found is None or not isinstance(error, pickle.UnpicklingError):
+            raise ValueError(f"{path} is no checkpoint, or was cut short") from error
+        raise ValueError(
+            f"{path} was refused: it holds {found[1]}, and objects in a checkpoint can run code. "
+            "Only tensors, numbers, text, lists and dictionaries are read"
+        ) from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{path} is no Lightning checkpoint: it has no state_dict")
+    return checkpoint
+
+
+def origin(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What made a checkpoint: {"model": {"class_path", "init_args"}, "data": ..., ...}.
+
+    Where the command line made it, that is written in it. Otherwise there are only the
+    hyper-parameters that a model saved, perhaps with its class.
+    """
+    if ORIGIN in checkpoint:
+        return checkpoint[ORIGIN]
+    arguments = dict(checkpoint.get("hyper_parameters", {}))
+    arguments.pop("_instantiator", None)
+    class_path = arguments.pop("_class_path", None) or checkpoint.get("class_path")
+    return {"model": {"class_path": class_path, "init_args": arguments}}
+
+
+def load_model(
+    path: str | Path, model_class: type | None = None, device: Any = "cpu", **arguments: Any
+) -> L.LightningModule:
+    """A model with its weights, in evaluation mode, from the checkpoint alone.
+
+    Args:
+        path: A file or an http(s) address.
+        model_class: Needed where the checkpoint does not say it.
+        device: Where the model goes.
+        arguments: Of the constructor; those of the checkpoint stand where none are given.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, or one of a class that is not to be found from here.
+    """
+    checkpoint = read(path)
+    made = origin(checkpoint)["model"]
+    model_class = model_class or find_class(made["class_path"], path)
+    arguments = {**made["init_args"], **arguments}
+    for name, value in arguments.items():
+        if name in made["init_args"] and value is made["init_args"][name] and not is_plain(value):
+            raise ValueError(
+                f"{path} was made with an object for {name}, which is not built from a file: "
+                f"load_model(path, {name}=...)"
+            )
+    accepted = inspect.signature(model_class).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        arguments = {name: value for name, value in arguments.items() if name in accepted}
+    model = model_class(**arguments)
+    model.configure_model()
+    model.on_load_checkpoint(checkpoint)
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:  # torch lists every key; the first says it
+        first = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
+        raise ValueError(f"{path} does not fit {model_class.__name__}: {first}") from error
+    return model.to(device).eval()
+
+
+def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModule]:
+    """The class that a checkpoint names: one of the zoo's, or one that can be imported.
+
+    Raises:
+        ValueError: there is none, or it is no LightningModule.
+    """
+    if class_path is None:
+        raise ValueError(
+            f"{path} does not say which class it is of: load_model(path, model_class=...)"
+        )
+    try:
+        found = import_class(class_path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is of the class {class_path}, which cannot be imported from here ({error}): "
+            f"run where {class_path.split('.')[0]}.py lies"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, L.LightningModule)):
+        raise ValueError(f"{path} is of {class_path}, which is no LightningModule")
+    return found
+
+
+def import_class(class_path: str) -> type:
+    """What an import path names; one of the zoo's wherever its file is now."""
+    module, _, name = class_path.rpartition(".")
+    zoo = import_module(__package__)
+    if module.split(".")[0] == "genzoo" and hasattr(zoo, name):
+        return getattr(zoo, name)
+    return getattr(import_module(module), name)
+
+
+def is_plain(value: Any) -> bool:
+    """Numbers, text and collections of them; a dictionary that names a class would be built."""
+    if isinstance(value, dict):
+        return "class_path" not in value and all(map(is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+class Checkpoints(ModelCheckpoint):
+    """`last.ckpt` and the latest by its step, every so often and always when training ends.
+
+    Args:
+        every_n_epochs: How often; with neither this nor the next every epoch.
+        every_n_train_steps: In steps of training instead.
+        save_top_k: 1 keeps `last.ckpt` and one more, -1 all.
+        filename: Of those by step, as Lightning's `ModelCheckpoint`.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int | None = None,
+        every_n_train_steps: int | None = None,
+        save_top_k: Literal[1, -1] = 1,
+        filename: str | None = None,
+    ):
+        super().__init__(
+            filename=filename,
+            every_n_epochs=every_n_epochs,
+            every_n_train_steps=every_n_train_steps,
+            save_top_k=save_top_k,
+            save_last=True,
+            enable_version_counter=False,  # a resumed run goes on with its last.ckpt
+        )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Lightning leaves out what came after the last multiple.
+        if not self._should_skip_saving_checkpoint(trainer):
+            candidates = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)

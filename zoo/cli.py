@@ -1,0 +1,501 @@
+"""`genzoo fit | validate | test | predict`: LightningCLI, where nothing fails silently.
+
+A model and a data set are named by class, the zoo's by their short names, anybody's by an import
+path. What the data is, the model is told: its `image_shape`, and its `num_classes` if the data is
+`conditional`. A checkpoint remembers both, so `genzoo test --ckpt_path C` needs no more.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.plugins import CheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from .. import datamodules as _datamodules  # noqa: F401  short names are those of known classes
+from ..callbacks import Evaluation, evaluations, make_evaluable
+from ..callbacks.lines import ProgressLines
+from ..callbacks.throughput import Throughput
+from ..callbacks.wandb import SafeWandbLogger
+from . import checkpoint as checkpoints
+from . import hints
+from .checkpoint import ORIGIN, AtomicCheckpointIO, Checkpoints
+from .hints import Misuse
+from .module import GenerativeModel
+from .runs import RunLogger, last_checkpoint
+
+LINKED = ("image_shape", "num_classes")  # what the data says of the model
+DEFAULT_DATA = "genzoo.datamodules.Digits"
+DEFAULTS = {"max_epochs": 20, "log_every_n_steps": 10}
+
+# Lightning says these on every run, and nobody can do anything about them.
+NOISE = (
+    "Using ModelCheckpoint with manual optimization",
+    "The dirpath has changed from",
+    "Checkpoint directory .* exists and is not empty",
+    "The '.*_dataloader' does not have many workers",
+    "Consider setting `persistent_workers=True`",
+    "The number of training batches",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "You are using the dev run",
+)
+TIPS = (
+    "💡",
+    "TPU available",
+    "HPU available",
+    "Seed set to",
+    "`Trainer.fit` stopped",
+    "Restoring states from",
+)
+
+
+def run(command: str, args: list[str]) -> int:
+    """Runs a command; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # at the end: nobody's own file hides an installed package
+    try:
+        with _quiet():
+            if command == "sample":
+                from .sample import sample
+
+                sample(args)
+            else:
+                CLI(command, ["--help"] if args == ["--help", "all"] else args)
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except Misuse as error:
+        print(f"genzoo: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if os.environ.get("GENZOO_DEBUG") == "1" or not _is_message(error):
+            raise
+        print(f"genzoo: {hints.one_line(str(error))}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _is_message(error: Exception) -> bool:
+    """Whether an error was written to be read, by us or by Lightning; others are bugs."""
+    if isinstance(error, (MisconfigurationException, OSError)):
+        return True
+    ours = ("genzoo", "genzoo.zoo", "genzoo.datamodules", "genzoo.callbacks", "lightning")
+    return isinstance(error, (ValueError, TypeError)) and _raised_in(error, *ours)
+
+
+def _raised_in(error: BaseException, *packages: str) -> bool:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    folders = (Path(sys.modules[package].__file__).parent for package in packages)
+    said = (place.line or "").startswith("raise")  # and not by what was called there
+    return said and any(Path(place.filename).is_relative_to(folder) for folder in folders)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    handlers = [handler for talker in talkers for handler in talker.handlers]
+
+    def worth_it(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(TIPS)
+
+    with warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message=f"\\s*{message}")
+        for handler in handlers:
+            handler.addFilter(worth_it)
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(worth_it)
+
+
+class Parser(LightningArgumentParser):
+    """Whole names only, and errors of one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None):
+        if not self.exit_on_error:  # a union of types tries one after the other
+            super().error(message, ex)
+        options = list(self._option_string_actions)
+        for action in self._actions:  # the message may be about a command
+            for parser in (getattr(action, "choices", None) or {}).values():
+                options += getattr(parser, "_option_string_actions", ())
+        raise Misuse(hints.plain(message, options, _arguments)) from ex
+
+
+def _arguments(class_path: str) -> list[str]:
+    parser = LightningArgumentParser(exit_on_error=False)
+    kind = checkpoints.import_class(class_path)
+    return [
+        name.removeprefix("x.")
+        for name in parser.add_class_arguments(kind, "x", fail_untyped=False)
+        if name.removeprefix("x.") not in LINKED
+    ]
+
+
+class Record(SaveConfigCallback):
+    """Writes config.yaml into the run directory, and into each checkpoint what made it.
+
+    Args:
+        origin: The model and the data, as a configuration. Others as `SaveConfigCallback`.
+    """
+
+    def __init__(self, *args: Any, origin: dict[str, Any], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.origin = origin
+
+    def save_config(self, trainer, pl_module, stage: str) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, SafeWandbLogger):
+                logger.log_hyperparams({**self.origin, "seed": self.config.seed_everything})
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint: dict[str, Any]) -> None:
+        checkpoint[ORIGIN] = dict(self.origin)
+        if isinstance(trainer.logger, RunLogger):
+            checkpoint[ORIGIN]["logged_step"] = trainer.logger.last_step
+
+    def on_exception(self, trainer, pl_module, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.checkpoint_callback.last_model_path:
+            print("genzoo: interrupted; the same command with --ckpt_path last goes on")
+
+
+class CLI(LightningCLI):
+    """LightningCLI for any LightningModule on any LightningDataModule, in a run directory."""
+
+    def __init__(self, command: str, args: list[str]):
+        self.ckpt_path: str | None = None
+        self.checkpoint: dict[str, Any] = {}
+        self.goes_on = False  # in the run directory of ckpt_path
+        self.linked: dict[str, Any] = {}
+        super().__init__(
+            L.LightningModule,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=Record,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults=DEFAULTS,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={"prog": "genzoo"},
+            args=[command, *args],
+        )
+
+    # What can be said on the command line
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, without a way to load what is not plain data."""
+        commands = LightningCLI.subcommands()
+        return {command: skipped | {"weights_only"} for command, skipped in commands.items()}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        for name, compute in (("image_shape", self._image_shape), ("num_classes", self._classes)):
+            parser.link_arguments(
+                "data", f"model.init_args.{name}", compute, apply_on="instantiate"
+            )
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.add_argument(
+            "--evaluate", type=bool, default=True, help="Whether to ask the three questions."
+        )
+        parser.add_class_arguments(Evaluation, "evaluation", instantiate=False, sub_configs=True)
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=True,
+            help="Whether fit ends with a test of the last checkpoint and the report card.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        command, *rest = args
+        given = _scan(rest)
+        path = given.get("ckpt_path")
+        before = {"data": given.get("data") or DEFAULT_DATA}
+        if path is not None and path != "last":
+            before = self._remember(path, given)
+        # What was said, without what stands by default or in the checkpoint
+        classes = {key: {"class_path": _class_path(value)} for key, value in before.items()}
+        words = [word for word in rest if not word.startswith("--print_config")]
+        said = parser.parse_args(
+            [command, f"--config={json.dumps(classes)}", *words],
+            defaults=False,
+            _skip_validation=True,
+        )[command]
+        self._refuse_linked(said)
+        if path == "last":
+            before = self._go_on(command, said, given) or before
+        self._refuse_overridden(said)
+        self.config = parser.parse_args([command, f"--config={json.dumps(before)}", *rest])
+        self.config[command].pop("config")
+        if path == "last":
+            self.config[command].ckpt_path = None  # config.yaml is of the whole run
+        self._refuse_useless(command)
+
+    def _parse_ckpt_path(self) -> None:
+        """Done in `parse_arguments`; Lightning's lets a checkpoint override silently."""
+
+    def _remember(self, path: str, given: dict[str, Any]) -> dict[str, Any]:
+        """What the checkpoint says of the model and the data, as a configuration."""
+        self.ckpt_path = path
+        self.checkpoint = checkpoints.read(path)
+        made = checkpoints.origin(self.checkpoint)
+        model = dict(made["model"])
+        model["class_path"] = model["class_path"] or _class_path(given.get("model"))
+        if model["class_path"] is None:
+            raise Misuse(f"{path} does not say which class it is of: give --model too")
+        found = checkpoints.find_class(model["class_path"], path)
+        model["class_path"] = f"{found.__module__}.{found.__qualname__}"
+        model["init_args"] = {
+            name: value
+            for name, value in model["init_args"].items()
+            if name not in LINKED and checkpoints.is_plain(value)
+        }
+        return {"model": model, "data": made.get("data") or given.get("data") or DEFAULT_DATA}
+
+    def _go_on(self, command: str, said, given: dict[str, Any]) -> dict[str, Any] | None:
+        """The last checkpoint of the newest run of this model and data."""
+        if "model" not in said:
+            raise Misuse("--ckpt_path last needs --model or --config, to know whose last it is")
+        folder = _root(said) / _run_name(said)
+        path = last_checkpoint(folder)
+        self.goes_on = command == "fit" and path is not None
+        if path is None and command != "fit":
+            raise Misuse(f"there is no checkpoint in {folder} to {command}")
+        if path is None:
+            print(f"genzoo: no checkpoint in {folder} yet, so this starts anew")
+            return None
+        return self._remember(str(path), given)
+
+    def _refuse_linked(self, said) -> None:
+        for name, instead in zip(LINKED, ("--data", "--data.conditional true"), strict=True):
+            if name in said.get("model", {}).get("init_args", {}):
+                raise Misuse(f"--model.{name} comes from the data, by {instead}: leave it out")
+
+    def _refuse_overridden(self, said) -> None:
+        """What was said of the model, and differs from what the checkpoint was made with."""
+        if not self.checkpoint:
+            return
+        made = checkpoints.origin(self.checkpoint)["model"]
+        if made["class_path"] is not None:
+            ours = checkpoints.import_class(said.model.class_path)
+            theirs = checkpoints.find_class(made["class_path"], self.ckpt_path)
+            if ours is not theirs:
+                raise Misuse(
+                    f"--model {ours.__name__} does not fit {self.ckpt_path}, "
+                    f"which is a {theirs.__name__}: leave --model out"
+                )
+        for name, value in said.model.get("init_args", {}).items():
+            if name in made["init_args"] and not _same(value, made["init_args"][name]):
+                raise Misuse(
+                    f"--model.{name} {value} would be overridden: {self.ckpt_path} was made with "
+                    f"{made['init_args'][name]}. Leave it out, or start anew without --ckpt_path"
+                )
+
+    def _refuse_useless(self, command: str) -> None:
+        """Weights that nobody trained, and predictions that nobody defined."""
+        model = checkpoints.import_class(self.config[command].model.class_path)
+        if command != "fit" and not self.ckpt_path and issubclass(model, GenerativeModel):
+            raise Misuse(f"{command} needs --ckpt_path, a trained {model.__name__}")
+        if command == "predict" and model.predict_step is L.LightningModule.predict_step:
+            raise Misuse(
+                f"{model.__name__} has no predict_step. To draw images: "
+                f"genzoo sample --ckpt_path {self.ckpt_path}"
+            )
+
+    # What the data says of the model
+
+    def _takes(self, name: str) -> bool:
+        return name in self._get(self.config, "model").get("init_args", {})
+
+    def _image_shape(self, data: L.LightningDataModule) -> tuple[int, ...] | None:
+        if not self._takes("image_shape"):
+            return None
+        shape = getattr(data, "image_shape", None)
+        if shape is None:
+            raise Misuse(
+                f"{type(data).__name__} must have an attribute image_shape, (C, H, W), which "
+                f"{self._model_name()} is made for"
+            )
+        self.linked["image_shape"] = list(shape)
+        return tuple(shape)
+
+    def _classes(self, data: L.LightningDataModule) -> int:
+        conditional = getattr(data, "conditional", False)
+        number = getattr(data, "num_classes", 0) if conditional else 0
+        if conditional and not number:
+            raise Misuse(f"--data.conditional must be false: {type(data).__name__} has no classes")
+        if conditional and not self._takes("num_classes"):
+            raise Misuse(
+                f"--data.conditional must be false: {self._model_name()} takes no num_classes"
+            )
+        if self._takes("num_classes"):
+            self.linked["num_classes"] = number
+        return number
+
+    def _model_name(self) -> str:
+        return self._get(self.config, "model").class_path.rpartition(".")[-1]
+
+    # The parts
+
+    def instantiate_classes(self) -> None:
+        self.parser.add_instantiator(_safe_wandb, WandbLogger, subclasses=False)
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # jsonargparse wraps what links and constructors raise
+            cause: BaseException = error
+            while _raised_in(cause, "jsonargparse") and cause.__cause__:
+                cause = cause.__cause__
+            raise cause from None
+
+    def after_instantiate_classes(self) -> None:
+        made = checkpoints.origin(self.checkpoint)["model"]["init_args"] if self.checkpoint else {}
+        for name, value in self.linked.items():
+            if name in made and not _same(value, made[name]):
+                raise Misuse(
+                    f"{self.ckpt_path} was made for {name} {made[name]}, "
+                    f"{type(self.datamodule).__name__} gives {value}"
+                )
+        make_evaluable(self.model)
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        config = self._get(self.config_init, "trainer")
+        own = self._get(self.config_init, "checkpoint")
+        loggers = self._loggers(config)
+        parts = _listed(config.callbacks)
+        if self._get(self.config, "evaluate"):
+            parts += evaluations(**self._get(self.config_init, "evaluation"))
+        parts.append(Throughput())
+        bars = any(isinstance(part, ProgressBar) for part in parts)
+        if not (bars or config.enable_progress_bar is False or sys.stdout.isatty()):
+            parts.append(ProgressLines())
+        if config.enable_checkpointing is not False:
+            parts.append(own)
+        plugins = _listed(config.plugins)
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(AtomicCheckpointIO())
+        changed = {"callbacks": parts, "plugins": plugins, "logger": loggers}
+        self.save_config_kwargs["origin"] = self._origin()
+        return self._instantiate_trainer({**config, **changed, **kwargs}, [])
+
+    def _loggers(self, config) -> list:
+        """The run directory first: it is where Lightning puts everything else."""
+        if config.logger is False:
+            raise Misuse(
+                "--trainer.logger must not be false: metrics and checkpoints go to the run "
+                "directory. --trainer.fast_dev_run true writes nothing"
+            )
+        others = [] if config.logger is True else _listed(config.logger)
+        first = [logger for logger in others if isinstance(logger, CSVLogger)]
+        if not first:
+            said = self._get(self.config, "trainer")
+            name = _run_name(self.config[self.subcommand])
+            version = keep = None
+            if self.goes_on:
+                version = int(Path(self.ckpt_path).parents[1].name.removeprefix("version_"))
+                keep = checkpoints.origin(self.checkpoint).get("logged_step")
+            first = [RunLogger(_root({"trainer": said}), name, version, keep)]
+        for logger in others:
+            if isinstance(logger, SafeWandbLogger):
+                folder = Path(first[0].log_dir)
+                logger.settle(folder, f"{folder.parent.name}-{folder.name}")
+        return first + [logger for logger in others if logger not in first]
+
+    def _origin(self) -> dict[str, Any]:
+        """What a checkpoint is to remember of the model and the data."""
+        model, data = (dict(self.config_dump[key]) for key in ("model", "data"))
+        model["init_args"] = {**model.get("init_args", {}), **self.linked}
+        return {"model": model, "data": data}
+
+    # The commands
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        return {**kwargs, "ckpt_path": self.ckpt_path, "weights_only": True}
+
+    def after_fit(self) -> None:
+        if self._get(self.config, "test_after_fit"):
+            path = getattr(self.trainer.checkpoint_callback, "last_model_path", None) or None
+            self.trainer.test(self.model, self.datamodule, ckpt_path=path, weights_only=True)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Keeps what the model's `predict_step` gave for each batch."""
+        predictions = self.trainer.predict(**kwargs)
+        path = Path(self.trainer.log_dir, f"predictions-{self.trainer.global_rank}.pt")
+        if predictions is not None and not self.trainer.fast_dev_run:
+            AtomicCheckpointIO().save_checkpoint(predictions, path)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            for logger in self.trainer.loggers:
+                if isinstance(logger, SafeWandbLogger):
+                    logger.finish()
+        folder = self.trainer.log_dir  # asks all ranks
+        if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
+            print(f"genzoo: all of it is in {folder}")
+
+
+def _safe_wandb(class_type: type, *args: Any, **kwargs: Any) -> Any:
+    return SafeWandbLogger(*args, **kwargs)
+
+
+def _scan(args: list[str]) -> dict[str, Any]:
+    """`--model`, `--data` and `--ckpt_path` as they are given, in arguments or --config files."""
+    found: dict[str, Any] = {}
+    for index, argument in enumerate(args):
+        name, equals, value = argument.partition("=")
+        value = value if equals else "".join(args[index + 1 : index + 2])
+        if name in ("-c", "--config"):
+            if not Path(value).is_file():
+                continue  # the parser will say it
+            try:
+                content = yaml.safe_load(Path(value).read_text())
+            except yaml.YAMLError as error:
+                raise Misuse(f"{value} is not YAML: {hints.one_line(str(error))}") from None
+            if isinstance(content, dict):
+                found.update(content)
+        elif name in ("--model", "--data", "--ckpt_path"):
+            found[name.removeprefix("--")] = value
+    if isinstance(found.get("ckpt_path"), str) and found["ckpt_path"] in ("", "null"):
+        del found["ckpt_path"]
+    return found
+
+
+def _class_path(value: Any) -> str | None:
+    return value.get("class_path") if isinstance(value, dict) else value
+
+
+def _run_name(config) -> str:
+    names = (config[key].class_path.rpartition(".")[-1] for key in ("model", "data"))
+    return "-".join(names)
+
+
+def _root(config) -> Path:
+    return Path(config.get("trainer", {}).get("default_root_dir") or "runs")
+
+
+def _listed(value: Any) -> list:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal, whether a list or a tuple holds the numbers."""
+    return json.loads(json.dumps(a, default=str)) == json.loads(json.dumps(b, default=str))

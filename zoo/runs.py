@@ -1,0 +1,70 @@
+"""Run directories, `runs/<Model>-<Data>/version_N`: a resumed run goes on in its own."""
+
+import csv
+import re
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+
+
+class RunLogger(CSVLogger):
+    """A CSVLogger whose metrics.csv a resumed run goes on with.
+
+    Lightning's would delete what is there.
+
+    Args:
+        save_dir: The folder of all runs.
+        name: Of the model and the data.
+        version: Of a run to go on with; None: a new one.
+        keep: The last step of metrics.csv to keep: what a killed run logged after its checkpoint
+            will be logged again.
+    """
+
+    def __init__(
+        self, save_dir: str | Path, name: str, version: int | None = None, keep: int | None = None
+    ):
+        super().__init__(save_dir, name, version, flush_logs_every_n_steps=10)
+        self.keep = keep
+        self.last_step = -1 if keep is None else keep
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        if self._experiment is None:
+            self._experiment = _Writer(self.log_dir, self.keep)
+        return self._experiment
+
+    def log_metrics(self, metrics, step=None) -> None:
+        if step is not None:
+            self.last_step = max(self.last_step, step)
+        super().log_metrics(metrics, step)
+
+
+class _Writer(ExperimentWriter):
+    def __init__(self, log_dir: str, keep: int | None):
+        self._keep = keep
+        super().__init__(log_dir)
+
+    def _check_log_dir_exists(self) -> None:
+        if self._keep is None or not self._fs.isfile(self.metrics_file_path):
+            return
+        with open(self.metrics_file_path, newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if int(float(row["step"])) <= self._keep]
+            self.metrics_keys = list(reader.fieldnames or ())
+        with open(self.metrics_file_path, "w", newline="") as file:
+            writer = csv.DictWriter(file, self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """`last.ckpt` of the newest version in a folder of runs that has one."""
+    found = {
+        int(version[1]): path
+        for path in folder.glob("version_*/checkpoints/last.ckpt")
+        if (version := re.fullmatch(r"version_(\d+)", path.parents[1].name))
+    }
+    return found[max(found)] if found else None
