@@ -74,7 +74,7 @@ class Evidence:
     class_names: tuple[str, ...] = ()
 
 
-class Evaluation(L.Callback):
+class Evaluation(L.Callback, ABC):
     """Base of the evaluations: a subclass says what it makes of the evidence.
 
         class Brightness(Evaluation):
@@ -123,9 +123,9 @@ class Evaluation(L.Callback):
         self.num_samples, self.num_samples_fit = num_samples, num_samples_fit
         self.every_n_epochs, self.seed, self.num_real = every_n_epochs, seed, num_real
 
+    @abstractmethod
     def evaluate(self, evidence: Evidence) -> Section:
         """What the evidence says. Called on every rank, alike, with gradients off."""
-        raise NotImplementedError
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         _shared(trainer).forget()

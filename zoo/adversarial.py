@@ -160,7 +160,7 @@ class Adversarial(GenerativeModel):
         self._share_buffers()
 
     def on_validation_epoch_end(self) -> None:
-        if not self.trainer.sanity_checking and self.trainer.training:
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             self._log_axis()
 
     def _log_axis(self) -> None:
