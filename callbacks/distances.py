@@ -83,14 +83,28 @@ def count_below(
 
 def count_pairs_below(x: Tensor, threshold: float, inclusive: bool = False) -> int:
     """How many pairs i < j of one set lie nearer than the threshold."""
+    return int(collisions(x, threshold, inclusive)[0].sum()) // 2
+
+
+def collisions(x: Tensor, threshold: float, inclusive: bool = False) -> tuple[Tensor, Tensor]:
+    """Who in one set lies nearer to whom than the threshold.
+
+    Returns:
+        How many others each collides with, int64 (n,), and whether one of them comes before it,
+        bool (n,): the others are the distinct ones, as far as colliding is transitive.
+    """
     x, _, unit = _pair(x, x)
     radius = torch.full((len(x),), threshold / unit, dtype=torch.float64, device=x.device)
-    count = 0
+    degrees = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    repeated = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     with _full_precision(x.device):
         for rows, q, columns, r in _blocks(x, x, _centre(x), torch.float32, upper=True):
             inside = _below(x, x, rows, q, columns, r, radius[columns], inclusive)
-            count += int(inside.triu_(rows.start - columns.start + 1).sum())
-    return count
+            inside.triu_(rows.start - columns.start + 1)
+            degrees[rows] += inside.sum(1)
+            degrees[columns] += inside.sum(0)
+            repeated[columns] |= inside.any(0)
+    return degrees, repeated
 
 
 def closest_pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:

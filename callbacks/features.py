@@ -10,6 +10,7 @@ back. Features of real images are kept on the disk (`cache.py`).
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary

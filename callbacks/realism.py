@@ -710,7 +710,7 @@ class Realism(Evaluation):
         elif way.high is not None and way.high < self.BAD:
             flag = "bad"
         verdict = _verdict(way, equal, floor, ceiling, numbers, fd, n)
-        order = sorted(numbers, key=lambda name: (name != "way_to_real", _rank(name)))
+        order = sorted(numbers, key=_rank)
         protocol = {"reference": "train", "n_equal": n, "n_most": self.most}
         numbers = {name: numbers[name] for name in order}
         return Section("realism", verdict, flag, numbers, protocol=protocol)
@@ -792,7 +792,7 @@ def _names(extractor: Extractor) -> tuple[str, str, str]:
 
 def _rank(name: str) -> str:
     """Each number together with its yardsticks, in the order of the measures."""
-    kinds = ("fid", "fd/", "kid", "kd/", "inc", "is/", "pre", "rec", "den", "cov")
+    kinds = ("way", "fid", "fd/", "kid", "kd/", "inc", "is/", "pre", "rec", "den", "cov")
     return f"{kinds.index(name[:3]):02}{name}"
 
 
