@@ -86,8 +86,9 @@ class SafeWandbLogger(WandbLogger):
     def _start(self):
         import wandb
 
-        settings = wandb.Settings(init_timeout=20, finish_timeout=self.patience)
-        self._wandb_init.setdefault("settings", settings)
+        if self._wandb_init.get("settings") is None:
+            times = {"init_timeout": 20, "finish_timeout": self.patience}
+            self._wandb_init["settings"] = wandb.Settings(**times)
         if self._wandb_init["dir"]:
             Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
         try:

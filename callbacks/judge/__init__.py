@@ -58,6 +58,10 @@ EQUIVALENCE = (
     "Not significantly different from 50 % is not equivalence: read the interval, "
     "it holds every rate that these answers do not rule out."
 )
+INTERVALS = (
+    "Intervals are over raters, by resampling them; the binomial one takes all answers for one "
+    "rater's and is too narrow where raters differ. All are of the images shown."
+)
 MARGIN = 0.10  # within 50 % +- this the card calls images indistinguishable, and says so
 FEW_RATERS = 10
 ONE_TIME = 946_684_800  # 2000-01-01, the time stamp of every image; zip files know none before 1980
@@ -389,16 +393,14 @@ class Analysis:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Name, value and interval of each number, as they are printed."""
-        rated = f"resampling {len(self.included)} raters"
-        rows = [("error rate", self.error_rate, rated)]
+        rates = {"error rate": self.error_rate, "error rate, binomial": self.binomial}
         if self.mode == "pairs":
-            rows.append(("accuracy", self.accuracy, rated))
-        rows.append(("error rate, binomial", self.binomial, "too narrow if raters differ"))
-        rows += [(name, half, rated) for name, half in self.halves.items()]
+            rates["accuracy"] = self.accuracy
+        rates |= self.halves
         percents = [
-            (n, f"{100 * e.value:.1f} %", _interval(e, 100, 1, " %", s)) for n, e, s in rows
+            (k, f"{100 * e.value:.1f} %", _interval(e, 100, 1, " %")) for k, e in rates.items()
         ]
-        d_prime = ("d'", f"{self.d_prime.value:.2f}", _interval(self.d_prime, 1, 2, "", rated))
+        d_prime = ("d'", f"{self.d_prime.value:.2f}", _interval(self.d_prime, 1, 2, ""))
         left_out = len(self.raters) - len(self.included)
         return [
             *percents,
@@ -460,7 +462,7 @@ def analyse(
             f"{len(counts)} raters only: an interval by resampling so few is too narrow; "
             f"ask {FEW_RATERS} or more."
         )
-    notes.append(EQUIVALENCE)
+    notes += [INTERVALS, EQUIVALENCE]
     return Analysis(
         study=key["study"],
         mode=mode,
@@ -575,11 +577,11 @@ def section(analysis: Analysis) -> "Section":
     return Section("human evaluation", sentence, flag, numbers=numbers, protocol=protocol)
 
 
-def _interval(estimate: Estimate, unit: float, digits: int, sign: str, source: str) -> str:
+def _interval(estimate: Estimate, unit: float, digits: int, sign: str) -> str:
     if estimate.low is None or estimate.high is None:
         return "none with one rater"
     low, high = unit * estimate.low, unit * estimate.high
-    return f"{low:.{digits}f} to {high:.{digits}f}{sign}, {source}"
+    return f"{low:.{digits}f} to {high:.{digits}f}{sign}"
 
 
 def _resamples(raters: int, resamples: int, seed: int) -> NDArray:

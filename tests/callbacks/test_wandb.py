@@ -125,12 +125,13 @@ def test_a_network_that_is_down_is_a_run_on_disk(tmp_path, monkeypatch, caplog):
     start = wandb.init
 
     def init(**settings):
+        assert settings["settings"].init_timeout == 20  # seconds, for wandb's 90
         if settings.get("mode") != "offline":
             raise wandb.errors.CommError("connection refused\nConsider increasing the timeout")
         return start(**settings)
 
     monkeypatch.setattr(wandb, "init", init)
-    logger = SafeWandbLogger(save_dir=tmp_path)
+    logger = SafeWandbLogger(save_dir=tmp_path, settings=None)
     logger.log_metrics({"loss": 1.0}, 0)
     assert logger.finish()
     assert read_run(tmp_path)[0][0]["loss"] == 1.0
