@@ -90,21 +90,23 @@ def collisions(x: Tensor, threshold: float, inclusive: bool = False) -> tuple[Te
     """Who in one set lies nearer to whom than the threshold.
 
     Returns:
-        How many others each collides with, int64 (n,), and whether one of them comes before it,
-        bool (n,): the others are the distinct ones, as far as colliding is transitive.
+        With how many others each collides, int64 (n,), and the last one before it with which it
+        does, or -1, int64 (n,).
     """
     x, _, unit = _pair(x, x)
     radius = torch.full((len(x),), threshold / unit, dtype=torch.float64, device=x.device)
     degrees = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    repeated = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    previous = torch.full_like(degrees, -1)
     with _full_precision(x.device):
         for rows, q, columns, r in _blocks(x, x, _centre(x), torch.float32, upper=True):
             inside = _below(x, x, rows, q, columns, r, radius[columns], inclusive)
             inside.triu_(rows.start - columns.start + 1)
             degrees[rows] += inside.sum(1)
             degrees[columns] += inside.sum(0)
-            repeated[columns] |= inside.any(0)
-    return degrees, repeated
+            hit = inside.any(0).nonzero()[:, 0]
+            after = inside[:, hit].flip(0).to(torch.uint8).argmax(0)  # of the first, from behind
+            previous[columns.start + hit] = rows.stop - 1 - after
+    return degrees, previous
 
 
 def closest_pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ Classes are counted where the extractor is a classifier.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -64,27 +65,24 @@ class Birthday:
     """What collided in one or more batches of equal size.
 
     Args:
-        degrees: For each batch, with how many others each sample collides, int64 (s,); or all
-            together (batches, s).
-        distinct: For each batch, how many samples repeat none before them.
+        degrees: With how many others of its batch each sample collides, int64 (batches, s).
+        previous: The last one before it with which it does, or -1, int64 (batches, s).
     """
 
-    def __init__(self, degrees: Tensor, distinct: Tensor | list[int]):
-        self.degrees = degrees.double().view(-1, degrees.shape[-1])
-        self.distinct = torch.as_tensor(distinct, dtype=torch.float64).flatten()
-        self.size = self.degrees.shape[1]
-        if self.size < 3:
-            raise ValueError(f"a batch must be at least 3 samples, got {self.size}")
-        count = len(self.degrees)
-        self.pairs = count * self.size * (self.size - 1) / 2
+    def __init__(self, degrees: Tensor, previous: Tensor):
+        if degrees.ndim != 2 or degrees.shape != previous.shape or degrees.shape[1] < 3:
+            got = f"{tuple(degrees.shape)} and {tuple(previous.shape)}"
+            raise ValueError(f"degrees and previous must be (batches, at least 3), got {got}")
+        self.degrees, self.previous = degrees.double(), previous
+        self.size = degrees.shape[1]
+        self.pairs = len(degrees) * self.size * (self.size - 1) / 2
         self.colliding = self.degrees.sum().item() / 2
 
     @classmethod
     def of(cls, samples: Tensor, threshold: float, size: int, seed: int = 0) -> "Birthday":
-        """Counts the pairs nearer than the threshold."""
+        """Counts the pairs nearer than the threshold, in disjoint random batches."""
         found = [collisions(batch, threshold) for batch in batches(samples, size, seed)]
-        distinct = [int((~repeated).sum()) for _, repeated in found]
-        return cls(torch.stack([degrees for degrees, _ in found]), distinct)
+        return cls(*(torch.stack(part) for part in zip(*found, strict=True)))
 
     def poisson(self) -> tuple[float, float]:
         """95 % interval of q where collisions are rare and independent (Garwood, 1936), which
@@ -122,14 +120,48 @@ class Birthday:
         return f"{self.colliding:,.0f} of {self.pairs:,.0f} pairs collide"
 
     def estimates(self) -> dict[str, Number]:
-        """N2 with both of its intervals and with the one that spans them, and the most probable
-        N for the number of different samples, which supposes equal probabilities."""
+        """All that is read from collisions, each under its own name: N2 with the interval that
+        spans both and with each of them; the N of the number of different samples; and what the
+        s tells at which half of the batches have a collision."""
         q = self.colliding / self.pairs
         return {
             "support": self.support(),
             "support_poisson": self._of(q, *self.poisson(), "if all images are as probable"),
             "support_jackknife": self._of(q, *self.jackknife(), "by leaving out each sample"),
             "support_distinct": self.support_of_distinct(),
+            **self.support_by_halves(),
+        }
+
+    def curve(self) -> list[tuple[int, float]]:
+        """The paper's procedure: for growing s, the share of batches of s samples that have a
+        collision; pairs (s, share), until all have one."""
+        found: list[tuple[int, float]] = []
+        size = 2.0
+        while round(size) <= self.size and not (found and found[-1][1] == 1):
+            s = round(size)
+            whole = self.previous[:, : self.size // s * s]
+            parts = whole.unflatten(1, (-1, s))  # (batches, parts, s)
+            start = torch.arange(0, whole.shape[1], s)[:, None]
+            found.append((s, (parts >= start).any(2).double().mean().item()))
+            size *= math.sqrt(2)
+        return found
+
+    def support_by_halves(self) -> dict[str, Number]:
+        """From the s at which half of the batches have a collision.
+
+        support_s_squared: The rule of thumb, s^2.
+        support_half_chance: The N for which the chance is one half, s^2 / (2 ln 2) = 0.72 s^2.
+        """
+        curve = self.curve()
+        s, note = float(curve[-1][0]), f"more than this: s = {curve[-1][0]:,} and fewer collide"
+        for (before, low), (after, high) in zip([(1, 0.0), *curve], curve, strict=False):
+            if high >= 0.5:
+                s = before + (after - before) * (0.5 - low) / (high - low)
+                note = f"half of the batches of {s:,.0f} collide"
+                break
+        return {
+            "support_s_squared": Number(s**2, note=note),
+            "support_half_chance": Number(s**2 / (2 * math.log(2)), note=note),
         }
 
     def support_of_distinct(self) -> Number:
@@ -137,8 +169,8 @@ class Birthday:
 
         k = N (1 - (1 - 1/N)^s)
         """
-        s, count = self.size, len(self.distinct)
-        seen = self.distinct.sum().item() / count
+        s, count = self.size, len(self.previous)
+        seen = (self.previous < 0).sum().item() / count
 
         def expected(n: float) -> float:
             return -n * math.expm1(s * math.log1p(-1 / n)) if n > 1 else 1.0
@@ -156,10 +188,9 @@ class Birthday:
         if math.isinf(value):
             low = self.pairs / -math.log(0.05)
             return Number(value, low, value, "all samples differ")
-        # Variance of the number of occupied cells.
-        one, two = (max(0.0, 1 - i / value) ** s for i in (1, 2))
-        spread = max(0.0, value * (value - 1) * two + value * one - (value * one) ** 2)
-        half = NORMAL * math.sqrt(spread / count)
+        crowd = s / value  # samples for each image; the variance is that of occupied cells
+        spread = value * math.exp(-crowd) * (1 - (1 + crowd) * math.exp(-crowd))
+        half = NORMAL * math.sqrt(max(0.0, spread) / count)
         note = f"{seen:,.0f} of {s:,} samples differ; if all images are as probable"
         return Number(value, solve(max(1.0, seen - half)), solve(min(s, seen + half)), note)
 
@@ -169,58 +200,43 @@ class Birthday:
         return Number(1 / q if q else infinite, 1 / high, 1 / low if low > 0 else infinite, note)
 
 
-def collision_curve(
-    samples: Tensor, threshold: float, most: int = 40, seed: int = 0
-) -> list[tuple[int, float]]:
-    """The paper's procedure: for growing s, the share of batches of s samples with a collision.
-
-    It stops where all batches have one.
-
-    Args:
-        most: At most so many batches of each size, disjoint ones.
-
-    Returns:
-        Pairs (s, share).
-    """
-    curve: list[tuple[int, float]] = []
-    size = 2.0
-    while round(size) <= len(samples) and not (curve and curve[-1][1] == 1):
-        some = batches(samples, round(size), seed)[:most]
-        hit = [bool(collisions(batch, threshold)[1].any()) for batch in some]
-        curve.append((round(size), sum(hit) / len(hit)))
-        size *= math.sqrt(2)
-    return curve
-
-
-def support_by_halves(curve: list[tuple[int, float]]) -> dict[str, Number]:
-    """What is read from the s at which half of the batches have a collision.
-
-    Returns:
-        support_s_squared: The rule of thumb s^2.
-        support_half_chance: The N for which the chance is one half, s^2 / (2 ln 2) = 0.72 s^2.
-    """
-    s, note = float(curve[-1][0]), "more than this: "
-    for (before, low), (after, high) in zip([(1, 0.0), *curve], curve, strict=False):
-        if high >= 0.5:
-            s, note = before + (after - before) * (0.5 - low) / (high - low), ""
-            break
-    note += f"half of the batches of {s:,.0f} collide" if not note else f"s = {s:,.0f}"
-    return {
-        "support_s_squared": Number(s**2, note=note),
-        "support_half_chance": Number(s**2 / (2 * math.log(2)), note=note),
-    }
-
-
 # Classes
 
 
-def class_shares(logits: Tensor) -> Tensor:
-    """The share of images that the classifier gives to each class, (K,)."""
+def class_shares(logits: Tensor, known: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """The share of images of each class, (K,).
+
+    A classifier takes some images for what they are not, and would find classes that are never
+    drawn. How often is known from labelled images, and undone: the most probable shares pi of
+    true classes given those of answers, by expectation maximisation of
+
+        share of answer a = sum_c pi_c P(a | c)
+
+    Args:
+        logits: float (n, K).
+        known: Logits (m, K) and labels (m,) of images that the classifier was not trained on;
+            without at least 20 of each class nothing is undone.
+    """
     if logits.ndim != 2 or not len(logits):
         raise ValueError(f"logits must be (n, K) and not empty, got {tuple(logits.shape)}")
     if not logits.isfinite().all():
         raise ValueError("logits must be finite, got NaN or infinity")
-    return logits.argmax(1).bincount(minlength=logits.shape[1]).double() / len(logits)
+    k = logits.shape[1]
+    answers = logits.argmax(1).bincount(minlength=k).double() / len(logits)
+    if known is None:
+        return answers
+    truth, said = known[1], known[0].argmax(1)
+    if not 0 <= truth.min() <= truth.max() < k:
+        raise ValueError(f"labels must be in 0..{k - 1}, got {truth.min()}..{truth.max()}")
+    table = (truth * k + said).bincount(minlength=k * k).view(k, k).double()
+    if table.sum(1).min() < 20:
+        return answers
+    table /= table.sum(1, keepdim=True)  # P(answer | class), rows are classes
+    shares = table.new_full((k,), 1 / k)
+    for _ in range(1000):
+        shares = shares * (table @ (answers / (shares @ table).clamp(min=1e-12)))
+        shares /= shares.sum()
+    return shares
 
 
 def effective_classes(shares: Tensor) -> float:
@@ -243,16 +259,37 @@ def missing_classes(shares: Tensor, reference: Tensor, n: int) -> list[int]:
     ]
 
 
+@dataclass
+class Classes:
+    """Shares of the classes among samples and among training images, (K,); and who is missing."""
+
+    generated: Tensor
+    train: Tensor
+    missing: list[int]
+
+    @property
+    def present(self) -> int:
+        """How many classes the data has."""
+        return int((self.train > 0).sum())
+
+    @property
+    def left(self) -> list[int]:
+        """Those that are drawn, the most frequent first."""
+        shares = self.generated.tolist()
+        left = [c for c in range(len(shares)) if self.train[c] > 0 and c not in self.missing]
+        return sorted(left, key=lambda c: -shares[c])
+
+
 # The evaluation
 
 
 class Diversity(Evaluation):
     """Asks how many different images the model makes, and which classes it leaves out.
 
-    Logs, of pixels and of the extractor's features, `support/<space>` and the same of real images
+    Logs `support/<space>` of pixels and of the extractor's features, and the same of real images
     at the same numbers, `support_real/<space>`; of pixels the other ways to read the collisions,
-    each under its own name (`Birthday.estimates`, `support_by_halves`); and where the extractor is
-    a classifier `classes`, `classes_effective` and `classes_effective_train`.
+    each under its own name (`Birthday.estimates`); and where the extractor is a classifier
+    `classes`, `classes_effective` and `classes_effective_train`.
 
     The verdict is bad where classes are missing, by name, or where collisions are more than real
     images have and tell of fewer images than there are training images. It is unsure where they
@@ -284,13 +321,12 @@ class Diversity(Evaluation):
             found[space] = ours.support(), real
             numbers[f"support/{space}"], numbers[f"support_real/{space}"] = found[space]
             if space == "pixels":
-                curve = collision_curve(samples, tau, seed=self.seed)
-                others = ours.estimates() | support_by_halves(curve)
+                others = ours.estimates()
                 del others["support"]
                 numbers |= {f"{name}/{space}": number for name, number in others.items()}
             numbers[f"duplicate_below/{space}"] = Number(tau, note="calibrated on held-out images")
-        missing = self._classes(evidence, numbers)
-        flag, verdict = self._judge(evidence, found, missing, size)
+        classes = self._classes(evidence, numbers)
+        flag, verdict = self._judge(evidence, found, classes, size)
         figures = {}
         if generated.images.ndim == 4 and generated.images.shape[1] in (1, 3):
             figures["closest_pairs"] = pairs_panel(generated.images[:size], train.images)
@@ -308,30 +344,36 @@ class Diversity(Evaluation):
             self._known[space] = tau, real.support()
         return self._known[space]
 
-    def _classes(self, evidence: Evidence, numbers: dict[str, Number]) -> list[int] | None:
-        """Missing classes; None where nobody can tell."""
-        if evidence.generated.logits is None or evidence.train.logits is None:
+    def _classes(self, evidence: Evidence, numbers: dict[str, Number]) -> Classes | None:
+        """None where the extractor is no classifier, or one of other classes than the data's."""
+        train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
+        if generated.logits is None or evidence.extractor.reference:
             return None
-        shares, real = (class_shares(x.logits) for x in (evidence.generated, evidence.train))
-        missing = missing_classes(shares, real, len(evidence.generated))
-        present = int((real > 0).sum())
-        note = "share by class: " + ", ".join(
-            f"{_name(evidence, c)} {share:.1%}" for c, share in enumerate(shares.tolist())
-        )
-        if len(shares) > 20:
-            note = ""
-        numbers["classes"] = Number(
-            present - len(missing), note=f"of {present}; {note}".rstrip("; ")
-        )
-        numbers["classes_effective"] = Number(effective_classes(shares))
+        known = None
+        if held_out.labels is not None and (labelled := held_out.labels >= 0).any():
+            known = held_out.logits[labelled], held_out.labels[labelled]
+            if (known[0].argmax(1) == known[1]).double().mean() < 0.5:
+                return None
+        ours, real = (class_shares(x.logits, known) for x in (generated, train))
+        if known and train.labels is not None and (labels := train.labels[train.labels >= 0]).any():
+            counts = labels.bincount(minlength=len(ours)).double()
+            real = counts / counts.sum()
+        classes = Classes(ours, real, missing_classes(ours, real, len(generated)))
+        note = f"of {classes.present}"
+        if len(ours) <= 20:
+            note += "; " + ", ".join(
+                f"{_name(evidence, c)} {share:.1%}" for c, share in enumerate(ours.tolist())
+            )
+        numbers["classes"] = Number(len(classes.left), note=note)
+        numbers["classes_effective"] = Number(effective_classes(ours))
         numbers["classes_effective_train"] = Number(effective_classes(real))
-        return missing
+        return classes
 
     def _judge(
         self,
         evidence: Evidence,
         found: dict[str, tuple[Number, Number]],
-        missing: list[int] | None,
+        classes: Classes | None,
         size: int,
     ) -> tuple[str, str]:
         n = len(evidence.train)
@@ -344,19 +386,16 @@ class Diversity(Evaluation):
                 f"the samples repeat themselves in {space} like {_about(ours)} images; real data "
                 f"of the same size like {_at_least(real)}"
             )
-        if missing:
-            shares = class_shares(evidence.generated.logits)
-            real = class_shares(evidence.train.logits)
-            left = [c for c in range(len(real)) if real[c] > 0 and c not in missing]
-            left.sort(key=lambda c: -shares[c])
-            present = len(left) + len(missing)
-            if len(left) <= present / 2:
+        if classes and classes.missing:
+            left, missing = classes.left, classes.missing
+            if len(left) <= classes.present / 2:
                 kind = "class" if len(left) == 1 else "classes"
-                names = ", ".join(_name(evidence, c) for c in left[:10])
-                verdict = f"No: collapse to {len(left)} {kind} of {present} ({names})"
+                names = _names(evidence, left)
+                verdict = f"No: collapse to {len(left)} {kind} of {classes.present} ({names})"
             else:
-                names = ", ".join(_name(evidence, c) for c in missing[:10])
-                verdict = f"No: of {present} classes {len(missing)} are missing ({names})"
+                are = "is" if len(missing) == 1 else "are"
+                names = _names(evidence, missing)
+                verdict = f"No: of {classes.present} classes {len(missing)} {are} missing ({names})"
             return "bad", f"{verdict}; {repeats}." if repeats else f"{verdict}."
         if fewer:
             if ours.high < n:
@@ -372,7 +411,7 @@ class Diversity(Evaluation):
         return "good", (
             f"Yes, as far as {size:,} samples at a time can show: {_at_least(ours)} different "
             "images, as diverse as real data at this sample size"
-            + ("." if missing is None else ", and no class is missing.")
+            + (", and no class is missing." if classes else ".")
         )
 
 
@@ -401,6 +440,11 @@ def _chosen(n: int, most: int, seed: int) -> Tensor:
 def _name(evidence: Evidence, c: int) -> str:
     names = evidence.class_names
     return names[c] if c < len(names) else str(c)
+
+
+def _names(evidence: Evidence, classes: list[int]) -> str:
+    more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
+    return ", ".join(_name(evidence, c) for c in classes[:10]) + more
 
 
 def _about(number: Number) -> str:

@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 VISIBLE = 64  # pixels a side that an image is enlarged to, at least
-PAPER, INK = 245, 60  # grey levels: neither black nor white images vanish in the gaps
+PAPER, INK = 245, 60  # grey levels of the page and of writing on it
+GAP = 140  # between images: neither black nor white ones run into their neighbours
 
 
 def grid(
@@ -58,6 +59,8 @@ def grid(
     count = -(-len(images) // columns)
     shape = count * cell[0] + padding, left + columns * cell[1] + padding, 3
     page = torch.full(shape, PAPER, dtype=torch.uint8)
+    if not captions:
+        page[:, left:] = GAP
     for i, image in enumerate(images):
         top, start = padding + i // columns * cell[0], left + padding + i % columns * cell[1]
         page[top : top + height, start : start + width] = image
