@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from genzoo.callbacks import Interpolations, Reconstructions, Samples, figures
-from genzoo.callbacks.figures import GAP, grid, log_figure, scatter, to_picture
+from genzoo.callbacks.figures import GAP, PAPER, grid, log_figure, scatter, to_picture
 from genzoo.callbacks.progress import track
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
@@ -228,7 +228,7 @@ def test_reconstructions_stand_under_their_images(tmp_path):
         assert torch.equal(cell(row, column), x[i, 0])
         again = cell(row + 1, column).float()[::4, ::4]
         assert torch.allclose(again, means[i, 0], atol=1)
-    assert (cell(2, 2) == GAP).all() and (cell(3, 3) == GAP).all()
+    assert (cell(2, 2) == PAPER).all() and (cell(3, 3) == PAPER).all()
 
 
 def chosen(images, limit):
