@@ -1,36 +1,38 @@
-"""Evaluation and pictures, for any Trainer: `Trainer(callbacks=evaluations())`."""
+"""Evaluation and pictures, for any Trainer: `Trainer(callbacks=evaluations())`.
+
+Each name is imported when it is first asked for: some bring half of the scientific libraries with
+them, and what only reads a card needs not even torch.
+"""
 
 from importlib import import_module
 
-from .features import Evaluation, Evidence, Features, make_evaluable
-from .likelihood import Likelihood
-from .report import Number, Report, ReportCard, Section, evaluations
-from .samples import Interpolations, Reconstructions, Samples
+_HOMES = {
+    "Diversity": "diversity",
+    "Evaluation": "features",
+    "Evidence": "features",
+    "Features": "features",
+    "Interpolations": "samples",
+    "Likelihood": "likelihood",
+    "Memorisation": "memorisation",
+    "Number": "card",
+    "Realism": "realism",
+    "Reconstructions": "samples",
+    "Report": "card",
+    "ReportCard": "report",
+    "Samples": "samples",
+    "Section": "card",
+    "evaluations": "report",
+    "make_evaluable": "features",
+}
 
-# The evaluations proper bring half of the scientific libraries with them: when first asked for.
-_LATER = {"Diversity": "diversity", "Memorisation": "memorisation", "Realism": "realism"}
-
-__all__ = [
-    "Diversity",
-    "Evaluation",
-    "Evidence",
-    "Features",
-    "Interpolations",
-    "Likelihood",
-    "Memorisation",
-    "Number",
-    "Realism",
-    "Reconstructions",
-    "Report",
-    "ReportCard",
-    "Samples",
-    "Section",
-    "evaluations",
-    "make_evaluable",
-]
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str):
-    if name in _LATER:
-        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -70,13 +70,14 @@ def count_below(
         inclusive: Count those exactly at the threshold.
     """
     queries, references, unit = _pair(queries, references)
-    radius = torch.as_tensor(threshold, dtype=torch.float64, device=queries.device) / unit
+    radius = torch.as_tensor(threshold, dtype=torch.float64, device=queries.device)
     radius = radius.expand(len(references))
     counts = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     with _full_precision(queries.device):
         centre = _centre(references)
         for rows, q, columns, r in _blocks(queries, references, centre, torch.float32):
-            inside = _below(queries, references, rows, q, columns, r, radius[columns], inclusive)
+            bound = radius[columns], unit, inclusive
+            inside = _below(queries, references, rows, q, columns, r, *bound)
             counts[rows] += inside.sum(1)
     return counts
 
@@ -94,12 +95,12 @@ def collisions(x: Tensor, threshold: float, inclusive: bool = False) -> tuple[Te
         does, or -1, int64 (n,).
     """
     x, _, unit = _pair(x, x)
-    radius = torch.full((len(x),), threshold / unit, dtype=torch.float64, device=x.device)
+    radius = torch.full((len(x),), threshold, dtype=torch.float64, device=x.device)
     degrees = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     previous = torch.full_like(degrees, -1)
     with _full_precision(x.device):
         for rows, q, columns, r in _blocks(x, x, _centre(x), torch.float32, upper=True):
-            inside = _below(x, x, rows, q, columns, r, radius[columns], inclusive)
+            inside = _below(x, x, rows, q, columns, r, radius[columns], unit, inclusive)
             inside.triu_(rows.start - columns.start + 1)
             degrees[rows] += inside.sum(1)
             degrees[columns] += inside.sum(0)
@@ -208,22 +209,23 @@ def _below(
     columns: slice,
     r: Tensor,
     radius: Tensor,
+    unit: float,
     inclusive: bool,
 ) -> Tensor:
     """Which pairs of a block lie inside the references' radii, bool (rows, columns).
 
     Only where the products leave a doubt are the pairs measured directly.
     """
-    norm = r.double().square().sum(1)
-    # A query inside the ball has norm at most |r| + radius.
-    error = _error(r.shape[1], r.dtype) * (2 * norm.sqrt() + radius).square()
+    norm, reach = r.double().square().sum(1), radius / unit
+    # A query inside the ball has norm at most |r| + reach.
+    error = _error(r.shape[1], r.dtype) * (2 * norm.sqrt() + reach).square()
     score = _products(q, r, q.square().sum(1)[:, None].expand(-1, len(r)))  # |q|^2 - 2 q.r
-    inside = score < (radius.square() - error - norm).float()
-    doubt = (score <= (radius.square() + error - norm).float()).logical_xor_(inside)
+    inside = score < (reach.square() - error - norm).float()
+    doubt = (score <= (reach.square() + error - norm).float()).logical_xor_(inside)
     row, column = doubt.nonzero(as_tuple=True)
     if len(row):
         exact = _measure_pairs(queries, references, row + rows.start, column + columns.start)
-        bound = radius[column]
+        exact, bound = exact * unit, radius[column]  # as `nearest` has it, to the last bit
         inside[row, column] = exact <= bound if inclusive else exact < bound
     return inside
 

@@ -355,7 +355,7 @@ class Diversity(Evaluation):
             if (known[0].argmax(1) == known[1]).double().mean() < 0.5:
                 return None
         ours, real = (class_shares(x.logits, known) for x in (generated, train))
-        if known and train.labels is not None and (labels := train.labels[train.labels >= 0]).any():
+        if known and train.labels is not None and len(labels := train.labels[train.labels >= 0]):
             counts = labels.bincount(minlength=len(ours)).double()
             real = counts / counts.sum()
         classes = Classes(ours, real, missing_classes(ours, real, len(generated)))

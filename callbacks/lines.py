@@ -1,9 +1,22 @@
-"""Progress where there is no terminal."""
+"""Progress of a training, on a terminal and where there is none."""
 
 from time import monotonic
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+
+
+class Bar(RichProgressBar):
+    """Lightning's bar, with losses in few digits and without the number of the run."""
+
+    def __init__(self):
+        super().__init__(leave=False, theme=RichProgressBarTheme(metrics_format=".4g"))
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)  # the run directory says it
+        return metrics
 
 
 class ProgressLines(ProgressBar):
@@ -27,7 +40,7 @@ class ProgressLines(ProgressBar):
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict:
         metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)  # the run directory says it
+        metrics.pop("v_num", None)
         return metrics
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:

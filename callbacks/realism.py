@@ -492,10 +492,13 @@ class FrechetDistance(Metric):
             self.add_state(f"{side}_scatter", zeros, dist_reduce_fx=None)
 
     def update(self, images_or_features: Tensor, real: bool) -> None:
-        features, _ = _extracted(self.extractor, images_or_features)
-        moments = self._moments("real" if real else "generated")
-        moments.update(_features(features, "features", 1))
+        features = _features(_extracted(self.extractor, images_or_features)[0], "features", 1)
         side = "real" if real else "generated"
+        width = self.real_mean.shape[-1]
+        if features.shape[1] != width:
+            raise ValueError(f"each image must be {width} features, got {features.shape[1]}")
+        moments = self._moments(side)
+        moments.update(features)
         setattr(self, f"{side}_n", torch.tensor(moments.n, device=features.device))
         setattr(self, f"{side}_mean", moments.mean)
         setattr(self, f"{side}_scatter", moments.scatter)
@@ -686,8 +689,10 @@ class Realism(Evaluation):
 
     def __init__(self, *args, most: int = 10_000, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        if most < 10:
-            raise ValueError(f"most must be at least 10, got {most}")
+        counts = {"num_samples": self.num_samples, "num_samples_fit": self.num_samples_fit}
+        for name, count in (counts | {"most": most}).items():
+            if count < 10:
+                raise ValueError(f"{name} must be at least 10, got {count}")
         self.most = most
         self._known: tuple = ()
 

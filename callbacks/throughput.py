@@ -4,6 +4,7 @@ from time import perf_counter
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
 
 class Throughput(Callback):
@@ -16,8 +17,11 @@ class Throughput(Callback):
         self._restart()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        first = batch[0] if isinstance(batch, (list, tuple)) else batch
-        self._images += len(first) * trainer.world_size
+        while not isinstance(batch, Tensor):  # the images come first
+            if not isinstance(batch, (list, tuple)) or not batch:
+                return  # somebody's own kind of batch
+            batch = batch[0]
+        self._images += len(batch) * trainer.world_size
         rate = self._images / (perf_counter() - self._since)
         pl_module.log("images/s", rate, prog_bar=True, batch_size=1)
         if (batch_idx + 1) % trainer.log_every_n_steps == 0:

@@ -121,6 +121,11 @@ class SafeWandbLogger(WandbLogger):
     def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs) -> None:
         self._log_image(key, [as_array(image) for image in images], step, **kwargs)
 
+    @_behind
+    def log_summary(self, values: dict[str, Any]) -> None:
+        """Values of the run as a whole, whatever its metrics."""
+        self.experiment.summary.update(values)
+
     @rank_zero_only
     def finalize(self, status: str) -> None:
         if self._experiment is not None:

@@ -26,7 +26,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .. import datamodules as _datamodules  # noqa: F401  short names are those of known classes
 from ..callbacks import Evaluation, evaluations, make_evaluable
-from ..callbacks.lines import ProgressLines
+from ..callbacks.lines import Bar, ProgressLines
 from ..callbacks.throughput import Throughput
 from ..callbacks.wandb import SafeWandbLogger
 from . import checkpoint as checkpoints
@@ -72,7 +72,10 @@ def run(command: str, args: list[str]) -> int:
 
                 sample(args)
             else:
-                CLI(command, ["--help"] if args == ["--help", "all"] else args)
+                cli = CLI(command, ["--help"] if args == ["--help", "all"] else args)
+                if cli.wandb_hangs:  # its own hook at exit would wait for ever
+                    sys.stdout.flush()
+                    os._exit(0)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
     except KeyboardInterrupt:
@@ -171,7 +174,8 @@ class Record(SaveConfigCallback):
             checkpoint[ORIGIN]["logged_step"] = trainer.logger.last_step
 
     def on_exception(self, trainer, pl_module, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.checkpoint_callback.last_model_path:
+        saved = getattr(trainer.checkpoint_callback, "last_model_path", "")
+        if isinstance(exception, KeyboardInterrupt) and saved:
             print("genzoo: interrupted; the same command with --ckpt_path last goes on")
 
 
@@ -180,8 +184,9 @@ class CLI(LightningCLI):
 
     def __init__(self, command: str, args: list[str]):
         self.ckpt_path: str | None = None
-        self.checkpoint: dict[str, Any] = {}
+        self.made: dict[str, Any] = {}  # what the checkpoint says of its model and data
         self.goes_on = False  # in the run directory of ckpt_path
+        self.wandb_hangs = False
         self.linked: dict[str, Any] = {}
         super().__init__(
             L.LightningModule,
@@ -244,6 +249,9 @@ class CLI(LightningCLI):
         self._refuse_overridden(said)
         self.config = parser.parse_args([command, f"--config={json.dumps(before)}", *rest])
         self.config[command].pop("config")
+        limits = said.get("trainer", {})
+        if ("max_steps" in limits or "max_time" in limits) and "max_epochs" not in limits:
+            self.config[command].trainer.max_epochs = -1  # the default is not to come in between
         if path == "last":
             self.config[command].ckpt_path = None  # config.yaml is of the whole run
         self._refuse_useless(command)
@@ -254,20 +262,23 @@ class CLI(LightningCLI):
     def _remember(self, path: str, given: dict[str, Any]) -> dict[str, Any]:
         """What the checkpoint says of the model and the data, as a configuration."""
         self.ckpt_path = path
-        self.checkpoint = checkpoints.read(path)
-        made = checkpoints.origin(self.checkpoint)
-        model = dict(made["model"])
+        self.made = checkpoints.origin(checkpoints.read(path))
+        model, data = dict(self.made["model"]), dict(self.made.get("data") or {})
         model["class_path"] = model["class_path"] or _class_path(given.get("model"))
         if model["class_path"] is None:
             raise Misuse(f"{path} does not say which class it is of: give --model too")
         found = checkpoints.find_class(model["class_path"], path)
         model["class_path"] = f"{found.__module__}.{found.__qualname__}"
-        model["init_args"] = {
-            name: value
-            for name, value in model["init_args"].items()
-            if name not in LINKED and checkpoints.is_plain(value)
-        }
-        return {"model": model, "data": made.get("data") or given.get("data") or DEFAULT_DATA}
+        for part in (model, data):
+            arguments = part.get("init_args", {}).items()
+            part["init_args"] = {
+                name: value
+                for name, value in arguments
+                if name not in LINKED and checkpoints.is_plain(value)
+            }
+        if "class_path" not in data:
+            data = given.get("data") or DEFAULT_DATA
+        return {"model": model, "data": data}
 
     def _go_on(self, command: str, said, given: dict[str, Any]) -> dict[str, Any] | None:
         """The last checkpoint of the newest run of this model and data."""
@@ -290,9 +301,9 @@ class CLI(LightningCLI):
 
     def _refuse_overridden(self, said) -> None:
         """What was said of the model, and differs from what the checkpoint was made with."""
-        if not self.checkpoint:
+        if not self.made:
             return
-        made = checkpoints.origin(self.checkpoint)["model"]
+        made = self.made["model"]
         if made["class_path"] is not None:
             ours = checkpoints.import_class(said.model.class_path)
             theirs = checkpoints.find_class(made["class_path"], self.ckpt_path)
@@ -365,7 +376,7 @@ class CLI(LightningCLI):
             raise cause from None
 
     def after_instantiate_classes(self) -> None:
-        made = checkpoints.origin(self.checkpoint)["model"]["init_args"] if self.checkpoint else {}
+        made = self.made["model"]["init_args"] if self.made else {}
         for name, value in self.linked.items():
             if name in made and not _same(value, made[name]):
                 raise Misuse(
@@ -383,8 +394,8 @@ class CLI(LightningCLI):
             parts += evaluations(**self._get(self.config_init, "evaluation"))
         parts.append(Throughput())
         bars = any(isinstance(part, ProgressBar) for part in parts)
-        if not (bars or config.enable_progress_bar is False or sys.stdout.isatty()):
-            parts.append(ProgressLines())
+        if not bars and config.enable_progress_bar is not False:
+            parts.append(Bar() if sys.stdout.isatty() else ProgressLines())
         if config.enable_checkpointing is not False:
             parts.append(own)
         plugins = _listed(config.plugins)
@@ -409,7 +420,7 @@ class CLI(LightningCLI):
             version = keep = None
             if self.goes_on:
                 version = int(Path(self.ckpt_path).parents[1].name.removeprefix("version_"))
-                keep = checkpoints.origin(self.checkpoint).get("logged_step")
+                keep = self.made.get("logged_step")
             first = [RunLogger(_root({"trainer": said}), name, version, keep)]
         for logger in others:
             if isinstance(logger, SafeWandbLogger):
@@ -427,12 +438,25 @@ class CLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand == "test":
+            kwargs["verbose"] &= self._tests_itself()
         return {**kwargs, "ckpt_path": self.ckpt_path, "weights_only": True}
+
+    def _tests_itself(self) -> bool:
+        """Whether there is more to show than what the report card shows better."""
+        step = getattr(type(self.model), "test_step", None)
+        return step not in (None, L.LightningModule.test_step, GenerativeModel.test_step)
 
     def after_fit(self) -> None:
         if self._get(self.config, "test_after_fit"):
             path = getattr(self.trainer.checkpoint_callback, "last_model_path", None) or None
-            self.trainer.test(self.model, self.datamodule, ckpt_path=path, weights_only=True)
+            self.trainer.test(
+                self.model,
+                self.datamodule,
+                ckpt_path=path,
+                weights_only=True,
+                verbose=self._tests_itself(),
+            )
 
     def predict(self, **kwargs: Any) -> None:
         """Keeps what the model's `predict_step` gave for each batch."""
@@ -447,7 +471,7 @@ class CLI(LightningCLI):
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, SafeWandbLogger):
-                    logger.finish()
+                    self.wandb_hangs |= not logger.finish()
         folder = self.trainer.log_dir  # asks all ranks
         if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
             print(f"genzoo: all of it is in {folder}")

@@ -18,8 +18,8 @@ class RunLogger(CSVLogger):
         save_dir: The folder of all runs.
         name: Of the model and the data.
         version: Of a run to go on with; None: a new one.
-        keep: The last step of metrics.csv to keep: what a killed run logged after its checkpoint
-            will be logged again.
+        keep: The last step of metrics.csv to keep, as what a killed run logged after its checkpoint
+            will be logged again; None: all.
     """
 
     def __init__(
@@ -48,11 +48,12 @@ class _Writer(ExperimentWriter):
         super().__init__(log_dir)
 
     def _check_log_dir_exists(self) -> None:
-        if self._keep is None or not self._fs.isfile(self.metrics_file_path):
+        if not self._fs.isfile(self.metrics_file_path):
             return
+        last = float("inf") if self._keep is None else self._keep
         with open(self.metrics_file_path, newline="") as file:
             reader = csv.DictReader(file)
-            rows = [row for row in reader if int(float(row["step"])) <= self._keep]
+            rows = [row for row in reader if float(row["step"]) <= last]
             self.metrics_keys = list(reader.fieldnames or ())
         with open(self.metrics_file_path, "w", newline="") as file:
             writer = csv.DictWriter(file, self.metrics_keys)

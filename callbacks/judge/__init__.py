@@ -40,7 +40,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri
 
 if TYPE_CHECKING:
-    from ..report import Section
+    from ..card import Section
 
 Mode = Literal["single", "pairs"]
 
@@ -557,7 +557,7 @@ def verdict(analysis: Analysis) -> tuple[str, Literal["good", "bad", "unsure"]]:
 
 def section(analysis: Analysis) -> "Section":
     """The analysis as a section of the report card."""
-    from ..report import Number, Section
+    from ..card import Number, Section
 
     sentence, flag = verdict(analysis)
     first, second = analysis.halves.items()

@@ -1,7 +1,7 @@
 """`genzoo judge`: ask people which images are real.
 
 `genzoo judge export` writes a study for the browser, `genzoo judge analyse` reads the answers that
-come back. Torch is imported only where images are drawn or a report card is rewritten.
+come back. Torch is imported only where images are read or drawn.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..card import Report, write_whole
 from . import ANSWERS, Analysis, analyse, cues, export_study, section, verdict
 
 LOSSY = {".jpg", ".jpeg", ".webp"}
@@ -249,8 +250,8 @@ def _analyse(options: argparse.Namespace, _: list[str]) -> None:
     show(analysis)
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-        _write(options.output / "judge.json", analysis.to_json() + "\n")
-        _write(options.output / "judge.md", analysis.to_markdown())
+        write_whole(options.output / "judge.json", analysis.to_json() + "\n")
+        write_whole(options.output / "judge.md", analysis.to_markdown())
     if options.report is not None:
         add_to_report(analysis, options.report)
 
@@ -279,22 +280,9 @@ def show(analysis: Analysis) -> None:
 
 def add_to_report(analysis: Analysis, run: Path) -> None:
     """Puts the analysis into the report card of a run, in place of an earlier one."""
-    from ..report import Report
-
     path = run / "report.json" if run.is_dir() else run
     if not path.is_file():
         raise ValueError(f"--report must be a run that has a report.json, got {run}")
     report, found = Report.from_json(path), section(analysis)
     report.sections = [old for old in report.sections if old.title != found.title] + [found]
-    _write(path, report.to_json())
-    _write(path.with_suffix(".md"), report.to_markdown())
-
-
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    report.write(path)

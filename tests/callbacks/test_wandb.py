@@ -50,7 +50,7 @@ def read_run(folder: Path) -> tuple[list[dict], dict]:
     for record in found:
         if record.WhichOneof("record_type") == "history":
             items = record.history.item
-            row = {item.key or "/".join(item.nested_key): item.value_json for item in items}
+            row = {item.key or item.nested_key[0]: item.value_json for item in items}
             history.append({key: json.loads(value) for key, value in row.items()})
         for change in (*record.config.update, *record.run.config.update):
             config[change.key or change.nested_key[0]] = json.loads(change.value_json)
@@ -222,3 +222,24 @@ def test_the_command_line_takes_it_for_lightnings(tmp_path, monkeypatch, capsys)
     assert config["model"]["class_path"] == "own.Mean"
     assert config["model"]["init_args"]["lr"] == 0.3 and config["seed"] == 0
     assert wandb.run is None
+
+
+def test_the_pictures_of_a_fit_are_on_the_dashboard(tmp_path, monkeypatch, capsys):
+    from genzoo.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    code = main(
+        "fit --model GAN --model.width 8 --trainer.logger WandbLogger --trainer.max_epochs 1 "
+        "--trainer.accelerator cpu --evaluation.extractor pixels --evaluation.num_samples 40 "
+        "--evaluation.num_samples_fit 40 --evaluation.num_real 100".split()
+    )
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    history, _ = read_run(tmp_path / "runs/GAN-Digits/version_0")
+    keys = set().union(*history)
+    assert {"loss/generator", "loss/discriminator", "images/s", "fd/pixels"} <= keys
+    assert {"samples", "test/samples", "test/fd/pixels"} <= keys
+    media = tmp_path.glob("runs/*/*/wandb/offline-run-*/files/media/images/**/*samples*.png")
+    pictures = [np.array(Image.open(path)) for path in media]
+    assert len(pictures) == 2
+    assert all(picture.std() > 10 for picture in pictures)

@@ -87,6 +87,14 @@ def test_the_settings_of_evaluations_are_passed_on(genzoo):
     assert config["evaluate"] is True
 
 
+def test_a_limit_that_is_given_is_the_limit(genzoo):
+    config = yaml.safe_load(genzoo("fit --model GAN --print_config"))
+    assert config["trainer"]["max_epochs"] == 20
+    own = OWN.replace("--trainer.max_epochs 1", "--trainer.max_steps 200")
+    genzoo(f"fit {own}")
+    assert read(LAST)["global_step"] == 200  # 25 epochs
+
+
 # What the data says of the model
 
 
@@ -344,3 +352,30 @@ def test_only_what_can_draw_is_asked_to(genzoo):
     genzoo(f"fit --model own.Plain --data own.Noise {FAST}")
     path = "runs/Plain-Noise/version_0/checkpoints/last.ckpt"
     assert "Plain cannot draw images: it has no sample" in genzoo(f"sample --ckpt_path {path}", 1)
+
+
+# The three questions
+
+
+def test_fit_ends_with_the_report_card(genzoo):
+    few = "--evaluation.num_samples 60 --evaluation.num_samples_fit 40 --evaluation.num_real 100"
+    line = f"--model GAN --model.width 8 --evaluation.extractor pixels {few} {FAST}"
+    out = genzoo(f"fit {line} --evaluate true")
+    run = Path("runs/GAN-Digits/version_0")
+    assert {"report.md", "report.json", "figures"} <= {path.name for path in run.iterdir()}
+    assert "memoris" in out.lower() and "Test metric" not in out
+    assert any(row.get("fd/pixels") for row in metrics(run))  # of the validation, in fit
+    assert any(row.get("test/fd/pixels") for row in metrics(run))
+    path = run / "checkpoints/last.ckpt"
+    genzoo(f"test --ckpt_path {path} {few} --evaluation.extractor pixels --trainer.accelerator cpu")
+    again = [row for row in metrics(run.parent / "version_1") if row["test/fd/pixels"]]
+    first = [row for row in metrics(run) if row["test/fd/pixels"]]
+    assert again[0]["test/fd/pixels"] == first[0]["test/fd/pixels"]
+
+
+def test_nobody_needs_to_be_asked(genzoo):
+    genzoo(f"fit {OWN}")
+    genzoo(f"fit {OWN} --test_after_fit false --trainer.max_epochs 2")
+    assert not (RUN / "figures").exists() and not (RUN / "report.md").exists()
+    assert "distance" in metrics(RUN)[-1]
+    assert "distance" not in metrics(RUN.parent / "version_1")[0]

@@ -209,7 +209,7 @@ def _one_by_one(model: Autoregressive, n: int, width: int) -> Iterator[Place]:
     """Caching, and one thread for few images.
 
     Shared between threads, products so small gain nothing, and where the cores have other work
-    to do each of a hundred thousand waits for its slower half: thirty times the time, measured.
+    to do each of tens of thousands waits for its slower half: ten to thirty times the time.
     """
     threads = torch.get_num_threads()
     if n <= 128:

@@ -1,0 +1,52 @@
+"""Evidence made by hand, for evaluations without a model."""
+
+import torch
+
+from genzoo.callbacks import Evidence, Features
+from genzoo.callbacks.extractors import Extractor
+
+
+class Seen(Extractor):
+    """A fixed random layer over pixels, and nearest class means as a classifier where given."""
+
+    def __init__(self, means=None, width: int = 16, reference: bool = False):
+        super().__init__("toy")
+        self.means, self.width, self.reference, self.calls = means, width, reference, 0
+
+    def forward(self, images):
+        self.calls += 1
+        x = images.flatten(1).float() / 255
+        generator = torch.Generator().manual_seed(7)
+        weights = torch.randn(x.shape[1], self.width, generator=generator) / x.shape[1] ** 0.5
+        features = torch.tanh(2 * x @ weights)
+        if self.means is None:
+            return features, None
+        return features, -20 * torch.cdist(x, self.means).square()
+
+
+def texture(n: int, seed: int, classes: int = 5, side: int = 12, temperature: float = 0.6):
+    """uint8 (n, 1, side, side) and labels: a pattern for each class under much noise, so that no
+    two are alike."""
+    patterns = torch.rand(classes, side * side, generator=torch.Generator().manual_seed(99))
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, (n,), generator=generator)
+    noise = torch.rand(n, side * side, generator=generator)
+    x = temperature * patterns[labels] + (1 - temperature) * noise
+    return (255 * x).round().byte().view(n, 1, side, side), labels
+
+
+def pattern_means(classes: int = 5, side: int = 12, temperature: float = 0.6):
+    patterns = torch.rand(classes, side * side, generator=torch.Generator().manual_seed(99))
+    return temperature * patterns + (1 - temperature) / 2
+
+
+def evidence(train, held_out, generated, extractor=None, names=()):
+    """Each an (images, labels) or images alone."""
+    extractor = extractor or Seen()
+
+    def features(given):
+        images, labels = given if isinstance(given, tuple) else (given, None)
+        return Features(images, *extractor(images), labels)
+
+    parts = (features(given) for given in (train, held_out, generated))
+    return Evidence(*parts, extractor, {"split": "test"}, names)
