@@ -5,7 +5,6 @@ No torch here: a card is read, compared and written anew in no time.
 
 import json
 import math
-import os
 import re
 import tempfile
 from collections import Counter
@@ -104,10 +103,9 @@ class Section:
     @property
     def headlines(self) -> dict[str, Number]:
         """The numbers that a person needs first."""
-        if self.title not in HEADLINES:
-            return dict([*self.numbers.items()][:3])
-        pattern = re.compile("|".join(HEADLINES[self.title]))
-        return {name: n for name, n in self.numbers.items() if pattern.fullmatch(name)}
+        pattern = re.compile("|".join(HEADLINES.get(self.title, ())))
+        known = {name: n for name, n in self.numbers.items() if pattern.fullmatch(name)}
+        return known or dict([*self.numbers.items()][:3])
 
 
 @dataclass

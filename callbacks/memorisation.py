@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .distances import count_below, nearest
@@ -77,32 +76,40 @@ def quantile(distances: Tensor, alpha: float) -> float:
 
 
 def transforms(images: Tensor, shifts: int = 0, mirror: bool = False) -> Iterator[Tensor]:
-    """Every image moved by up to `shifts` pixels, zeros coming in, and mirrored: first as it is.
+    """All windows of every image that are `shifts` pixels smaller on each side, and mirrored;
+    the middle one first. Points (n, D) are as they are.
 
-    Points (n, D) stay where they are.
+    An image moved by up to `shifts` pixels has the `middle` of the unmoved one in a window,
+    whatever came in at its rim.
     """
     if images.ndim != 4:
         yield images
         return
-    height, width = images.shape[-2:]
-    steps = sorted(range(-shifts, shifts + 1), key=abs)
-    padded = F.pad(images, (shifts,) * 4)
-    for seen in (padded, padded.flip(-1)) if mirror else (padded,):
+    height, width = (side - 2 * shifts for side in images.shape[-2:])
+    if min(height, width) < 1:
+        raise ValueError(f"shifts must leave something of the images, got {shifts}")
+    steps = sorted(range(2 * shifts + 1), key=lambda step: abs(step - shifts))
+    for seen in (images, images.flip(-1)) if mirror else (images,):
         for top in steps:
             for left in steps:
-                top_left = seen[..., shifts + top :, shifts + left :]
-                yield top_left[..., :height, :width].contiguous()
+                yield seen[..., top : top + height, left : left + width].contiguous()
+
+
+def middle(images: Tensor, shifts: int) -> Tensor:
+    """Images without `shifts` pixels on each side; points as they are."""
+    return next(transforms(images, shifts))
 
 
 def nearest_transformed(
     queries: Tensor, references: Tensor, shifts: int = 0, mirror: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The nearest reference of each query under its best transform.
+    """The nearest reference of each query under its best transform, by their middles.
 
     Returns:
         Distances float64 (n,) and indices int64 (n,).
     """
     best, found = torch.full((len(queries),), math.inf, dtype=torch.float64), None
+    references = middle(references, shifts)
     for seen in transforms(queries, shifts, mirror):
         distance, index = (part[:, 0] for part in nearest(seen, references))
         if found is None:
@@ -118,6 +125,7 @@ def near_pairs(
 ) -> Tensor:
     """For each real image, how many (sample, transform) lie no farther than tau, int64 (N,)."""
     counts = torch.zeros(len(real), dtype=torch.int64, device=real.device)
+    real = middle(real, shifts)
     if len(generated):
         for seen in transforms(generated, shifts, mirror):
             counts += count_below(real, seen, tau, inclusive=True)

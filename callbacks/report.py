@@ -94,7 +94,8 @@ def summarise(report: Report, logger: SafeWandbLogger) -> None:
             summary[f"test/{name}"] = value
             rows.append([name, value, low, high, number.note])
     logger.log_summary(summary)
-    logger.log_table("report", ["number", "value", "low", "high", "note"], rows, step=report.step)
+    columns = ["number", "value", "low", "high", "note"]
+    logger.log_table("report/numbers", columns, rows, step=report.step)
 
 
 def _float(value: Any) -> float | None:

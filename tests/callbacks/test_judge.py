@@ -4,13 +4,7 @@ import csv
 import json
 import re
 import shutil
-import socket
-import subprocess
 import threading
-import time
-import urllib.error
-import urllib.request
-from base64 import b64decode
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genzoo.callbacks.card import Number, Report
 from genzoo.callbacks.judge import (
     COLUMNS,
     Estimate,
@@ -34,7 +29,7 @@ from genzoo.callbacks.judge import (
 )
 from genzoo.callbacks.judge import _resamples as resamples
 from genzoo.callbacks.judge.command import main
-from genzoo.callbacks.report import Number, Report
+from tests.browser import Browser
 
 # ---------------------------------------------------------------------------------------- helpers
 
@@ -461,7 +456,8 @@ def test_from_folders_to_the_report_card(tmp_path, capsys):
     assert report.sections[0].numbers["human/error_rate"] == Number(
         0.375, 0.375, 0.375, "by resampling raters"
     )
-    assert "took 37.5 % of the images" in (run / "report.md").read_text()
+    for page in ("report.md", "report.html"):
+        assert "took 37.5 % of the images" in (run / page).read_text()
     assert json.loads((tmp_path / "out" / "judge.json").read_text())["study"] == key["study"]
     assert "| error rate | 37.5 % |" in (tmp_path / "out" / "judge.md").read_text()
 
@@ -512,109 +508,6 @@ def test_misuse_is_one_line(tmp_path, monkeypatch, capsys, arguments, code, mess
 
 
 # ---------------------------------------------------------------------------------------- browser
-
-
-class Browser:
-    """A headless Chromium, through the WebDriver protocol: HTTP and JSON, no library needed."""
-
-    def __init__(self, folder: Path, width: int = 1100, height: int = 800):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.driver = subprocess.Popen(
-            [shutil.which("chromedriver"), f"--port={port}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self.base = f"http://127.0.0.1:{port}"
-        self.wait(lambda: self._ready(), "chromedriver")
-        flags = (
-            "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-            "--disable-background-networking --disable-component-update --disable-sync "
-            f"--disable-dev-shm-usage --user-data-dir={folder / 'profile'} "
-            f"--window-size={width},{height}"
-        ).split()
-        options = {
-            "args": flags,
-            "binary": shutil.which("chromium"),
-            "prefs": {"download.default_directory": str(folder)},
-        }
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL"}}
-        try:
-            made = self.send("POST", "/session", capabilities={"alwaysMatch": wanted})
-        except BaseException:
-            self.driver.kill()
-            raise
-        self.base += f"/session/{made['sessionId']}"
-
-    def _ready(self) -> bool:
-        try:
-            return self.send("GET", "/status")["ready"]
-        except urllib.error.URLError:
-            return False
-
-    def send(self, method: str, path: str, **body):
-        data = json.dumps(body).encode() if method == "POST" else None
-        request = urllib.request.Request(self.base + path, data, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
-
-    def wait(self, condition, what: str, seconds: float = 30):
-        end = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < end, f"waited {seconds} s for {what}"
-            time.sleep(0.02)
-        return found
-
-    def open(self, url: str) -> None:
-        self.send("POST", "/url", url=url)
-
-    def reload(self) -> None:
-        self.send("POST", "/refresh")
-
-    def ask(self, script: str, *arguments):
-        return self.send("POST", "/execute/sync", script=f"return {script}", args=arguments)
-
-    def element(self, selector: str) -> str:
-        found = self.send("POST", "/element", using="css selector", value=selector)
-        return next(iter(found.values()))
-
-    def click(self, selector: str) -> None:
-        self.send("POST", f"/element/{self.element(selector)}/click")
-
-    def type(self, selector: str, text: str) -> None:
-        self.send("POST", f"/element/{self.element(selector)}/value", text=text)
-
-    def press(self, key: str) -> None:
-        keys = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
-        self.send("POST", "/actions", actions=[{"type": "key", "id": "keys", "actions": keys}])
-
-    def requests(self) -> list[str]:
-        """Addresses of all requests since the last call."""
-        log = self.send("POST", "/se/log", type="performance")
-        events = [json.loads(entry["message"])["message"] for entry in log]
-        sent = [e for e in events if e["method"] == "Network.requestWillBeSent"]
-        return [event["params"]["request"]["url"] for event in sent]
-
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(b64decode(self.send("GET", "/screenshot")))
-
-    def close(self) -> None:
-        try:
-            self.send("DELETE", "")
-        finally:
-            self.driver.terminate()
-            self.driver.wait(10)
-
-
-@pytest.fixture
-def browser(tmp_path):
-    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
-    if missing:
-        pytest.skip(f"a browser is needed: {' and '.join(missing)} not found")
-    browser = Browser(tmp_path)
-    yield browser
-    browser.close()
 
 
 def shown(browser: Browser, place: int) -> list[str]:

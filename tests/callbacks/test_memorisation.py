@@ -16,6 +16,7 @@ from genzoo.callbacks.memorisation import (
     copied_fraction,
     data_copying,
     detectable_fraction,
+    middle,
     near_pairs,
     nearest_transformed,
     panel,
@@ -52,24 +53,24 @@ def noisy(x, deviation=0.02):
 # Transforms
 
 
-def test_transforms_are_all_shifts_and_mirrors_the_image_first():
-    x = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
+def test_transforms_are_all_windows_and_mirrors_the_middle_first():
+    x = torch.arange(30, dtype=torch.uint8).view(1, 1, 5, 6)
     seen = list(transforms(x, 1, mirror=True))
-    assert len(seen) == 18 and torch.equal(seen[0], x)
+    assert len(seen) == 18 and torch.equal(seen[0], x[..., 1:4, 1:5])
+    assert torch.equal(seen[0], middle(x, 1)) and torch.equal(middle(x, 0), x)
     assert len({tuple(image.flatten().tolist()) for image in seen}) == 18
-    assert any(torch.equal(image, x.flip(-1)) for image in seen)
-    right = torch.tensor([[0, 0, 1, 2], [0, 4, 5, 6], [0, 8, 9, 10]], dtype=torch.uint8)
-    assert any(torch.equal(image[0, 0], right) for image in seen)
+    assert any(torch.equal(image, x.flip(-1)[..., 1:4, 1:5]) for image in seen)
+    assert any(torch.equal(image, x[..., 2:, :4]) for image in seen)
     assert [len(list(transforms(x, s))) for s in (0, 1, 2)] == [1, 9, 25]
     points = torch.randn(5, 2)
     (only,) = transforms(points, 2, mirror=True)
     assert only is points
+    with pytest.raises(ValueError, match="shifts must leave something of the images, got 3"):
+        next(transforms(x, 3))
 
 
 def test_a_moved_copy_is_found_where_it_came_from():
     train = texture(300, 0)[0]
-    train[..., [0, -1]] = 0  # an empty rim, so that nothing is lost over the edge
-    train[..., [0, -1], :] = 0
     copies = moved(train[100:150], seed=1).flip(-1)
     plain = nearest(copies, train)[0][:, 0]
     found, index = nearest_transformed(copies, train, 1, mirror=True)
@@ -302,9 +303,9 @@ def test_held_out_images_are_searched_once(data, monkeypatch):
 
     calls = []
 
-    def counting(queries, *rest):
+    def counting(queries, *rest, **named):
         calls.append(len(queries))
-        return nearest(queries, *rest)
+        return nearest(queries, *rest, **named)
 
     callback = settings(shifts=1, mirror=False)
     given = evidence(*(part[:300] for part in data))
