@@ -23,6 +23,7 @@ _HOMES = {
     "Section": "card",
     "evaluations": "report",
     "make_evaluable": "features",
+    "report_card": "everyone",
 }
 
 __all__ = [*_HOMES]

@@ -221,7 +221,7 @@ class Report:
             "figures": list(self.figures),
             "paths": self.paths,
         }
-        return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, path: str | Path) -> "Report":
@@ -329,12 +329,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _plain(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """What json can write and read again."""
     if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
+        return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_plain(value) for value in content]
+        return [finite(value) for value in content]
     if hasattr(content, "item"):  # of torch or numpy
         content = content.item()
     if isinstance(content, float) and not math.isfinite(content):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..images import check_images, to_uint8
 from ..zoo.module import evaluating
-from ..zoo.protocols import Sampler
+from ..zoo.protocols import Finite, Sampler
 from . import cache
 from .extractors import Extractor, make_extractor
 from .isolation import isolated
@@ -260,6 +260,9 @@ def gather_evidence(
 def _make_evidence(
     trainer: L.Trainer, model: L.LightningModule, split: str, settings: Settings
 ) -> Evidence | None:
+    if isinstance(model, Finite):
+        count = min(settings.num_samples, model.num_available)
+        settings = settings._replace(num_samples=count)
     images = {part: _real(trainer, part, settings.num_real) for part in ("train", split)}
     extractor = _extractor(trainer, settings.extractor, images["train"])
     extractor.to(trainer.strategy.root_device)
@@ -312,7 +315,9 @@ def draw(
     with evaluating(model), buffers_of_rank_zero(trainer, model):
         for i in track(trainer, ours, "Samples", len(ours)):
             with isolated(seed, i):
-                if labels is None:
+                if isinstance(model, Finite):
+                    x = model.sample_at(i * BLOCK, sizes[i])
+                elif labels is None:
                     x = model.sample(sizes[i])
                 else:
                     y = labels[i * BLOCK : i * BLOCK + sizes[i]]
@@ -406,6 +411,8 @@ def _labels_to_draw(
     model: L.LightningModule, train: Tensor | None, settings: Settings
 ) -> Tensor | None:
     """Labels for a conditional model, in the proportions of the training labels; else None."""
+    if isinstance(model, Finite):
+        return model.labels_at(0, settings.num_samples)
     classes = getattr(model, "num_classes", 0)
     if not classes:
         return None

@@ -1,6 +1,7 @@
 """The report card as one HTML page that needs nothing else: pictures are inside, nothing is asked
 of a network, and it reads on a phone, on paper, by day and by night."""
 
+import re
 from base64 import b64encode
 from html import escape
 from importlib.resources import files
@@ -32,7 +33,7 @@ def page(report: Report, folder: Path) -> str:
             map(_numbers, report.sections, map(report.own_protocol, report.sections))
         ),
         protocol=_protocol(report),
-        pictures=_part("Pictures", "".join(shown.values())),
+        pictures=_pictures([*shown.values()]),
     )
 
 
@@ -55,17 +56,14 @@ def _answer(answer: tuple[str, str, str], title: str) -> str:
 
 def _numbers(section: Section, protocol: dict[str, str | int | float]) -> str:
     first = section.headlines
-    rows = "".join(_row(name, number, name in first) for name, number in section.numbers.items())
-    table = rows and (
-        "<table><thead><tr><th scope=col>Number</th><th scope=col>Value</th>"
-        f"<th scope=col>95 % interval</th><th scope=col>Note</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
-    )
-    own = protocol and f'<p class="soft">Measured with: {escape(spoken(protocol))}.</p>'
-    return (
-        f'<section id="{_anchor(section.title)}"><h2>{escape(section.question)}</h2>'
-        f"{table}{own or ''}</section>"
-    )
+    content = ""
+    if rows := "".join(_row(name, n, name in first) for name, n in section.numbers.items()):
+        columns = ("Number", "Value", "95 % interval", "Note")
+        heads = "".join(f"<th scope=col>{column}</th>" for column in columns)
+        content = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    if protocol:
+        content += f'<p class="soft">Measured with: {escape(spoken(protocol))}.</p>'
+    return _part(section.question, content, section.title)
 
 
 def _row(name: str, number: Number, first: bool) -> str:
@@ -73,22 +71,28 @@ def _row(name: str, number: Number, first: bool) -> str:
     kinds = ("value", "interval", "note")
     columns = (f'<td class="{k}">{escape(c)}</td>' for k, c in zip(kinds, cells, strict=True))
     chosen = ' class="first"' if first else ""
-    return f"<tr{chosen}><th scope=row>{escape(name)}</th>{''.join(columns)}</tr>"
+    label = re.sub("([/_])", r"\1<wbr>", escape(name))
+    return f"<tr{chosen}><th scope=row>{label}</th>{''.join(columns)}</tr>"
 
 
 def _protocol(report: Report) -> str:
-    terms = (
+    terms = "".join(
         f"<div><dt>{escape(name.replace('_', ' '))}</dt>"
         f"<dd>{escape(spoken({'': value}).strip())}</dd></div>"
         for name, value in report.protocol.items()
     )
-    listed = "".join(terms)
     note = '<p class="soft">Holds for all numbers, unless their section says otherwise.</p>'
-    return _part("Protocol", listed and f"{note}<dl>{listed}</dl>")
+    return _part("Protocol", f"{note}<dl>{terms}</dl>") if terms else ""
 
 
-def _part(heading: str, content: str) -> str:
-    return content and f'<section id="{_anchor(heading)}"><h2>{heading}</h2>{content}</section>'
+def _part(heading: str, content: str, title: str = "") -> str:
+    place = _anchor(title or heading)
+    return f'<section id="{place}"><h2>{escape(heading)}</h2>{content}</section>'
+
+
+def _pictures(figures: list[str]) -> str:
+    content = f'<div class="pictures">{"".join(figures)}</div>'
+    return _part("Pictures", content) if figures else ""
 
 
 def _picture(name: str, path: Path) -> str:

@@ -223,7 +223,8 @@ def data_copying(
     from sklearn.cluster import KMeans
 
     train, held_out, generated = _principal(64, train, held_out, generated)
-    for count in range(cells, 0, -1):
+    distinct = len(train[:1000].unique(dim=0))  # of a constant feature there is one cell
+    for count in range(min(cells, distinct), 0, -1):
         means = KMeans(count, n_init=3, random_state=seed).fit(train.numpy())
         places = [torch.from_numpy(means.predict(x.numpy())) for x in (train, held_out, generated)]
         sizes = [place.bincount(minlength=count) for place in places]

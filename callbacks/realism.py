@@ -672,6 +672,10 @@ class Realism(Evaluation):
     nothing beats but by chance (`<name>_held_out`), and images whose pixels are drawn each from
     the training images' values at its place, independently (`fd/<extractor>_independent`).
 
+    Of a conditional model also the mean over classes of the distance between the samples of a
+    class and its training images (`<name>_per_class`), and the share of samples to which the
+    classifier gives the class that was asked for (`class_agreement`): see `per_class.py`.
+
     The verdict goes by the root of the Frechet distance, which is a distance as on a map: what
     share of the way from independent pixels to held-out real images the samples have come, at
     equal numbers (`way_to_real`). It is good when the interval lies above 0.9 and bad when it
@@ -697,6 +701,8 @@ class Realism(Evaluation):
         self._known: tuple = ()
 
     def evaluate(self, evidence: Evidence) -> Section:
+        from .per_class import per_class  # which computes with this file's functions
+
         generated, held_out = evidence.generated, evidence.held_out
         fd = _names(evidence.extractor)[0]
         n = min(len(generated), len(held_out))
@@ -708,7 +714,7 @@ class Realism(Evaluation):
         else:
             equal = frechet_distance(evidence.train.features, generated.features[:n])
         way = way_to_real(equal, floor, ceiling)
-        numbers = {"way_to_real": way} | numbers | rows
+        numbers = {"way_to_real": way} | numbers | rows | per_class(evidence, fd)
         flag = "unsure"
         if way.low is not None and way.low >= self.GOOD:
             flag = "good"
@@ -797,7 +803,7 @@ def _names(extractor: Extractor) -> tuple[str, str, str]:
 
 def _rank(name: str) -> str:
     """Each number together with its yardsticks, in the order of the measures."""
-    kinds = ("way", "fid", "fd/", "kid", "kd/", "inc", "is/", "pre", "rec", "den", "cov")
+    kinds = ("way", "fid", "fd/", "kid", "kd/", "inc", "is/", "pre", "rec", "den", "cov", "cla")
     return f"{kinds.index(name[:3]):02}{name}"
 
 

@@ -45,16 +45,18 @@ class ReportCard(L.Callback):
 
     Attributes:
         report: The last one.
+        shown: Whether it is printed.
     """
 
     report: Report | None = None
+    shown: bool = True
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks
         if not trainer.is_global_zero:
             return
-        model, step = type(pl_module).__name__, trainer.global_step
-        report = Report(model, data_name(trainer), step)
+        step = trainer.global_step
+        report = Report(_model_name(pl_module), data_name(trainer), step)
         for callback in trainer.callbacks:
             if isinstance(section := getattr(callback, "section", None), Section):
                 report.sections.append(section)
@@ -79,7 +81,8 @@ class ReportCard(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, SafeWandbLogger):
                 summarise(report, logger)
-        report.print(rest)
+        if self.shown:
+            report.print(rest)
 
 
 def summarise(report: Report, logger: SafeWandbLogger) -> None:
@@ -96,6 +99,12 @@ def summarise(report: Report, logger: SafeWandbLogger) -> None:
     logger.log_summary(summary)
     columns = ["number", "value", "low", "high", "note"]
     logger.log_table("report/numbers", columns, rows, step=report.step)
+
+
+def _model_name(model: L.LightningModule) -> str:
+    """What a report calls the model: images from elsewhere have a name of their own."""
+    name = getattr(model, "name", None)
+    return name if isinstance(name, str) and name else type(model).__name__
 
 
 def _float(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..images import check_images, from_uint8, to_uint8
 from ..zoo.latent import interpolate
 from ..zoo.module import evaluating
-from ..zoo.protocols import Decoder, Encoder, Sampler
+from ..zoo.protocols import Decoder, Encoder, Finite, Sampler
 from .features import due
 from .figures import PAPER, grid, log_figure, scatter
 from .isolation import isolated
@@ -112,6 +112,9 @@ class Samples(Picture):
         if len(getattr(model, "image_shape", ())) == 1:
             real = real_images(trainer, split, 2_000)
             return scatter(model.sample(20 * self.count).float().cpu(), real.images.float())
+        if isinstance(model, Finite):
+            some = model.sample_at(0, min(self.count, model.num_available))
+            return grid(_bytes(some, model), self.columns)
         if not (classes := min(getattr(model, "num_classes", 0), CLASSES)):
             return grid(_bytes(model.sample(self.count), model), self.columns)
         y = torch.arange(classes, device=model.device).repeat_interleave(self.columns)

@@ -126,14 +126,19 @@ class ImageFolder(ImageData):
         return {"train": ImageFiles(self.paths, self.labels, size, channels)}
 
 
-def list_images(folder: Path) -> list[Path]:
+def list_images(folder: Path, argument: str = "root") -> list[Path]:
     """The image files at and below a folder, in the order of their names.
+
+    Args:
+        argument: What an error calls the folder.
 
     Raises:
         ValueError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
-        raise ValueError(f"root must be a folder of images, got {folder}, which is not a folder")
+        raise ValueError(
+            f"{argument} must be a folder of images, got {folder}, which is not a folder"
+        )
     paths = []
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -144,7 +149,7 @@ def list_images(folder: Path) -> list[Path]:
         ]
     if not paths:
         raise ValueError(
-            f"root must be a folder of images, got {folder}, which has none"
+            f"{argument} must be a folder of images, got {folder}, which has none"
             f" ({', '.join(sorted(SUFFIXES))})"
         )
     return sorted(paths)

@@ -23,6 +23,7 @@ memorised? real? as diverse as the data?
   predict    run a model's own predict_step over the test images
   sample     draw images from a checkpoint
   judge      ask people which images are real
+  compare    put the report cards of several runs side by side
   models     list the models; with a name, all about one
   data       list the data sets; with a name, all about one
 
@@ -65,7 +66,7 @@ genzoo {command} --help all lists every option.
 """
 
 LISTS = {"models": catalogue.models, "data": catalogue.data}
-COMMANDS = ("fit", "validate", "test", "predict", "sample", "judge")
+COMMANDS = ("fit", "validate", "test", "predict", "sample", "judge", "compare")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,6 +87,10 @@ def main(argv: list[str] | None = None) -> int:
         from genzoo.callbacks.judge.command import main as judge
 
         return judge(rest)
+    if command == "compare":
+        from genzoo.callbacks.compare import main as compare
+
+        return compare(rest)
     if command in COMMANDS[:4] and rest in (["-h"], ["--help"]):
         print(OPTIONS.format(command=command), end="")
         return 0

@@ -35,15 +35,20 @@ class Entry:
 
 
 def models() -> list[Entry]:
-    """The models, by family in the order of the alphabet, then as their folders list them."""
+    """The models, by family in the order of the alphabet, then as their folders list them.
+
+    Last what is of no family: samples that come from elsewhere.
+    """
     zoo = _folder("zoo")
     families = sorted(init.parent for init in zoo.glob("*/__init__.py"))
-    return [
+    entries = [
         entry
         for family in families
         for entry in _exported(family, "LightningModule", family.name)
         if entry.path.is_relative_to(family)
     ]
+    others = _exported(zoo, "LightningModule", "samples")
+    return entries + [entry for entry in others if entry.path == zoo / "samples.py"]
 
 
 def data() -> list[Entry]:

@@ -20,6 +20,25 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
+class Finite(Protocol):
+    """Has so many images and no more, in an order of its own.
+
+    Evaluations look at the first of them, at each once, and at fewer than they are set to where
+    there are not enough: a sampler that is asked block by block cannot know what it gave before.
+    """
+
+    num_available: int
+
+    def sample_at(self, start: int, n: int) -> Tensor:
+        """Images start..start+n-1 of the order, (n, C, H, W)."""
+        ...
+
+    def labels_at(self, start: int, n: int) -> Tensor | None:
+        """Their labels (n,), or None where there are none."""
+        ...
+
+
+@runtime_checkable
 class Decoder(Protocol):
     """Draws images through a latent: `sample` is `decode` of `prior`."""
 
@@ -64,6 +83,15 @@ class Bounded(Protocol):
     """Has a lower bound of its likelihood."""
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) nats."""
+        ...
+
+
+@runtime_checkable
+class ImportanceWeighted(Protocol):
+    """Has a lower bound that many draws of its latent tighten."""
+
+    def importance_weighted(self, x: Tensor, y: Tensor | None = None, samples: int = 50) -> Tensor:
         """(B,) nats."""
         ...
 

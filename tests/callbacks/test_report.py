@@ -6,9 +6,11 @@ import math
 import re
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from PIL import Image
 
 from genzoo.callbacks import (
     Evaluation,
@@ -68,8 +70,10 @@ def test_json_brings_all_of_it_back(run):
             other = theirs.numbers[name]
             assert same(number.value, other.value) and number.low == other.low
             assert number.high == other.high and number.note == other.note
-    assert torch.equal(again.sections[0].figures["worst_first"], PICTURE.permute(1, 2, 0))
-    assert torch.equal(again.figures["samples"], card.report.figures["samples"])
+    given = (PICTURE.permute(1, 2, 0), card.report.figures["samples"])
+    files = (again.sections[0].figures["worst_first"], again.figures["samples"])
+    for picture, file in zip(given, files, strict=True):
+        assert (np.asarray(Image.open(file)) == picture.numpy()).all()
     assert again.to_markdown() == card.report.to_markdown()
     assert again.to_json() == card.report.to_json()
     strict = json.loads((folder / "report.json").read_text(), parse_constant=pytest.fail)
@@ -98,12 +102,50 @@ def test_the_page_answers_the_three_questions(run):
     assert len(links) == 2 and all((folder / link).is_file() for link in links)
 
 
-def test_the_terminal_says_the_same(run, capsys):
-    run[0].report.print()
-    shown = " ".join(capsys.readouterr().out.split())
-    for part in ("Toy on toys", "Has it memorised? not asked", "Does it look real? good"):
+def test_the_web_page_says_the_same(run):
+    card, folder = run
+    content = (folder / "report.html").read_text()
+    for part in ("Toy on toys", "It does, nearly.", "Only half of it.", ">12.35<", "11 to 13.5"):
+        assert part in content
+    assert content.count('src="data:image/png;base64,') == 2 == len(card.report.paths)
+    card.report.write(folder / "report.json")
+    assert (folder / "report.html").read_text() == content
+    names = {"report.json", "report.md", "report.html", "figures", "metrics.csv", "hparams.yaml"}
+    assert {path.name for path in folder.iterdir()} <= names  # no halves
+
+
+def test_the_terminal_says_the_same(run, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    run[0].report.print("runs/report.md")
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    shown = " ".join(out.replace("│", " ").split())
+    for part in ("Toy on toys", "not asked Has it memorised?", "good Does it look real? It does,"):
         assert part in shown
     assert "fd/pixels 12.35 11 to 13.5" in shown and "sample seed 0" in shown
+    assert "brightness" not in shown  # those to read first; the others are in the file
+    assert shown.endswith("all numbers in runs/report.md")
+
+
+def test_a_trainer_ends_with_the_place_of_the_rest(tmp_path, capsys):
+    settings = {"extractor": "pixels", "num_samples": 110}
+    trainer(tmp_path, [Realism(**settings), ReportCard()]).test(Toy(), Data(), verbose=False)
+    last = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert last == f"all numbers in {tmp_path}/report.md, with the pictures in report.html"
+
+
+def test_a_line_for_each_number_fits_in_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    numbers = {
+        "support/features": Number(math.inf, 83118.0, math.inf, "a note " * 20),
+        "support_jackknife/features": Number(math.inf, 83118.0, math.inf),
+        "support_real/pixels": Number(123456.7, 51949.0, math.inf, "a note " * 20),
+    }
+    Report("M", "D", 0, [Section("diversity", "Yes.", "good", numbers)]).print()
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "support/features more than 83,118" in lines
+    assert "support_real/pixels 123,457 51,949 or more" in lines
+    assert not [line for line in lines if "jackknife" in line or "note" in line]
 
 
 def test_markup_in_a_verdict_is_only_text(capsys):
@@ -130,6 +172,13 @@ def test_the_common_protocol_is_said_once():
     report = Report("M", "D", 0, sections)
     assert report.protocol == {"a": 1, "c": 7}
     assert [report.own_protocol(s) for s in sections] == [{"b": 2}, {}, {"b": 3}, {"c": 8, "d": 9}]
+    # A study with people has a protocol of its own: it neither makes nor breaks the common one.
+    study = Section("human evaluation", "", "good", protocol={"b": 2, "d": 9, "study": "x"})
+    report.sections.append(study)
+    assert report.protocol == {"a": 1, "c": 7} and report.own_protocol(study) == study.protocol
+    report = Report("M", "D", 0, [sections[0], study])
+    assert report.protocol == sections[0].protocol
+    assert Report("M", "D", 0, [study]).protocol == {}
     alone = Report("M", "D", 0, sections[:1])
     assert alone.protocol == sections[0].protocol and alone.own_protocol(sections[0]) == {}
     assert Report("M", "D", 0, [Section("realism", "", "good")]).protocol == {}
@@ -186,6 +235,20 @@ def test_a_trial_run_is_quick_and_writes_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_question_to_people_is_asked_only_where_they_were():
+    study = Section("human evaluation", "They cannot.", "good")
+    questions = [question for question, _, _ in Report("M", "D", 0, [study]).answers()]
+    assert questions[-1] == "Can people tell?" and len(questions) == 4
+    assert len(Report("M", "D", 0).answers()) == 3
+
+
+def test_a_file_that_is_no_report_says_so(tmp_path):
+    for content in ('{"model": 1}', "[]", "{", "\xff"):
+        (tmp_path / "a.json").write_text(content, encoding="latin-1")
+        with pytest.raises(ValueError, match="the report must be a report.json, got .*a.json"):
+            Report.from_json(tmp_path / "a.json")
+
+
 def test_flags_are_checked():
     with pytest.raises(ValueError, match="flag must be one of good, bad, unsure, got 'fine'"):
         Section("realism", "", "fine")
@@ -214,6 +277,10 @@ def test_intervals_are_written_for_people():
     assert Number(1.0).interval == ""
     assert Number(1.0, 0.5, 1.5).interval == "0.5 to 1.5"
     assert Number(1.0, low=0.5).interval == "0.5 to ?"
+    assert Number(1.0, 0.5, math.inf).interval == "0.5 or more"
+    endless = Number(math.inf, 83118.2, math.inf)
+    assert (endless.shown, endless.interval) == ("more than 83,118", "")
+    assert Number(math.inf).shown == "inf" and Number(2.0, 1.0, 3.0).shown == "2"
     assert spoken({"n_train": 50_000, "seed": 0, "net": "a"}) == "n train 50,000, seed 0, net a"
 
 

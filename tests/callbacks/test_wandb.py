@@ -1,4 +1,5 @@
 import json
+import math
 import struct
 import sys
 import threading
@@ -13,8 +14,10 @@ from lightning.fabric.loggers.logger import _DummyExperiment
 from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
+from genzoo.callbacks import Evaluation, Number, ReportCard, Section
 from genzoo.callbacks.wandb import SafeWandbLogger, as_array
 from genzoo.images import to_uint8
+from tests.callbacks.toys import Data, Toy, trainer
 
 BLOCK = 32768  # of LevelDB's log format, in which a .wandb file is written
 
@@ -243,3 +246,50 @@ def test_the_pictures_of_a_fit_are_on_the_dashboard(tmp_path, monkeypatch, capsy
     pictures = [np.array(Image.open(path)) for path in media]
     assert len(pictures) == 2
     assert all(picture.std() > 10 for picture in pictures)
+
+
+def summary_of(folder: Path) -> dict:
+    """What a run's summary was last told, by key."""
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    told = {}
+    for record in records(file):
+        for change in record.summary.update:
+            told[change.key or "/".join(change.nested_key)] = json.loads(change.value_json)
+    return told
+
+
+class Judge(Evaluation):
+    def evaluate(self, evidence):
+        numbers = {
+            "fd/pixels": Number(12.5, 11.0, 13.5, "a note"),
+            "support": Number(math.inf, 83.0, math.inf),
+        }
+        return Section("realism", "It does, nearly.", "good", numbers)
+
+
+def test_a_test_ends_with_the_card_in_the_summary(tmp_path, logger):
+    callbacks = [ReportCard(), Judge("pixels", num_samples=110)]
+    trainer(tmp_path, callbacks, logger=logger).test(Toy(), Data(), verbose=False)
+    assert logger.finish()
+    history, _ = read_run(tmp_path)
+    told = summary_of(tmp_path)
+    assert told["report/realism"] == "good"
+    assert told["report/realism/verdict"] == "It does, nearly."
+    assert told["test/fd/pixels"] == 12.5 and told["test/support"] in (math.inf, "Infinity")
+    assert sum("report/numbers" in row for row in history) == 1
+    (file,) = tmp_path.glob("wandb/offline-run-*/files/media/table/report/numbers*.json")
+    table = json.loads(file.read_text())
+    assert table["columns"] == ["number", "value", "low", "high", "note"]
+    assert table["data"][0] == ["fd/pixels", 12.5, 11.0, 13.5, "a note"]
+    assert table["data"][1][0] == "support" and table["data"][1][2] == 83.0
+
+
+def test_a_summary_that_fails_stops_nothing(tmp_path, monkeypatch, caplog, logger):
+    def broken(*_, **__):
+        raise ConnectionResetError("Connection lost")
+
+    monkeypatch.setattr(logger.experiment.summary, "update", broken)
+    callbacks = [ReportCard(), Judge("pixels", num_samples=110)]
+    trainer(tmp_path, callbacks, logger=logger).test(Toy(), Data(), verbose=False)
+    assert logger.wait() and (tmp_path / "report.json").is_file()
+    assert said(caplog) == ["genzoo: W&B failed: Connection lost; training goes on"]

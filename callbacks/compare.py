@@ -1,0 +1,292 @@
+"""`genzoo compare`: report cards side by side, and what was measured otherwise is marked.
+
+A number whose protocol (extractor and weights, numbers of images, split, data) is not that of the
+first card that has it carries a letter, and the letter says what is different: numbers with equal
+letters are comparable, others are not. No torch here.
+"""
+
+import argparse
+import json
+import os
+import string
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .card import ALWAYS, QUESTIONS, SIGNS, Number, Report, Section, finite, spoken, write_whole
+
+# What says which model was measured, or follows from the rest; all else is part of the measure.
+FREE = {
+    *("step", "ema", "sample_seed", "samples", "study", "notes", "torch", "lightning"),
+    *("classifier_accuracy", "classifier_judged_on", "dead_units"),
+}
+SHORT = {
+    "memorisation": "memorised?",
+    "realism": "real?",
+    "diversity": "diverse?",
+    "likelihood": "predicts unseen data?",
+    "human evaluation": "can people tell?",
+}
+WORDS = {
+    "memorisation": {"good": "no", "bad": "yes"},
+    "realism": {"good": "yes", "bad": "no"},
+    "diversity": {"good": "yes", "bad": "no"},
+    "likelihood": {"good": "well", "bad": "badly"},
+    "human evaluation": {"good": "no", "bad": "yes"},
+}
+
+
+@dataclass
+class Card:
+    """A report and the name of its run."""
+
+    run: str
+    report: Report
+
+    def section(self, title: str) -> Section | None:
+        return next((s for s in self.report.sections if s.title == title), None)
+
+    def measure(self, section: Section) -> dict[str, Any]:
+        """What must be equal for numbers to be comparable."""
+        own = {name: value for name, value in section.protocol.items() if name not in FREE}
+        return {"data": self.report.data, **own}
+
+
+@dataclass
+class Row:
+    """One number of all cards: (number, letter), or None where a card does not have it."""
+
+    title: str
+    name: str
+    cells: list[tuple[Number, str] | None]
+
+
+@dataclass
+class Comparison:
+    """Cards side by side.
+
+    Args:
+        rows: Numbers, in the order of the page.
+        letters: For each letter in what way those numbers were measured otherwise.
+    """
+
+    cards: list[Card]
+    rows: list[Row]
+    letters: dict[str, str]
+
+    @property
+    def titles(self) -> list[str]:
+        """Of all sections that any card has, and of the three questions."""
+        found = {section.title for card in self.cards for section in card.report.sections}
+        known = [title for title in QUESTIONS if title in found or title in ALWAYS]
+        return known + sorted(found - {*QUESTIONS})
+
+    def answers(self, title: str) -> Iterator[tuple[str, str]]:
+        """For each card the flag, "" where it was not asked, and a short word for it."""
+        for card in self.cards:
+            section = card.section(title)
+            flag = section.flag if section else ""
+            yield flag, WORDS.get(title, {}).get(flag, flag) or "not asked"
+
+    def to_markdown(self) -> str:
+        def line(*cells: str) -> str:
+            return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+        def about(what: str) -> list[str]:
+            return [getattr(card.report, what) for card in self.cards]
+
+        lines = [line("", *about("model")), "|---" * (len(self.cards) + 1) + "|"]
+        lines += [line("run", *(card.run for card in self.cards))]
+        lines += [line("data", *about("data")), line("steps", *(f"{n:,}" for n in about("step")))]
+        for title in self.titles:
+            words = (
+                f"{SIGNS[flag][0] if flag else '–'} {word}" for flag, word in self.answers(title)
+            )
+            lines.append(line(f"**{question(title)}**", *words))
+            for row in self.rows:
+                if row.title == title:
+                    lines.append(line(f"`{row.name}`", *(_flat(cell) for cell in row.cells)))
+        lines += ["", "✅ good · ❌ bad · ❔ the evidence does not decide; (95 % intervals)", ""]
+        lines += [f"**{WARNING}**", ""] * bool(self.letters)
+        lines += [f"* **[{letter}]** {text}" for letter, text in self.letters.items()]
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> str:
+        cards = []
+        for i, card in enumerate(self.cards):
+            numbers = {
+                row.name: {**asdict(row.cells[i][0]), "measured_otherwise": row.cells[i][1]}
+                for row in self.rows
+                if row.cells[i]
+            }
+            verdicts = {
+                s.title: {"flag": s.flag, "verdict": s.verdict} for s in card.report.sections
+            }
+            about = {name: getattr(card.report, name) for name in ("model", "data", "step")}
+            cards.append({"run": card.run, **about, "verdicts": verdicts, "numbers": numbers})
+        content = {"cards": cards, "measured_otherwise": self.letters}
+        return json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False)
+
+    def print(self) -> None:
+        """To the terminal."""
+        from rich import box, get_console
+        from rich.markup import escape
+        from rich.table import Table
+
+        console = get_console()
+        table = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
+        table.add_column(no_wrap=True)
+        for card in self.cards:
+            about = (card.run, card.report.data, f"{card.report.step:,} steps")
+            head = f"{escape(card.report.model)}\n[not bold dim]{escape(chr(10).join(about))}[/]"
+            table.add_column(head, justify="right", overflow="fold")
+        for title in self.titles:
+            words = (
+                f"[bold {SIGNS[flag][1]}]{escape(word)}[/]" if flag else f"[dim]{word}[/]"
+                for flag, word in self.answers(title)
+            )
+            table.add_row(f"[bold]{escape(SHORT.get(title, title))}[/]", *words)
+            for row in self.rows:
+                if row.title == title:
+                    table.add_row(escape(row.name), *(_stacked(cell) for cell in row.cells))
+            table.add_section()
+        console.print(table)
+        if self.letters:
+            console.print(f"[bold red]{WARNING}[/]", highlight=False)
+        for letter, text in self.letters.items():
+            console.print(f"[bold red]{escape(f'[{letter}]')}[/] {escape(text)}", highlight=False)
+
+
+WARNING = (
+    "Numbers with a letter were measured otherwise: compare them only where the letter is the same."
+)
+
+
+def question(title: str) -> str:
+    return QUESTIONS.get(title, title.capitalize())
+
+
+def compare(cards: list[Card], everything: bool = False) -> Comparison:
+    """Puts cards side by side.
+
+    Args:
+        everything: All numbers, not only those that a person needs first.
+    """
+    comparison = Comparison(cards, [], {})
+    signs: dict[str, str] = {}  # what is different, and its letter
+    for title in comparison.titles:
+        sections = [card.section(title) for card in cards]
+        names: dict[str, None] = {}
+        for section in filter(None, sections):
+            names |= dict.fromkeys(section.numbers if everything else section.headlines)
+        for name in names:
+            cells: list[tuple[Number, str] | None] = []
+            first: dict[str, Any] | None = None
+            for card, section in zip(cards, sections, strict=True):
+                if section is None or name not in section.numbers:
+                    cells.append(None)
+                    continue
+                measure = card.measure(section)
+                first = measure if first is None else first
+                text = _difference(measure, first)
+                letter = signs.setdefault(text, _letter(len(signs))) if text else ""
+                cells.append((section.numbers[name], letter))
+            comparison.rows.append(Row(title, name, cells))
+    comparison.letters |= {letter: text for text, letter in signs.items()}
+    return comparison
+
+
+def _difference(measure: dict[str, Any], first: dict[str, Any]) -> str:
+    """In words, "" where there is none."""
+    names = [n for n in {**first, **measure} if measure.get(n) != first.get(n)]
+
+    def told(protocol: dict[str, Any], name: str, label: str) -> str:
+        return spoken({label: protocol.get(name, "not said")}).strip()
+
+    return "; ".join(f"{told(measure, n, n)}, not {told(first, n, '')}" for n in names)
+
+
+def _letter(i: int) -> str:
+    """a, b ... z, aa, ab ..."""
+    rest, last = divmod(i, 26)
+    return (_letter(rest - 1) if rest else "") + string.ascii_lowercase[last]
+
+
+def _flat(cell: tuple[Number, str] | None) -> str:
+    if cell is None:
+        return "–"
+    number, letter = cell
+    text = f"{number.shown} ({number.interval})" if number.interval else number.shown
+    return f"{text} **[{letter}]**" if letter else text
+
+
+def _stacked(cell: tuple[Number, str] | None) -> str:
+    if cell is None:
+        return "[dim]–[/]"
+    number, letter = cell
+    value = number.shown.replace("more than", ">")
+    value = f"[bold red]\\[{letter}][/] {value}" if letter else value
+    interval = number.interval.replace(" to ", "–")
+    return f"{value}\n[dim]{interval}[/]" if interval else value
+
+
+# The command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `genzoo compare ...`; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
+    try:
+        options = _parser().parse_args(argv)
+        found = compare(read(options.runs), options.all)
+        if options.output is not None:
+            write_whole(options.output, found.to_markdown())
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+    except (ValueError, OSError) as error:
+        print(f"genzoo compare: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(found.to_json())
+    else:
+        found.print()
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        self.exit(2, f"genzoo compare: {message}\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="genzoo compare",
+        description="Prints report cards side by side. Numbers that were measured otherwise than "
+        "those of the first card (extractor, weights, numbers of images, split, data) are marked.",
+        epilog="example: genzoo compare runs/*/version_0 --output table.md",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="a run directory or its report.json")
+    add("--all", action="store_true", help="all numbers, not only the first ones")
+    add("--output", type=Path, help="writes the table as Markdown")
+    add("--json", action="store_true", help="prints JSON instead of a table")
+    return parser
+
+
+def read(runs: Sequence[Path]) -> list[Card]:
+    """The cards of runs, each under what is different in their paths."""
+    files = [run / "report.json" if run.is_dir() else run for run in runs]
+    for run, file in zip(runs, files, strict=True):
+        if not file.is_file():
+            raise ValueError(f"RUN must be a run directory that has a report.json, got {run}")
+    folders = [str(file.resolve().parent) for file in files]
+    above = os.path.commonpath(folders)
+    if above in folders:  # one run only, or a run within another
+        above = os.path.dirname(above)
+    cards = []
+    for file, folder in zip(files, folders, strict=True):
+        report, name = Report.from_json(file), Path(os.path.relpath(folder, above)).as_posix()
+        cards.append(Card(name.removeprefix(f"{report.model}-{report.data}/"), report))
+    return cards
