@@ -28,6 +28,9 @@ from .realism import wilson
 from .report import Number, Section
 
 NORMAL = 1.96
+# Deviations for the jackknife: with one heavy image the deviation is underestimated just when
+# collisions are, and 1.96 covered 0.92 in simulations where 2.3 covers 0.95.
+JACKKNIFE = 2.3
 
 
 # Birthdays
@@ -103,7 +106,7 @@ class Birthday:
         s, count = self.size, len(self.degrees)
         without = (self.colliding - self.degrees.flatten()) / (self.pairs - (s - 1))
         n = count * s
-        error = NORMAL * ((n - 1) / n * (without - without.mean()).square().sum()).sqrt().item()
+        error = JACKKNIFE * ((n - 1) / n * (without - without.mean()).square().sum()).sqrt().item()
         # On the plain and on the logarithmic scale: skewed either way where collisions are few.
         return min(q - error, q * math.exp(-error / q)), max(q + error, q * math.exp(error / q))
 

@@ -1,6 +1,7 @@
 """The report card of anybody's model in one call, as a notebook wants it."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,11 +63,17 @@ def report_card(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's list of devices; warnings stay."""
+    """Without Lightning's list of devices and its advice on loaders; other warnings stay."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            for start in (
+                "The '.*_dataloader' does not have many workers",
+                "`isinstance\\(treespec",
+            ):
+                warnings.filterwarnings("ignore", message=f"\\s*{start}")
+            yield
     finally:
         logger.setLevel(before)

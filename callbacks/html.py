@@ -4,7 +4,7 @@ of a network, and it reads on a phone, on paper, by day and by night."""
 import re
 from base64 import b64encode
 from html import escape
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -18,11 +18,12 @@ def page(report: Report, folder: Path) -> str:
 
     Args:
         report: Its `paths` say which pictures there are.
-        folder: Where they lie.
+        folder: Where they lie; those that are gone are left out.
     """
-    shown = {name: _picture(name, folder / path) for name, path in report.paths.items()}
+    files = {name: folder / path for name, path in report.paths.items()}
+    shown = {name: _picture(name, file) for name, file in files.items() if file.is_file()}
     beside = [shown.pop(name) for name in ("samples",) if name in shown]
-    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(report.title),
         steps=f"{report.step:,}",

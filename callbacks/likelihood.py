@@ -87,7 +87,7 @@ class Likelihood(L.Callback):
             weighed = []
             if isinstance(model, ImportanceWeighted) and not isinstance(model, Density):
                 ask = partial(model.importance_weighted, samples=DRAWS)
-                few = min(count, WEIGHED)
+                few = min(len(held_out.images), WEIGHED)
                 some = [real_images(trainer, part, few) for part in (split, "train")]
                 weighed = [self._nats(trainer, model, ask, real) for real in some]
         shape = tuple(held_out.images.shape[1:])

@@ -360,8 +360,10 @@ class Memorisation(Evaluation):
         super().__init__(*args, **kwargs)
         if shifts < 0:
             raise ValueError(f"shifts must be 0 or more, got {shifts}")
-        if most < 10:
-            raise ValueError(f"most must be at least 10, got {most}")
+        counts = {"num_samples": self.num_samples, "num_samples_fit": self.num_samples_fit}
+        for name, count in (counts | {"most": most}).items():
+            if count < 20:
+                raise ValueError(f"{name} must be at least 20, got {count}")
         self.shifts, self.mirror, self.most = shifts, mirror, most
         self._known: dict[str, Any] = {}
 

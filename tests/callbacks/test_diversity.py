@@ -45,8 +45,8 @@ def test_collisions_by_hand():
 
 
 @pytest.mark.parametrize("size", [50, 500, 5000])
-@pytest.mark.parametrize("atom", [0.0, 0.1])
-def test_the_interval_covers_as_often_as_it_says(size, atom):
+@pytest.mark.parametrize("atom, samples", [(0.0, 400), (0.1, 400), (0.1, 200)])
+def test_the_interval_covers_as_often_as_it_says(size, atom, samples):
     """Uniform, and with one image of a tenth of the mass: 1 / sum p^2, 200 simulations.
 
     190 of 200 are 95 %; less than 184 has a chance of 1 % at 95 %.
@@ -56,7 +56,7 @@ def test_the_interval_covers_as_often_as_it_says(size, atom):
         p[0] = atom
     truth = 1 / p.square().sum().item()
     covered = sum(
-        contains(birthday(torch.multinomial(p, 400, replacement=True)).support(), truth)
+        contains(birthday(torch.multinomial(p, samples, replacement=True)).support(), truth)
         for _ in range(200)
     )
     assert covered >= 184
@@ -92,7 +92,7 @@ def test_jackknife_is_leaving_out_one_sample():
         return (equal.sum() - len(x)) / (len(x) * (len(x) - 1))
 
     without = torch.stack([share(labels[torch.arange(60) != i]) for i in range(60)])
-    error = 1.96 * (59 / 60 * (without - without.mean()).square().sum()).sqrt().item()
+    error = 2.3 * (59 / 60 * (without - without.mean()).square().sum()).sqrt().item()
     low, high = found.jackknife()
     q = share(labels).item()
     assert low == pytest.approx(min(q - error, q * math.exp(-error / q)))

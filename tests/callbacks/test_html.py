@@ -120,6 +120,12 @@ def test_it_is_one_file_that_asks_for_nothing(report, tmp_path):
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
+def test_a_picture_that_is_gone_is_left_out(report, tmp_path):
+    (tmp_path / "figures" / "pairs.png").unlink()
+    parsed = Parsed(page(report, tmp_path))
+    assert [a["alt"] for a in parsed.all("img")] == ["Samples"] and "Pictures" not in parsed.text
+
+
 def test_a_card_of_nothing_is_a_page(tmp_path):
     parsed = Parsed(page(Report("M", "D", 0), tmp_path))
     assert [a["class"] for a in parsed.all("li")] == ["none"] * 3

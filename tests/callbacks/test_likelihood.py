@@ -7,7 +7,8 @@ import torch
 
 from genzoo.callbacks import Likelihood
 from genzoo.callbacks.likelihood import judge
-from genzoo.images import to_levels
+from genzoo.images import from_uint8, to_levels
+from genzoo.zoo import VAE
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 
@@ -142,3 +143,53 @@ def test_fit_is_left_out_unless_asked_for(tmp_path):
         runner = trainer(tmp_path, [Likelihood(every_n_epochs=every)])
         runner.fit(Histogram(), Data())
         assert ("bits_per_dim/gap" in runner.callback_metrics) == logged
+
+
+class Weighted(Toy):
+    """p(x) is 100 nats less each 1,000 brightness; the bounds are 7 and 7 / samples below it."""
+
+    def exact(self, x):
+        return -100 * (x + 1).flatten(1).sum(1)
+
+    def elbo(self, x, y=None):
+        return self.exact(x) - 7
+
+    def importance_weighted(self, x, y=None, samples=50):
+        self.asked = getattr(self, "asked", 0) + len(x)
+        return self.exact(x) - 7 / samples
+
+
+def test_importance_weights_tighten_the_bound(tmp_path):
+    model = Weighted()
+    own, logged = run(tmp_path, model)
+    numbers = own.section.numbers
+    x = from_uint8(pictures(170, seed=2)[0])
+    exact = model.exact(x).double().mean().item()
+    assert numbers["elbo"].value == pytest.approx(exact - 7, rel=1e-6)
+    assert numbers["iw_bound"].value == pytest.approx(exact - 7 / 50, rel=1e-6)
+    assert numbers["iw_bound"].low < numbers["iw_bound"].value < numbers["iw_bound"].high
+    per = 64 * math.log(2)
+    assert numbers["bits_per_dim/iw"].value == pytest.approx(-(exact - 7 / 50) / per, rel=1e-6)
+    # All 170, and the same 170 of the training images: the bounds' gaps are equal.
+    gap = numbers["bits_per_dim/gap"].value * per
+    assert numbers["iw_bound/gap"].value == pytest.approx(gap, rel=1e-4)
+    assert numbers["iw_bound/gap"].value == pytest.approx(
+        numbers["iw_bound/train"].value - numbers["iw_bound"].value, rel=1e-6
+    )
+    assert logged["test/iw_bound"] == pytest.approx(numbers["iw_bound"].value, rel=1e-6)
+
+
+def test_importance_weights_are_for_few_images(tmp_path, monkeypatch):
+    monkeypatch.setattr("genzoo.callbacks.likelihood.WEIGHED", 120)
+    model = Weighted()
+    own, _ = run(tmp_path, model)
+    assert model.asked == 240
+    assert "50 draws each, 120 images" in own.section.numbers["iw_bound"].note
+    assert "iw_bound" not in run(tmp_path, Noisy())[0].section.numbers
+
+
+def test_the_vae_has_the_tighter_bound(tmp_path):
+    torch.manual_seed(0)
+    model = VAE((1, 8, 8), latent_dim=3, width=8, decoder="gaussian")
+    numbers = run(tmp_path, model)[0].section.numbers
+    assert numbers["iw_bound"].value > numbers["elbo"].value

@@ -347,8 +347,10 @@ def test_panel_is_a_row_for_each_image():
     assert small.shape[0] < large.shape[0] and small.shape[1] < large.shape[1]
     with pytest.raises(ValueError, match="shifts must be 0 or more, got -1"):
         settings(shifts=-1)
-    with pytest.raises(ValueError, match="most must be at least 10, got 1"):
+    with pytest.raises(ValueError, match="most must be at least 20, got 1"):
         settings(most=1)
+    with pytest.raises(ValueError, match="num_samples_fit must be at least 20, got 19"):
+        settings(num_samples_fit=19)
 
 
 @pytest.mark.data

@@ -288,7 +288,7 @@ def test_a_summary_that_fails_stops_nothing(tmp_path, monkeypatch, caplog, logge
     def broken(*_, **__):
         raise ConnectionResetError("Connection lost")
 
-    monkeypatch.setattr(logger.experiment.summary, "update", broken)
+    monkeypatch.setattr(type(logger.experiment.summary), "update", broken)
     callbacks = [ReportCard(), Judge("pixels", num_samples=110)]
     trainer(tmp_path, callbacks, logger=logger).test(Toy(), Data(), verbose=False)
     assert logger.wait() and (tmp_path / "report.json").is_file()

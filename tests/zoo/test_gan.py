@@ -60,10 +60,13 @@ def test_the_best_discriminator_is_the_share_of_the_data():
     mixture = (p + q) / 2
     score = model.score(torch.tensor(x, dtype=torch.float32)[:, None]).double().numpy()
     error = np.abs(1 / (1 + np.exp(-score)) - p / (p + q))
-    assert np.average(error, weights=mixture) < 0.02
+    error = np.average(error, weights=mixture)
     divergence = np.trapezoid(0.5 * p * np.log(p / mixture) + 0.5 * q * np.log(q / mixture), x)
     cost = np.trapezoid(p * np.logaddexp(0, -score) + q * np.logaddexp(0, score), x)
-    assert math.log(2) - cost / 2 == pytest.approx(divergence, abs=0.01)
+    found = math.log(2) - cost / 2
+    print(f"error of D {error:.4f}, JSD {found:.4f} for {divergence:.4f}")
+    assert error < 0.02
+    assert found == pytest.approx(divergence, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -107,4 +110,5 @@ def test_the_minimax_loss_saturates(seed):
     # With so many d_steps the generator never moves.
     trainer(max_epochs=30).fit(model, loader(train, batch_size=128))
     after = gradient_norm(model, minimax, z) / gradient_norm(model, non_saturating, z)
+    print(f"gradients, minimax over non-saturating: {before:.2f}, then {after:.4f}")
     assert after < 0.05

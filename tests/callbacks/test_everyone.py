@@ -1,0 +1,249 @@
+"""The evaluations for models that know nothing of the project."""
+
+import json
+import math
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+from genzoo.__main__ import main
+from genzoo.callbacks import Evaluation, Section, evaluations, make_evaluable, report_card
+from genzoo.callbacks.per_class import agreement, per_class
+from genzoo.callbacks.realism import Realism, frechet_distance
+from genzoo.datamodules import Digits
+from genzoo.zoo import SampleFolder, Wrapped
+from tests.callbacks.evidence import Seen, evidence, pattern_means, texture
+from tests.callbacks.toys import Data, pictures, trainer
+
+MINE = '''
+import lightning as L
+import torch
+from torch import nn
+
+
+class Mine(L.LightningModule):
+    """A foreign model: a network and a way to draw from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(4, 64, bias=False)
+        with torch.no_grad():
+            self.net.weight.copy_(torch.linspace(-1, 1, 256).view(64, 4).mul(9).sin())
+
+    def sample(self, n):
+        return self.net(torch.randn(n, 4, device=self.device)).tanh().view(n, 1, 8, 8)
+'''
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    (tmp_path / "foreign_model.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from foreign_model import Mine
+
+    torch.manual_seed(0)
+    return Mine()
+
+
+def values(report) -> dict[str, float]:
+    return {name: n.value for section in report.sections for name, n in section.numbers.items()}
+
+
+def test_three_ways_give_the_same_numbers(mine, capsys):
+    settings = {"extractor": "pixels", "num_samples": 300}
+    state, numbers = torch.get_rng_state(), values(report_card(mine, Digits(), **settings))
+    assert capsys.readouterr().out == "" and torch.equal(torch.get_rng_state(), state)
+    assert mine.training and len(numbers) > 20 and not Path("report.json").exists()
+
+    callbacks = evaluations(**settings)
+    trainer(Path("own"), callbacks).test(make_evaluable(mine), Digits(), verbose=False)
+    assert values(callbacks[-1].report) == pytest.approx(numbers, rel=0, nan_ok=True)
+
+    line = "test --model foreign_model.Mine --data Digits --trainer.accelerator cpu"
+    line += " --evaluation.extractor pixels --evaluation.num_samples 300"
+    assert main(line.split()) == 0
+    found = json.loads(Path("runs/Mine-Digits/version_0/report.json").read_text())
+    told = {name: float(n["value"]) for s in found["sections"] for name, n in s["numbers"].items()}
+    assert told.keys() == numbers.keys()
+    assert told == pytest.approx(numbers, rel=0, nan_ok=True)
+
+
+def test_a_card_that_is_kept(mine, tmp_path):
+    report = report_card(mine, Data(), tmp_path / "card", extractor="pixels", num_samples=100)
+    assert {"report.json", "report.md", "report.html"} <= {p.name for p in Path("card").iterdir()}
+    assert all((tmp_path / "card" / path).is_file() for path in report.paths.values())
+    assert report.model == "Mine" and "samples" in report.paths
+
+
+def test_who_cannot_draw_is_told(mine):
+    with pytest.raises(TypeError, match="LightningModule has no sample"):
+        report_card(L.LightningModule(), Data())
+    wrong = Wrapped(lambda n: -torch.ones(n, 1, 4, 4))
+    with pytest.raises(ValueError, match=r"Wrapped.sample must give images \(n, 1, 8, 8\)"):
+        report_card(wrong, Data(), extractor="pixels", num_samples=100)
+
+
+def test_any_callable(tmp_path):
+    def real_ones(n):
+        return torch.tensor(np.random.rand(n, 1, 8, 8))
+
+    report = report_card(Wrapped(real_ones, low=0), Data(), extractor="pixels", num_samples=100)
+    assert report.model == "real_ones" and report.sections[1].flag == "bad"
+
+
+# Images made elsewhere
+
+
+def card_of(images, tmp_path, data, **settings):
+    np.savez(tmp_path / "made.npz", images=images.numpy())
+    model = SampleFolder(str(tmp_path / "made.npz"), data.image_shape)
+    report = report_card(model, data, extractor="pixels", **settings)
+    return {section.title: section for section in report.sections}
+
+
+def test_real_images_pass_and_copies_are_flagged(tmp_path):
+    data = Digits(val_size=300, test_size=300)
+    unseen = card_of(data.split("val").images, tmp_path, data)
+    assert {section.protocol["n_generated"] for section in unseen.values()} == {300}
+    assert unseen["realism"].flag == unseen["diversity"].flag == "good"
+    assert unseen["memorisation"].flag != "bad"
+    copies = card_of(data.split("train").images[:300], tmp_path, data)
+    assert copies["memorisation"].flag == "bad"
+    assert copies["memorisation"].numbers["copied/pixels"].low > 0.9
+
+
+def test_a_repeated_image_is_no_artefact_of_ours(tmp_path):
+    """10,000 asked of 300 different ones: no two of those looked at are the same."""
+    seen = card_of(pictures(300, seed=3)[0], tmp_path, Data(), num_samples=10_000)
+    assert seen["diversity"].flag == "good"
+    twice = card_of(pictures(100, seed=3)[0].repeat(3, 1, 1, 1), tmp_path, Data())
+    assert twice["diversity"].flag == "bad"
+
+
+def test_a_handful_is_one_clear_line(tmp_path):
+    with pytest.raises(ValueError, match="must be at least"):
+        card_of(pictures(3)[0], tmp_path, Data())
+
+
+class Record(Evaluation):
+    def evaluate(self, evidence):
+        self.seen = evidence
+        mean = evidence.generated.features.mean().item()
+        return Section("record", str(mean), "unsure")
+
+
+def test_two_ranks_look_at_the_same_images(tmp_path):
+    np.savez(tmp_path / "made.npz", images=pictures(250, seed=3)[0].numpy())
+    verdicts = []
+    for ranks in ({}, {"devices": 2, "strategy": "ddp_fork"}):
+        own = Record(extractor="pixels")
+        model = make_evaluable(SampleFolder(str(tmp_path / "made.npz"), (1, 8, 8)))
+        trainer(tmp_path, [own, Out(own, tmp_path / "v")], **ranks).test(
+            model, Data(), verbose=False
+        )
+        verdicts.append((tmp_path / "v").read_text())
+    assert verdicts[0] == verdicts[1]
+
+
+class Out(L.Callback):
+    """Brings what another process found."""
+
+    def __init__(self, own, path):
+        self.own, self.path = own, path
+
+    def on_test_end(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            self.path.write_text(self.own.section.verdict)
+
+
+def test_labels_of_the_files_are_those_that_were_asked_for(tmp_path):
+    x, y = pictures(90, seed=3)
+    np.savez(tmp_path / "made.npz", images=x.numpy(), labels=y.numpy())
+    own = Record(extractor="pixels")
+    model = make_evaluable(SampleFolder(str(tmp_path / "made.npz"), (1, 8, 8), num_classes=3))
+    trainer(tmp_path, [own]).test(model, Data(), verbose=False)
+    generated = own.seen.generated
+    for image, label in zip(generated.images, generated.labels, strict=True):
+        assert (x[y == label] == image).flatten(1).all(1).any()
+
+
+# Per class
+
+
+def conditional(generated, names=("a", "b", "c", "d", "e")):
+    seen = Seen(pattern_means())
+    return evidence(texture(2000, 0), texture(600, 1), generated, seen, names)
+
+
+def test_each_class_is_compared_with_itself():
+    x, y = texture(700, 2)
+    right = per_class(conditional((x, y)), "fd/toy")
+    wrong = per_class(conditional((x, (y + 1) % 5)), "fd/toy")
+    assert right["fd/toy_per_class"].value < 2 * right["fd/toy_per_class_held_out"].value
+    assert wrong["fd/toy_per_class"].low > 10 * right["fd/toy_per_class"].high
+    assert right["class_agreement"].value > 0.95 and wrong["class_agreement"].value < 0.05
+    floor = right["class_agreement_held_out"]
+    assert floor.low < right["class_agreement"].value and floor.low > 0.95
+
+
+def test_the_mean_is_that_of_the_classes():
+    given = conditional(texture(700, 2))
+    distances, halves = [], []
+    for label in range(5):
+        real, held, drawn = (
+            part.features[part.labels == label]
+            for part in (given.train, given.held_out, given.generated)
+        )
+        number = frechet_distance(real, drawn[: len(held)])
+        distances.append(number.value)
+        halves.append(number.high - number.value)
+    found = per_class(given, "fd/toy")["fd/toy_per_class"]
+    assert found.value == pytest.approx(sum(distances) / 5)
+    assert found.high - found.value == pytest.approx(math.hypot(*halves) / 5)
+    assert "mean of 5 classes" in found.note and "biased" in found.note
+
+
+def test_the_worst_class_is_named():
+    x, y = texture(700, 2)
+    x[y == 3] = 255 - x[y == 3]
+    assert "worst: d," in per_class(conditional((x, y)), "fd")["fd_per_class"].note
+    assert "worst: class 3," in per_class(conditional((x, y), ()), "fd")["fd_per_class"].note
+
+
+def test_classes_of_few_images_take_no_part():
+    x, y = texture(700, 2)
+    few = (y == 1).nonzero()[31:, 0]  # 32 = twice the features
+    keep = torch.ones(len(y), dtype=torch.bool)
+    keep[few] = False
+    given = conditional((x[keep], y[keep]))
+    assert "mean of 4 classes" in per_class(given, "fd")["fd_per_class"].note
+    assert set(per_class(conditional((x[:60], y[:60])), "fd")) == {
+        "class_agreement",
+        "class_agreement_held_out",
+    }
+
+
+def test_the_interval_is_wilsons():
+    logits = torch.eye(2)[torch.tensor([0] * 8 + [1] * 3)]
+    share = agreement(logits, torch.tensor([0] * 10 + [-1]))
+    assert share.value == 0.8
+    assert (share.low, share.high) == pytest.approx((0.4902, 0.9433), abs=2e-4)
+
+
+def test_only_where_labels_were_asked_for():
+    assert per_class(conditional(texture(700, 2)[0]), "fd") == {}
+    unlabelled = evidence(texture(700, 0)[0], texture(600, 1), texture(700, 2))
+    assert per_class(unlabelled, "fd") == {}
+    numbers = per_class(evidence(texture(2000, 0), texture(600, 1), texture(700, 2)), "fd/toy")
+    assert set(numbers) == {"fd/toy_per_class", "fd/toy_per_class_held_out"}  # no classifier
+
+
+def test_realism_tells_it():
+    section = Realism().evaluate(conditional(texture(700, 2)))
+    assert {"fd/toy_per_class", "fd/toy_per_class_held_out", "class_agreement"} <= set(
+        section.numbers
+    )
