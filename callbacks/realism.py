@@ -105,6 +105,7 @@ def frechet_distance(real: Tensor, generated: Tensor) -> Number:
         value, variance = _frechet_by_images(real.double(), generated.double())
     else:
         value, variance = _frechet_by_features(real, generated)
+    value = max(0.0, value)  # equal sides may be off by rounding
     half = NORMAL * math.sqrt(variance)
     note = ""
     if n < d:
@@ -239,8 +240,8 @@ def kernel_distance(real: Tensor, generated: Tensor) -> Number:
     real, generated = _features(real, "real", 3), _features(generated, "generated", 3)
     _same_width(real, generated)
     n, m = len(real), len(generated)
-    within_real, within_generated = _kernel_sums(real, real), _kernel_sums(generated, generated)
-    across_real, across_generated = _kernel_sums(real, generated), _kernel_sums(generated, real)
+    (within_real, _), (within_generated, _) = _kernel_sums(real), _kernel_sums(generated)
+    across_real, across_generated = _kernel_sums(real, generated)
     a, b, c = (part.sum() for part in (within_real, within_generated, across_real))
 
     def discrepancy(a: Tensor, n: int, b: Tensor, m: int, c: Tensor) -> Tensor:
@@ -279,8 +280,8 @@ def kernel_distance_of_subsets(
     for _ in range(subsets):
         y = generated[draw.choice(len(generated), count, replace=False)]
         x = real[draw.choice(len(real), count, replace=False)]
-        within = _kernel_sums(x, x).sum() + _kernel_sums(y, y).sum()
-        across = _kernel_sums(x, y).sum()
+        within = _kernel_sums(x)[0].sum() + _kernel_sums(y)[0].sum()
+        across = _kernel_sums(x, y)[0].sum()
         values.append((within / (count * (count - 1)) - 2 * across / count**2).item())
     value = float(np.mean(values))
     half = math.hypot(whole.high - whole.value, NORMAL * np.std(values) / math.sqrt(subsets))
@@ -288,19 +289,24 @@ def kernel_distance_of_subsets(
     return Number(value, value - half, value + half, note)
 
 
-def _kernel_sums(x: Tensor, y: Tensor) -> Tensor:
-    """Sum of k(x_i, y_j) over j, without j = i where y is x, (n,)."""
-    d = x.shape[1]
-    sums = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+def _kernel_sums(x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Sums of k(x_i, y_j) over j and over i, (n,) and (m,). Without y of x with itself, less its
+    diagonal."""
+    other = x if y is None else y
+    rows, columns = (torch.zeros(len(z), dtype=torch.float64, device=x.device) for z in (x, other))
     step = max(1, 2**24 // ROWS)  # 128 MiB a block
     for top in range(0, len(x), step):
         q = x[top : top + step].double()
-        for block in y.split(ROWS):
-            kernel = torch.addmm(q.new_ones(()), q, block.double().T, alpha=1 / d)
-            sums[top : top + step] += (kernel * kernel).mul_(kernel).sum(1)
-        if x is y:
-            sums[top : top + step] -= (q.square().sum(1) / d + 1) ** 3
-    return sums
+        for left in range(0, len(other), ROWS):
+            r = other[left : left + ROWS].double()
+            kernel = torch.addmm(q.new_ones(()), q, r.T, alpha=1 / x.shape[1])
+            kernel = (kernel * kernel).mul_(kernel)
+            rows[top : top + step] += kernel.sum(1)
+            if y is not None:
+                columns[left : left + ROWS] += kernel.sum(0)
+        if y is None:
+            rows[top : top + step] -= (q.square().sum(1) / x.shape[1] + 1) ** 3
+    return rows, rows if y is None else columns
 
 
 # Inception score

@@ -146,7 +146,7 @@ def test_fit_is_left_out_unless_asked_for(tmp_path):
 
 
 class Weighted(Toy):
-    """p(x) is 100 nats less each 1,000 brightness; the bounds are 7 and 7 / samples below it."""
+    """A likelihood that falls with brightness; its bounds lie 7 and 7 / samples below it."""
 
     def exact(self, x):
         return -100 * (x + 1).flatten(1).sum(1)

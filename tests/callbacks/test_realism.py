@@ -110,6 +110,24 @@ def test_fewer_images_than_features(n, m):
     assert f"{n} images are too few for 120 features" in found.note
 
 
+@pytest.mark.parametrize("n", [5, 60])
+def test_images_without_variance_are_no_error(n):
+    """Constant features, nearly constant ones, and one direction alone, in any combination."""
+    constant = 1e3 * torch.rand(1, 16)
+    kinds = {
+        "constant": constant.expand(n, 16),
+        "nearly": constant + 1e-7 * torch.randn(n, 16),
+        "a line": constant + torch.randn(n, 1) * torch.randn(1, 16),
+        "one feature": torch.randn(n, 16) * torch.tensor([1e-8] * 15 + [1e4]),
+    }
+    for a in kinds.values():
+        for b in kinds.values():
+            found = frechet_distance(a, b)
+            assert 0 <= found.low <= found.value <= found.high < math.inf
+            step = (a.double().mean(0) - b.double().mean(0)).square().sum().item()
+            assert found.value >= step - 1e-6 * max(1, a.var(), b.var())
+
+
 def test_both_ways_to_the_interval_agree():
     from genzoo.callbacks.realism import _frechet_by_features, _frechet_by_images
 
