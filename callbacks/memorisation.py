@@ -62,6 +62,8 @@ def copied_fraction(generated: Tensor, held_out: Tensor, alpha: float = 0.01) ->
     low = f - alpha - math.hypot(f - low_f, high_alpha - alpha)
     high = f - alpha + math.hypot(high_f - f, alpha - low_alpha)
     p, low, high = (min(1.0, max(0.0, x / (1 - alpha))) for x in (f - alpha, low, high))
+    if f < alpha:  # the samples lie farther out than held-out images: all of f may be copies
+        high = max(high, high_f)
     return Number(p, low, high, note)
 
 

@@ -309,7 +309,12 @@ def test_a_foreign_module_is_made_evaluable(tmp_path):
 )
 def test_settings_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
-        Evaluation(**settings)
+        Fingerprint(**settings)
+
+
+def test_an_evaluation_must_evaluate():
+    with pytest.raises(TypeError, match="evaluate"):
+        Evaluation()
 
 
 # Foreign data

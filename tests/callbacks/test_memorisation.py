@@ -210,6 +210,13 @@ def settings(**kwargs):
     return Memorisation(extractor="pixels", **kwargs)
 
 
+def test_samples_farther_out_than_held_out_images_may_hide_copies():
+    """Their own share below the threshold is below alpha; none found is at most 0.2 % of 2,000."""
+    held_out = torch.linspace(1, 2, 1000, dtype=torch.float64)
+    far = copied_fraction(torch.full((2000,), 5.0, dtype=torch.float64), held_out)
+    assert far.value == far.low == 0 and 0.0015 < far.high < 0.0025
+
+
 @pytest.fixture(scope="module")
 def data():
     return texture(1500, 0)[0], texture(1200, 1)[0], texture(1000, 2)[0]
