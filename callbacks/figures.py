@@ -25,7 +25,7 @@ GAP = 140  # between images: neither black nor white ones run into their neighbo
 def grid(
     images: Tensor,
     columns: int = 8,
-    padding: int = 2,
+    padding: int | None = None,
     captions: Sequence[str] = (),
     rows: Sequence[str] = (),
 ) -> Tensor:
@@ -34,7 +34,7 @@ def grid(
     Args:
         images: uint8 (N, C, H, W), grey or RGB.
         columns: Images in a row.
-        padding: Pixels between images, after enlarging.
+        padding: Pixels between images, after enlarging; None: as wide as a pixel of theirs.
         captions: A line under each image, cut to its width.
         rows: A line to the left of each row.
 
@@ -49,6 +49,7 @@ def grid(
     if not len(images) or columns < 1:
         raise ValueError(f"a grid must have images and columns, got {len(images)} and {columns}")
     factor = max(1, -(-VISIBLE // max(images.shape[-2:])))
+    padding = max(2, factor) if padding is None else padding
     images = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu()
     images = images.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     height, width = images.shape[1:3]

@@ -14,6 +14,8 @@ from genzoo.callbacks.figures import GAP, PAPER, grid, log_figure, scatter, to_p
 from genzoo.callbacks.progress import track
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
+GUTTER, CELL = 8, 72  # around images of 8x8 that are enlarged eight times
+
 
 def read(path):
     import numpy as np
@@ -128,7 +130,10 @@ def test_every_logger_gets_the_same_picture_at_the_same_step(tmp_path):
     (png,) = (tmp_path / runner.log_dir / "figures").iterdir()
     assert png.name == "samples-step=10.png"
     picture = read(png)
-    assert picture.shape == (2 * 66 + 2, 2 * 66 + 2, 3) and picture[..., 0].float().std() > 10
+    assert (
+        picture.shape == (2 * CELL + GUTTER, 2 * CELL + GUTTER, 3)
+        and picture[..., 0].float().std() > 10
+    )
     ((key, image, step, layout),) = board.images
     assert (key, step, layout) == ("samples", 10, "HWC") and torch.equal(image, picture)
     (media,) = tmp_path.glob("wandb/offline-run-*/files/media/images/**/*.png")
@@ -181,7 +186,7 @@ def test_samples_come_of_the_same_noise_each_time(tmp_path):
     model.net[1].track_running_stats = False
     model.net[1].running_mean = model.net[1].running_var = None
     trainer(tmp_path, [own, Keep()], max_epochs=2).fit(model, Data())
-    assert torch.equal(*seen) and seen[0].shape == (2 * 66 + 2, 3 * 66 + 2, 3)
+    assert torch.equal(*seen) and seen[0].shape == (2 * CELL + GUTTER, 3 * CELL + GUTTER, 3)
     other = Samples(count=6, columns=3, seed=1)
     trainer(tmp_path, [other]).test(model, Data(), verbose=False)
     assert not torch.equal(other.figures["samples"], seen[0])
@@ -196,9 +201,9 @@ def test_a_conditional_model_has_a_row_for_each_class(tmp_path):
     own = Samples(columns=4)
     trainer(tmp_path, [own]).test(Flat(num_classes=3), Data(), verbose=False)
     page = own.figures["samples"]
-    assert page.shape[0] == 3 * 66 + 2
+    assert page.shape[0] == 3 * CELL + GUTTER
     for row, level in enumerate((64, 128, 191)):
-        assert (page[2 + 66 * row : 66 + 66 * row, -66:-2] == level).all()
+        assert (page[GUTTER + CELL * row : CELL + CELL * row, -CELL:-GUTTER] == level).all()
 
 
 def test_interpolations_go_from_one_prior_draw_to_another(tmp_path):
@@ -206,9 +211,9 @@ def test_interpolations_go_from_one_prior_draw_to_another(tmp_path):
     model = Coder(num_classes=3)
     trainer(tmp_path, [own]).test(model, Data(), verbose=False)
     page = own.figures["interpolations"]
-    assert page.shape == (2 * 66 + 2, 5 * 66 + 2, 3)
+    assert page.shape == (2 * CELL + GUTTER, 5 * CELL + GUTTER, 3)
     assert model.told.tolist() == [0] * 5 + [1] * 5  # each row keeps its class
-    corner = page[6::66, 6::66, 0].float()
+    corner = page[12::CELL, 12::CELL, 0].float()
     assert (corner.diff(dim=1).abs() > 0).all()  # it moves at each step
 
 
@@ -216,10 +221,14 @@ def test_reconstructions_stand_under_their_images(tmp_path):
     own = Reconstructions(count=6, columns=4)
     trainer(tmp_path, [own]).test(Coder(), Data(), verbose=False)
     page = own.figures["reconstructions"]
-    assert page.shape == (4 * 66 + 2, 4 * 66 + 2, 3)
+    assert page.shape == (4 * CELL + GUTTER, 4 * CELL + GUTTER, 3)
 
     def cell(row, column):
-        return page[2 + 66 * row : 66 + 66 * row, 2 + 66 * column : 66 + 66 * column, 0][::8, ::8]
+        return page[
+            GUTTER + CELL * row : CELL + CELL * row,
+            GUTTER + CELL * column : CELL + CELL * column,
+            0,
+        ][::8, ::8]
 
     x = chosen(pictures(170, seed=2)[0], 6)
     means = x.float().unflatten(3, (2, 4)).unflatten(2, (2, 4)).mean((3, 5))
