@@ -9,6 +9,7 @@ compared with those of papers, gives them their published names (`fid`).
 import io
 import os
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ PUBLISHED = "6726825d"
 Track = Callable[[Iterable[int]], Iterable[int]]
 
 
-class Extractor(nn.Module):
+class Extractor(nn.Module, ABC):
     """uint8 images to features; subclasses define `forward`.
 
     Args:
@@ -47,9 +48,9 @@ class Extractor(nn.Module):
         versions = {"genzoo": __version__, "torch": torch.__version__}
         self.protocol: dict[str, str | int | float] = {"extractor": name, **protocol, **versions}
 
+    @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """uint8 (B, C, H, W) to features (B, d) and logits (B, K), or None where there are none."""
-        raise NotImplementedError
 
 
 class Pixels(Extractor):

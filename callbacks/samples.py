@@ -1,5 +1,6 @@
 """Pictures of what a model does: draw, walk between latents, give an image back."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import lightning as L
@@ -19,7 +20,7 @@ from .real import Real, class_names, real_images
 CLASSES = 20  # rows of a page, at most
 
 
-class Picture(L.Callback):
+class Picture(L.Callback, ABC):
     """Base of the pictures: a subclass says what it needs of a model and what it draws.
 
     The same noise is used each time, so that pictures of one run show the training and not the
@@ -46,9 +47,9 @@ class Picture(L.Callback):
         self.every_n_epochs, self.seed = every_n_epochs, seed
         self.figures: dict[str, Tensor] = {}
 
+    @abstractmethod
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
         """uint8 (H, W, 3). Random state, gradients and modes are taken care of."""
-        raise NotImplementedError
 
     def able(self, model: L.LightningModule) -> bool:
         shape = getattr(model, "image_shape", (1, 1, 1))
