@@ -165,8 +165,14 @@ class Evaluation(L.Callback, ABC):
         if evidence is None:
             self._log_nothing(trainer, model)
             return
-        with isolated(self.seed):
-            section = self.evaluate(evidence)
+        try:
+            with isolated(self.seed):
+                section = self.evaluate(evidence)
+        except ValueError as error:  # as of too few images: the other questions are asked still
+            name = type(self).__name__
+            rank_zero_warn(f"{name} has no answer at step {trainer.global_step}: {error}")
+            self._log_nothing(trainer, model)
+            section = Section(name.lower(), f"Not measured: {error}.", "unsure")
         section.protocol = evidence.protocol | section.protocol
         self.section = section
         publish(trainer, model, section, "test/" if split == "test" else "")

@@ -124,9 +124,13 @@ def test_a_repeated_image_is_no_artefact_of_ours(tmp_path):
     assert twice["diversity"].flag == "bad"
 
 
-def test_a_handful_is_one_clear_line(tmp_path):
-    with pytest.raises(ValueError, match="must be at least"):
-        card_of(pictures(3)[0], tmp_path, Data())
+@pytest.mark.filterwarnings("ignore:.*has no answer")
+def test_of_a_handful_the_card_says_what_could_not_be_measured(tmp_path):
+    card = card_of(pictures(3)[0], tmp_path, Data())
+    assert card["realism"].flag == card["memorisation"].flag == "unsure"
+    assert "Not measured: " in card["realism"].verdict
+    assert "must be at least" in card["memorisation"].verdict
+    assert not card["realism"].numbers
 
 
 class Record(Evaluation):

@@ -312,6 +312,19 @@ def test_settings_are_checked(settings, message):
         Fingerprint(**settings)
 
 
+def test_a_question_without_an_answer_leaves_the_others(tmp_path):
+    class Helpless(Fingerprint):
+        def evaluate(self, evidence):
+            raise ValueError("images must be at least 7, got 6")
+
+    settings = {"extractor": Pixels(), "num_samples": 20}
+    helpless, other = Helpless(**settings), Fingerprint(**settings)
+    with pytest.warns(UserWarning, match="Helpless has no answer at step 0: images must be at lea"):
+        trainer(tmp_path, [helpless, other]).test(Toy(), Data(), verbose=False)
+    assert helpless.section.flag == "unsure" and "at least 7, got 6" in helpless.section.verdict
+    assert other.section.numbers
+
+
 def test_an_evaluation_must_evaluate():
     with pytest.raises(TypeError, match="evaluate"):
         Evaluation()

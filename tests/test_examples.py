@@ -1,0 +1,53 @@
+"""Every example runs, on generated data."""
+
+import runpy
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+from PIL import Image
+
+from genzoo.__main__ import main
+from tests.datamodules.files import mnist_layout
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    """A folder of images that is a Fashion-MNIST too; what is written goes elsewhere."""
+    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data"
+    mnist_layout(folder, "FashionMNIST", train=600, test=200)
+    pictures = np.random.default_rng(0).integers(0, 256, (260, 20, 20, 3), dtype=np.uint8)
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_yaml_runs(path, data, capsys):
+    fast = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"]
+    root = [] if "Digits" in path.read_text() else ["--data.root", str(data)]
+    code = main(["fit", "--config", str(path), *fast, *root])
+    out, err = capsys.readouterr()
+    assert code == 0, out + err
+    assert "Has it memorised?" in out
+
+
+def test_the_python_quickstart_runs(data, monkeypatch):
+    quick = {"fast_dev_run": True, "accelerator": "cpu", "logger": False}
+    trainer = L.Trainer
+    monkeypatch.setattr(L, "Trainer", lambda **settings: trainer(**{**settings, **quick}))
+    runpy.run_path(str(ROOT / "examples" / "quickstart.py"), run_name="__main__")
+    assert Path("digits.png").is_file()
+
+
+def test_the_subclass_runs(data, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    line = "fit --model subclass.Mine --data Digits --data.conditional true --evaluate false"
+    code = main([*line.split(), "--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"])
+    assert code == 0, capsys.readouterr()
