@@ -104,9 +104,7 @@ class Samples(Picture):
         self, count: int = 64, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
     ) -> None:
         super().__init__(every_n_epochs, seed)
-        for name, value in (("count", count), ("columns", columns)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        _at_least(1, count=count, columns=columns)
         self.count, self.columns = count, columns
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
@@ -137,9 +135,8 @@ class Interpolations(Picture):
         self, count: int = 8, steps: int = 9, every_n_epochs: int = 1, seed: int = 0
     ) -> None:
         super().__init__(every_n_epochs, seed)
-        for name, value, least in (("count", count, 1), ("steps", steps, 2)):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        _at_least(1, count=count)
+        _at_least(2, steps=steps)
         self.count, self.steps = count, steps
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
@@ -164,9 +161,7 @@ class Reconstructions(Picture):
         self, count: int = 16, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
     ) -> None:
         super().__init__(every_n_epochs, seed)
-        for name, value in (("count", count), ("columns", columns)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        _at_least(1, count=count, columns=columns)
         self.count, self.columns = count, columns
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
@@ -186,6 +181,12 @@ class Reconstructions(Picture):
             blank = torch.full((short, *rows[-1].shape[1:]), PAPER, dtype=torch.uint8)
             rows[-2], rows[-1] = torch.cat([rows[-2], blank]), torch.cat([rows[-1], blank])
         return grid(torch.cat(rows), min(self.columns, len(real.images)))
+
+
+def _at_least(least: int, **counts: int) -> None:
+    for name, count in counts.items():
+        if count < least:
+            raise ValueError(f"{name} must be at least {least}, got {count}")
 
 
 def _bytes(x: Tensor, model: L.LightningModule) -> Tensor:

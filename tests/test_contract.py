@@ -7,7 +7,15 @@ import torch
 
 import genzoo.zoo
 from genzoo.zoo.module import GenerativeModel
-from genzoo.zoo.protocols import Bounded, Decoder, Density, Encoder, Interpolator, Sampler
+from genzoo.zoo.protocols import (
+    Bounded,
+    Completer,
+    Decoder,
+    Density,
+    Encoder,
+    Interpolator,
+    Sampler,
+)
 from tests.toys import bits, fit, loader
 
 MODELS = {
@@ -27,7 +35,7 @@ ABILITIES = {
     "GAN": {Sampler, Decoder, Interpolator},
     "DCGAN": {Sampler, Decoder, Interpolator},
     "VAE": {Sampler, Decoder, Interpolator, Encoder, Bounded},
-    "PixelCNN": {Sampler, Density},
+    "PixelCNN": {Sampler, Density, Completer},
 }
 SHAPE = (1, 8, 8)
 
@@ -46,8 +54,8 @@ def test_the_table_is_complete():
 
 @each
 def test_abilities_are_as_declared(name):
-    able = {p for p in (Sampler, Decoder, Interpolator, Encoder, Bounded, Density)}
-    assert {p for p in able if isinstance(build(name), p)} == ABILITIES[name]
+    every = (Sampler, Decoder, Interpolator, Encoder, Bounded, Density, Completer)
+    assert {p for p in every if isinstance(build(name), p)} == ABILITIES[name]
 
 
 @each
