@@ -9,7 +9,8 @@ than it predicts the rest, so the gap between the two is the oldest test of over
 
 A bound says as much of its slack as of the model. Where importance weights can tighten it
 (Burda et al., 2015, https://arxiv.org/abs/1509.00519), the tighter one stands beside it, by
-fewer images because it takes many draws for each.
+fewer images because it takes many draws for each. Where the normaliser of a density is too large to
+sum, its estimate gives neither a likelihood nor a bound, and is called so; the gap needs none.
 """
 
 import math
@@ -23,7 +24,7 @@ from torch import Tensor
 from .. import __version__
 from ..images import from_uint8
 from ..zoo.module import evaluating
-from ..zoo.protocols import Bounded, Density, ImportanceWeighted
+from ..zoo.protocols import Bounded, Density, Estimated, ImportanceWeighted
 from .features import BLOCK, due
 from .isolation import isolated
 from .progress import track
@@ -39,7 +40,8 @@ WEIGHED = 500  # images that it is computed of, at most
 class Likelihood(L.Callback):
     """Nats and bits per dimension on the test images, and the gap to the training images.
 
-    Logged in test as `test/nats`, or `test/elbo` where the model has only a bound,
+    Logged in test as `test/nats`, or `test/elbo` where the model has only a bound, or
+    `test/nats/ais` where its normaliser was estimated by annealed importance sampling,
     `test/bits_per_dim`, `test/bits_per_dim/train` and `test/bits_per_dim/gap`. Points have nats
     only, and `nats/gap`. The gap is positive where training images are cheaper. Of a model with
     `importance_weighted` also `test/iw_bound`, by 50 draws of the latent for each of at most 500
@@ -82,16 +84,18 @@ class Likelihood(L.Callback):
         with isolated(self.seed):
             held_out = real_images(trainer, split, count)
             train = real_images(trainer, "train", len(held_out.images))
-            ask = model.log_prob if isinstance(model, Density) else model.elbo
+            estimated = isinstance(model, Estimated) and not model.tractable
+            exact = isinstance(model, Density) and not estimated
+            ask = model.log_prob if exact else model.log_prob_ais if estimated else model.elbo
             costs = [self._nats(trainer, model, ask, real) for real in (held_out, train)]
             weighed = []
-            if isinstance(model, ImportanceWeighted) and not isinstance(model, Density):
+            if isinstance(model, ImportanceWeighted) and not exact:
                 ask = partial(model.importance_weighted, samples=DRAWS)
                 few = min(len(held_out.images), WEIGHED)
                 some = [real_images(trainer, part, few) for part in (split, "train")]
                 weighed = [self._nats(trainer, model, ask, real) for real in some]
         shape = tuple(held_out.images.shape[1:])
-        self.section = judge(*costs, shape, isinstance(model, Density))
+        self.section = judge(*costs, shape, exact, estimated)
         if weighed:
             self.section.numbers |= tightened(*weighed, shape)
         self.section.protocol = {
@@ -134,18 +138,24 @@ class Likelihood(L.Callback):
         return merge(trainer, own, sizes)
 
 
-def judge(held_out: Tensor, train: Tensor, shape: tuple[int, ...], exact: bool) -> Section:
+def judge(
+    held_out: Tensor, train: Tensor, shape: tuple[int, ...], exact: bool, estimated: bool = False
+) -> Section:
     """What the costs in nats, (N,) of held-out and of training images, say.
 
     Args:
         shape: (C, H, W), or (D,) for points, whose density has no bits.
         exact: Whether the costs are likelihoods, not bounds.
+        estimated: Whether they are neither, as their normaliser is an estimate.
     """
     nats, gap = _mean(held_out), _difference(held_out, train)
-    kind = "exact" if exact else "a lower bound"
+    kind = "exact" if exact else "an estimate" if estimated else "a lower bound"
     numbers: dict[str, Number] = {}
     if exact:
         numbers["nats"] = Number(*nats, note="-log p(x) of an image that was held out")
+    elif estimated:
+        note = "held out, log Z estimated: rather too few nats; the interval knows of images only"
+        numbers["nats/ais"] = Number(*nats, note=note)
     else:
         low, high = -nats[2], -nats[1]
         numbers["elbo"] = Number(-nats[0], low, high, "a lower bound of log p(x), held out")
@@ -159,7 +169,9 @@ def judge(held_out: Tensor, train: Tensor, shape: tuple[int, ...], exact: bool) 
     value, low, high = (v / per for v in gap)
     numbers[f"{unit}/gap"] = Number(value, low, high, "held out minus training")
     words = unit.replace("_per_", "/").replace("bits/dim", "bits per dimension")
-    cost = f"Held-out images cost {nats[0] / per:.4g} {words}, training images {seen[0] / per:.4g}"
+    about = "about " if estimated else ""
+    cost = f"Held-out images cost {about}{nats[0] / per:.4g} {words}"
+    cost = f"{cost}, training images {seen[0] / per:.4g}"
     if not all(map(math.isfinite, (*nats, *seen))):
         verdict, flag = f"{cost}: the likelihood is not finite.", "bad"
     elif low <= 0:

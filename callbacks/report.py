@@ -127,6 +127,7 @@ def evaluations(**settings: Any) -> list[L.Callback]:
             every_n_epochs, seed, num_real.
     """
     from .diversity import Diversity
+    from .filters import Filters
     from .likelihood import Likelihood
     from .memorisation import Memorisation
     from .realism import Realism
@@ -136,7 +137,7 @@ def evaluations(**settings: Any) -> list[L.Callback]:
     callbacks: list[L.Callback] = [
         *(kind(**settings) for kind in (Memorisation, Realism, Diversity)),
         Likelihood(seed=settings.get("seed", 0)),
-        *(kind(**few) for kind in (Samples, Interpolations, Reconstructions)),
+        *(kind(**few) for kind in (Samples, Interpolations, Reconstructions, Filters)),
     ]
     for callback in callbacks:
         callback.required = False

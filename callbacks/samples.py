@@ -11,7 +11,7 @@ from torch import Tensor
 from ..images import check_images, from_uint8, to_uint8
 from ..zoo.latent import interpolate
 from ..zoo.module import evaluating
-from ..zoo.protocols import Decoder, Encoder, Finite, Sampler
+from ..zoo.protocols import Decoder, Encoder, Filtering, Finite, Sampler
 from .features import due
 from .figures import PAPER, grid, log_figure, scatter
 from .isolation import isolated
@@ -58,7 +58,12 @@ class Picture(L.Callback, ABC):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.required and not self.able(pl_module):
-            methods = {Sampler: "sample", Decoder: "prior and decode", Encoder: "encode"}
+            methods = {
+                Sampler: "sample",
+                Decoder: "prior and decode",
+                Encoder: "encode",
+                Filtering: "filters",
+            }
             needs = ", ".join(methods[ability] for ability in self.needs)
             raise TypeError(
                 f"{type(self).__name__} needs images and the methods {needs}, "
@@ -104,7 +109,7 @@ class Samples(Picture):
         self, count: int = 64, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
     ) -> None:
         super().__init__(every_n_epochs, seed)
-        _at_least(1, count=count, columns=columns)
+        at_least(1, count=count, columns=columns)
         self.count, self.columns = count, columns
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
@@ -135,8 +140,8 @@ class Interpolations(Picture):
         self, count: int = 8, steps: int = 9, every_n_epochs: int = 1, seed: int = 0
     ) -> None:
         super().__init__(every_n_epochs, seed)
-        _at_least(1, count=count)
-        _at_least(2, steps=steps)
+        at_least(1, count=count)
+        at_least(2, steps=steps)
         self.count, self.steps = count, steps
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
@@ -161,7 +166,7 @@ class Reconstructions(Picture):
         self, count: int = 16, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
     ) -> None:
         super().__init__(every_n_epochs, seed)
-        _at_least(1, count=count, columns=columns)
+        at_least(1, count=count, columns=columns)
         self.count, self.columns = count, columns
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
@@ -183,7 +188,7 @@ class Reconstructions(Picture):
         return grid(torch.cat(rows), min(self.columns, len(real.images)))
 
 
-def _at_least(least: int, **counts: int) -> None:
+def at_least(least: int, **counts: int) -> None:
     for name, count in counts.items():
         if count < least:
             raise ValueError(f"{name} must be at least {least}, got {count}")

@@ -3,6 +3,7 @@
 from .base import ImageData
 from .batches import Batches, Images, TrainingBatches
 from .celeba import CelebA
+from .chairs import Chairs
 from .cifar10 import CIFAR10
 from .digits import Digits
 from .folder import ImageFolder
@@ -14,6 +15,7 @@ __all__ = [
     "MNIST",
     "Batches",
     "CelebA",
+    "Chairs",
     "Digits",
     "FashionMNIST",
     "ImageData",

@@ -45,6 +45,11 @@ class Images:
     def __getitem__(self, index: Tensor) -> "Images":
         return Images(self.images.index_select(0, index), self.labels[index])
 
+    @property
+    def conditions(self) -> Tensor:
+        """What a batch carries as y: the labels, or more than them."""
+        return self.labels
+
 
 class Batches:
     """One rank's share of all images, in order, each image once over the ranks.
@@ -71,7 +76,7 @@ class Batches:
 
     def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         batch = self.data[index]
-        return batch.images, batch.labels
+        return batch.images, batch.conditions
 
 
 class TrainingBatches(Batches):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = ("autoregressive", "gan", "variational")
+FAMILIES = ("autoregressive", "gan", "markov", "supervised", "variational")
 MODELS = [
     path
     for family in FAMILIES
     for path in sorted((ROOT / "zoo" / family).glob("*.py"))
-    if path.stem not in ("__init__", "conditionals")
+    if path.stem not in ("__init__", "conditionals", "bits")
 ]
 
 

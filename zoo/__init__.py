@@ -1,8 +1,12 @@
 """The models, by family; `genzoo models` lists them."""
 
 from .autoregressive import *  # noqa: F403
+from .bayes import BayesClassifier as BayesClassifier
 from .checkpoint import load_model as load_model
+from .conditional import *  # noqa: F403
 from .elsewhere import SampleFolder as SampleFolder
 from .elsewhere import Wrapped as Wrapped
 from .gan import *  # noqa: F403
+from .markov import *  # noqa: F403
+from .supervised import *  # noqa: F403
 from .variational import *  # noqa: F403

@@ -1,11 +1,13 @@
-"""Walks through a latent space."""
+"""Walks through a latent space, and changes of images made there."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .protocols import Decoder
+from .protocols import Decoder, Encoder
 
 
 def lerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
@@ -58,3 +60,110 @@ def interpolate(
     z = WALKS[mode](z0, z1, torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device))
     labels = None if y is None else y.repeat_interleave(steps)
     return model.decode(z.flatten(0, 1), labels).unflatten(0, (len(z0), steps))
+
+
+@torch.no_grad()
+def direction(
+    model: Encoder, x: Tensor, has: Tensor, y: Tensor | None = None, within: Tensor | None = None
+) -> Tensor:
+    """What an attribute is in the latent space: the mean code of images that have it, minus that
+    of images that do not (as Radford et al., 2015, https://arxiv.org/abs/1511.06434, sec. 6.3.2,
+    do with samples).
+
+    Args:
+        model: What encodes.
+        x: (B, C, H, W); has: (B,) bool, whether an image has the attribute.
+        y: (B,) labels, of a conditional model.
+        within: (B,) groups, say classes. The difference is taken within each that has both kinds,
+            and averaged, so that what merely goes along with the attribute cancels.
+
+    Returns:
+        (D,)
+    """
+    has = has.bool()
+    z = model.encode(x) if y is None else model.encode(x, y)
+    groups = torch.zeros_like(has, dtype=torch.long) if within is None else within
+    differences = [
+        z[has & group].mean(0) - z[~has & group].mean(0)
+        for group in (groups == label for label in groups.unique())
+        if (has & group).any() and (~has & group).any()
+    ]
+    if not differences:
+        raise ValueError("has must tell some images from others, got one kind only in each group")
+    return torch.stack(differences).mean(0)
+
+
+@torch.no_grad()
+def edit(
+    model: Decoder,
+    x: Tensor,
+    direction: Tensor,
+    strength: float | Tensor = 1.0,
+    y: Tensor | None = None,
+) -> Tensor:
+    """Images (B, C, H, W) moved along a direction (D,) of the latent space and decoded.
+
+    Args:
+        strength: How far; 1: by the direction itself, 0: a mere reconstruction. One for all
+            images, or (B,).
+    """
+    z = model.encode(x) if y is None else model.encode(x, y)
+    strength = torch.as_tensor(strength, dtype=z.dtype, device=z.device).view(-1, 1)
+    return model.decode(z + strength * direction, y)
+
+
+@torch.no_grad()
+def traverse(
+    model: Decoder,
+    z: Tensor,
+    dimensions: Sequence[int] | None = None,
+    steps: int = 9,
+    reach: float = 3.0,
+    y: Tensor | None = None,
+) -> Tensor:
+    """Images of one latent z (D,) with one of its dimensions after the other led through the prior.
+
+    Args:
+        dimensions: Which; None: all.
+        reach: The values go from -reach to reach, in standard deviations of the prior.
+        y: (1,) the label, held fixed.
+
+    Returns:
+        (dimensions, steps, C, H, W) in [-1, 1].
+    """
+    if steps < 2:
+        raise ValueError(f"steps must be at least 2, got {steps}")
+    dimensions = range(len(z)) if dimensions is None else dimensions
+    if any(not 0 <= d < len(z) for d in dimensions):
+        raise ValueError(f"dimensions must be in 0..{len(z) - 1}, got {list(dimensions)}")
+    walks = z.repeat(len(dimensions), steps, 1)  # (dimensions, steps, D)
+    values = torch.linspace(-reach, reach, steps, dtype=z.dtype, device=z.device)
+    for walk, dimension in zip(walks, dimensions, strict=True):
+        walk[:, dimension] = values
+    labels = None if y is None else y.expand(walks[..., 0].numel())
+    return model.decode(walks.flatten(0, 1), labels).unflatten(0, walks.shape[:2])
+
+
+@torch.no_grad()
+def manifold(model: Decoder, side: int = 16, y: Tensor | None = None) -> Tensor:
+    """The images of a latent plane, (side, side, C, H, W), evenly by the probability of N(0, I).
+
+    Row and column are quantiles (Kingma and Welling, 2013, https://arxiv.org/abs/1312.6114,
+    app. A): the inverse of the Gaussian's distribution function carries an even grid of the unit
+    square to the plane, so equal parts of the picture are equally probable. The first entry of z
+    grows to the right, the second upwards.
+
+    Args:
+        y: (1,) the label of all.
+    """
+    if side < 2:
+        raise ValueError(f"side must be at least 2, got {side}")
+    like = model.prior(1)
+    if like.shape[1] != 2:
+        raise ValueError(f"latent_dim must be 2 for a picture of the plane, got {like.shape[1]}")
+    quantiles = (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side
+    values = torch.special.ndtri(quantiles)
+    up, right = torch.meshgrid(values.flip(0), values, indexing="ij")
+    z = torch.stack((right, up), dim=2).flatten(0, 1)  # (side * side, 2)
+    labels = None if y is None else y.expand(len(z))
+    return model.decode(z, labels).unflatten(0, (side, side))

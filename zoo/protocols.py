@@ -79,6 +79,17 @@ class Density(Protocol):
 
 
 @runtime_checkable
+class Estimated(Protocol):
+    """Has a likelihood with a normaliser that may be too large to sum, and can be estimated."""
+
+    tractable: bool  # whether its log_prob, and its elbo if it has one, can be computed
+
+    def log_prob_ais(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) nats, by annealed importance sampling: neither exact nor a bound."""
+        ...
+
+
+@runtime_checkable
 class Bounded(Protocol):
     """Has a lower bound of its likelihood."""
 
@@ -111,6 +122,15 @@ class Completer(Protocol):
 
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) with the pixels where mask (B, 1, H, W) is 1 left as they are."""
+        ...
+
+
+@runtime_checkable
+class Filtering(Protocol):
+    """Has units that look at whole images."""
+
+    def filters(self) -> Tensor:
+        """Their weights, (units, C, H, W), of any size and sign."""
         ...
 
 

@@ -2,13 +2,15 @@
 
 import math
 
+import lightning as L
 import pytest
 import torch
 
 from genzoo.callbacks import Likelihood
 from genzoo.callbacks.likelihood import judge
+from genzoo.datamodules import Digits
 from genzoo.images import from_uint8, to_levels
-from genzoo.zoo import VAE
+from genzoo.zoo import RBM, VAE
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 
@@ -143,6 +145,47 @@ def test_fit_is_left_out_unless_asked_for(tmp_path):
         runner = trainer(tmp_path, [Likelihood(every_n_epochs=every)])
         runner.fit(Histogram(), Data())
         assert ("bits_per_dim/gap" in runner.callback_metrics) == logged
+
+
+class Unnormalised(Noisy):
+    """A bound that is none, as its normaliser is not known but estimated."""
+
+    tractable = False
+
+    def log_prob(self, x, y=None):
+        raise ValueError("too large")
+
+    elbo = log_prob
+
+    def log_prob_ais(self, x, y=None):
+        return -(x + 1).flatten(1).sum(1) - 5
+
+
+def test_an_estimate_is_neither_exact_nor_a_bound(tmp_path):
+    own, logged = run(tmp_path, Unnormalised())
+    numbers = own.section.numbers
+    x = from_uint8(pictures(170, seed=2)[0])
+    expected = (x + 1).flatten(1).sum(1).mean().item() + 5
+    assert numbers["nats/ais"].value == pytest.approx(expected, rel=1e-5)
+    assert {"nats", "elbo"}.isdisjoint(numbers) and "test/nats/ais" in logged
+    assert "an estimate" in numbers["bits_per_dim"].note
+    assert "cost about" in own.section.verdict and "nats/ais" in own.section.headlines
+    model = Unnormalised()
+    model.tractable, model.log_prob = True, model.log_prob_ais
+    assert "nats" in run(tmp_path, model)[0].section.numbers
+
+
+def test_a_large_boltzmann_machine_is_estimated():
+    """genzoo test prints a card of what is too large to sum."""
+    binary = Digits(binarise="threshold", num_train=300)
+    model = RBM((1, 8, 8), hidden=30, sweeps=2)
+    likelihood = Likelihood(num_images=200)
+    L.Trainer(**QUIET, callbacks=[likelihood]).test(model, binary, verbose=False)
+    nats = likelihood.section.numbers["nats/ais"].value
+    assert nats == pytest.approx(64 * math.log(2), rel=0.02)  # untrained: coins, nearly
+
+
+QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
 
 
 class Weighted(Toy):

@@ -10,6 +10,7 @@ from torch.nn.functional import logsigmoid
 from genzoo.zoo.gan import GAN
 from genzoo.zoo.gan.gan import minimax, non_saturating
 from tests.toys import loader, trainer
+from tests.zoo.fixed import GRID, against, gaussian
 
 
 def test_an_undecided_discriminator_costs_log_4():
@@ -41,32 +42,27 @@ def test_saturating_changes_the_generators_loss_only():
     assert model.loss == minimax and GAN((2,)).loss == non_saturating
 
 
-def gaussian(x, mean, deviation):
-    return np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
-
-
 def test_the_best_discriminator_is_the_share_of_the_data():
     """Prop. 1 and thm 1, for p = N(0, 1) and a generator stuck at q = N(1.5, 0.8^2)."""
-
-    class Stuck(GAN):
-        def fake(self, z, y):
-            return (1.5 + 0.8 * torch.randn(len(z), 1),)
-
-    model = Stuck((1,), latent_dim=1, width=64, lr=2e-3, d_steps=10**6)
-    data = loader(torch.randn(512 * 1500, 1), batch_size=512)
-    trainer(max_epochs=1).fit(model, data)
-    x = np.linspace(-6, 6, 4001)
-    p, q = gaussian(x, 0, 1), gaussian(x, 1.5, 0.8)
+    _, score = against(GAN, 1.5, 0.8)
+    p, q = gaussian(0, 1), gaussian(1.5, 0.8)
     mixture = (p + q) / 2
-    score = model.score(torch.tensor(x, dtype=torch.float32)[:, None]).double().numpy()
-    error = np.abs(1 / (1 + np.exp(-score)) - p / (p + q))
-    error = np.average(error, weights=mixture)
-    divergence = np.trapezoid(0.5 * p * np.log(p / mixture) + 0.5 * q * np.log(q / mixture), x)
-    cost = np.trapezoid(p * np.logaddexp(0, -score) + q * np.logaddexp(0, score), x)
+    error = np.average(np.abs(1 / (1 + np.exp(-score)) - p / (p + q)), weights=mixture)
+    divergence = np.trapezoid(0.5 * p * np.log(p / mixture) + 0.5 * q * np.log(q / mixture), GRID)
+    cost = np.trapezoid(p * np.logaddexp(0, -score) + q * np.logaddexp(0, score), GRID)
     found = math.log(2) - cost / 2
     print(f"error of D {error:.4f}, JSD {found:.4f} for {divergence:.4f}")
     assert error < 0.02
     assert found == pytest.approx(divergence, abs=0.01)
+
+
+def test_every_network_of_its_size_plays():
+    for network, width in (("mlp", 16), ("conv", 4), ("residual", 4)):
+        model = GAN((1, 16, 16), num_classes=3, width=width, network=network)
+        y = torch.tensor([0, 2])
+        assert model.score(model.sample(2, y), y).shape == (2,)
+    with pytest.raises(ValueError, match="network must be one of own, mlp, conv, residual"):
+        GAN((1, 16, 16), network="unet")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 
 from genzoo.zoo.gan import DCGAN
+from genzoo.zoo.markov import RBM
 from tests.toys import bits, loader, trainer
 
 
@@ -57,3 +58,33 @@ def test_ranks_agree(strategy):
     data = loader(bits(32), batch_size=4)
     runner.fit(model, data, data)
     assert model.checked.tolist() == [16.0, 16.0, 2.0]  # four batches, two epochs, two players
+
+
+class Chained(RBM):
+    """Counts the steps in which the ranks moved chains of their own and shared them."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register_buffer("checked", torch.zeros(1))
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        a, b = gathered(self.chains)
+        assert torch.equal(a, b), "ranks hold different chains"
+        assert not torch.equal(*a.chunk(2)), "ranks move their chains alike"
+        for parameter in self.parameters():
+            a, b = gathered(parameter)
+            assert torch.equal(a, b), "weights differ by rank"
+        self.checked += 1
+        return loss
+
+
+def test_ranks_share_persistent_chains():
+    model = Chained((1, 8, 8), num_classes=3, hidden=5, chains=12)
+    ddp = DDPStrategy(start_method="fork", process_group_backend="gloo")
+    runner = trainer(devices=2, strategy=ddp, max_epochs=2, num_sanity_val_steps=0)
+    data = loader(bits(32), batch_size=4)
+    before = model.chains.clone()
+    runner.fit(model, data, data)
+    assert model.checked.item() == 8
+    assert not (model.chains == before).all(1).any()

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from genzoo.datamodules import Digits
-from genzoo.zoo import DCGAN, GAN, VAE, PixelCNN
+from genzoo.zoo import DBM, DCGAN, GAN, GSN, RBM, VAE, PixelCNN
 from genzoo.zoo.checkpoint import AtomicCheckpointIO
 from tests.toys import trainer
 
@@ -28,6 +28,9 @@ MODELS = {
     "DCGAN": lambda: DCGAN((1, 8, 8), num_classes=10, latent_dim=4, width=4),
     "VAE": lambda: VAE((1, 8, 8), latent_dim=3, width=8),
     "PixelCNN": lambda: PixelCNN((1, 8, 8), levels=2, width=4, layers=3),
+    "RBM": lambda: RBM((1, 8, 8), num_classes=10, hidden=6, chains=20),
+    "DBM": lambda: DBM((1, 8, 8), hidden=6, top=4, chains=20),
+    "GSN": lambda: GSN((1, 8, 8), width=8, walkback=2),
 }
 
 

@@ -8,44 +8,16 @@ the family. Samples are drawn by inverting the distribution function of each val
 number drawn beforehand: so however they are computed, the same numbers give the same images.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from math import log, prod
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 from torch.optim import Optimizer
-from tqdm import tqdm
 
 from ...images import check_images, from_levels, to_levels
-from ..module import GenerativeModel, evaluating
-from ..networks.masked import Place, caching
-
-
-class Levels(Distribution):
-    """One of L levels for each pixel and colour; logits (..., L), up to a constant for each."""
-
-    def __init__(self, logits: Tensor):
-        super().__init__(logits.shape[:-1], validate_args=False)
-        self.logits = logits
-
-    def __getitem__(self, index) -> "Levels":
-        """The distribution of some of the pixels."""
-        return Levels(self.logits[index])
-
-    @property
-    def probs(self) -> Tensor:
-        return self.logits.softmax(-1)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return self.logits.log_softmax(-1).gather(-1, value[..., None])[..., 0]
-
-    def icdf(self, value: Tensor) -> Tensor:
-        """The level at which the distribution function first exceeds a number in [0, 1)."""
-        below = self.probs.cumsum(-1)
-        # The sum of all is 1 but for rounding, and what is left over must not draw a level.
-        return (below[..., :-1] <= (value * below[..., -1])[..., None]).sum(-1)
+from ..module import GenerativeModel
+from ..pixelwise import Levels as Levels
+from ..pixelwise import draw
 
 
 class Autoregressive(GenerativeModel):
@@ -63,7 +35,13 @@ class Autoregressive(GenerativeModel):
         num_classes: K of a class-conditional model; 0: unconditional.
         levels: Values of a pixel, 2 to 256, evenly from -1 to 1. Images between them are rounded.
         lr: Adam's learning rate.
+
+    Attributes:
+        margin: Columns on the right of an image that the layers visit too, drawing, though
+            nothing is drawn there.
     """
+
+    margin = 0
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, levels: int, lr: float):
         super().__init__()
@@ -174,48 +152,14 @@ class Autoregressive(GenerativeModel):
         progress: bool,
     ) -> Tensor:
         """Fills x where it is not known, in place."""
-        n, colours, height, width = x.shape
-        if uniforms is None:
-            uniforms = torch.rand(n, height, width, colours, device=x.device, dtype=x.dtype)
-        if uniforms.shape != (n, height, width, colours):
-            wanted, got = (n, height, width, colours), tuple(uniforms.shape)
-            raise ValueError(f"uniforms must have shape {wanted}, got {got}")
-        if method not in ("cached", "naive"):
-            raise ValueError(f"method must be 'cached' or 'naive', got {method!r}")
-        cached, uniforms = method == "cached", uniforms.to(x)
-        nothing_to_draw = None if known is None else known.all(dim=0)[0].tolist()
-        drawing = _one_by_one(self, n, width) if cached else nullcontext(Place(width))
-        with evaluating(self), drawing as place:
-            for i in tqdm(range(height), "rows", disable=not progress):
-                for j in range(width):
-                    place.row, place.column = i, j
-                    if nothing_to_draw and nothing_to_draw[i][j]:
-                        if cached:
-                            self.conditionals(x, y)  # the layers remember it
-                        continue
-                    for colour in range(colours):
-                        conditionals = self.conditionals(x, y)
-                        here = (slice(None), colour, *((0, 0) if cached else (i, j)))
-                        level = conditionals[here].icdf(uniforms[:, i, j, colour])
-                        value = from_levels(level, self.levels, x.dtype)
-                        if known is not None:
-                            value = torch.where(known[:, 0, i, j], x[:, colour, i, j], value)
-                        x[:, colour, i, j] = value
-        return x
-
-
-@contextmanager
-def _one_by_one(model: Autoregressive, n: int, width: int) -> Iterator[Place]:
-    """Caching, and one thread for few images.
-
-    Shared between threads, products so small gain nothing, and where the cores have other work
-    to do each of tens of thousands waits for its slower half: ten to thirty times the time.
-    """
-    threads = torch.get_num_threads()
-    if n <= 128:
-        torch.set_num_threads(1)
-    try:
-        with caching(model, width) as place:
-            yield place
-    finally:
-        torch.set_num_threads(threads)
+        return draw(
+            lambda x: self.conditionals(x, y),
+            self,
+            x,
+            self.levels,
+            known,
+            method,
+            uniforms,
+            progress,
+            self.margin,
+        )

@@ -1,6 +1,13 @@
 """Implicit models: a generator learns from an opponent's judgement."""
 
+from .b_gan import BGAN
 from .dcgan import DCGAN
+from .f_gan import FGAN
 from .gan import GAN
+from .geometric_gan import GeometricGAN
+from .improved_gan import ImprovedGAN
+from .lsgan import LSGAN
+from .wgan import WGAN
+from .wgan_gp import WGANGP
 
-__all__ = ["DCGAN", "GAN"]
+__all__ = ["BGAN", "DCGAN", "FGAN", "GAN", "GeometricGAN", "ImprovedGAN", "LSGAN", "WGAN", "WGANGP"]

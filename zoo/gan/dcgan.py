@@ -34,24 +34,6 @@ class DCGAN(GAN):
         num_classes: int = 0,
         latent_dim: int = 100,
         width: int = 64,
-        lr: float = 2e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
-        d_steps: int = 1,
-        g_steps: int = 1,
-        saturating: bool = False,
-        clip_norm: float = 0.0,
-        ema_decay: float = 0.0,
+        **kwargs,
     ):
-        super().__init__(
-            image_shape,
-            num_classes,
-            latent_dim,
-            width,
-            lr,
-            betas,
-            d_steps,
-            g_steps,
-            saturating,
-            clip_norm,
-            ema_decay,
-        )
+        super().__init__(image_shape, num_classes, latent_dim, width, **kwargs)

@@ -18,12 +18,11 @@ Differs from the paper: Adam for momentum, leaky ReLU for maxout, tanh for sigmo
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
-from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import latent, networks
@@ -77,11 +76,14 @@ class GAN(Adversarial):
         clip_norm: Largest norm of either player's gradient; 0: as it is.
         ema_decay: Decay per step of a moving average of the generator, from which samples are
             drawn; 0: none.
+        network: "mlp", "conv" or "residual" networks; "own": those of the class, `Generator` and
+            `Discriminator`.
     """
 
     loss: Payoff = non_saturating
     Generator = networks.MLPGenerator
     Discriminator = networks.MLPDiscriminator
+    pairs = networks.PAIRS
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class GAN(Adversarial):
         saturating: bool = False,
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
+        network: Literal["own", "mlp", "conv", "residual"] = "own",
     ):
         super().__init__(lr, betas)
         self.save_hyperparameters()
@@ -108,7 +111,16 @@ class GAN(Adversarial):
         self.latent_dim, self.d_steps, self.g_steps = latent_dim, d_steps, g_steps
         self.clip_norm, self.ema_decay = clip_norm, ema_decay
         if saturating:
-            self.loss = self.loss._replace(generator=log_one_minus_d)
+            if self.loss != non_saturating:
+                raise ValueError(
+                    f"saturating must be False: {type(self).__name__} has its own loss"
+                )
+            self.loss = minimax
+        if network != "own":
+            if network not in self.pairs:
+                names = ", ".join(("own", *self.pairs))
+                raise ValueError(f"network must be one of {names}, got {network!r}")
+            self.Generator, self.Discriminator = self.pairs[network]
         self.generator = self.Generator(self.image_shape, latent_dim, num_classes, width)
         self.discriminator = self.Discriminator(self.image_shape, num_classes, width)
         if ema_decay:
@@ -158,11 +170,15 @@ class GAN(Adversarial):
         x, y = batch
         return x, y if self.num_classes else None
 
-    def optimizer(self, player: Player) -> Optimizer:
-        optimizer = super().optimizer(player)
-        if self.ema_decay and self.generator in player.modules:
-            optimizer.register_step_post_hook(lambda *_: self.ema.update_parameters(self.generator))
-        return optimizer
+    def configure_optimizers(self):
+        optimizers, schedules = super().configure_optimizers()
+        for player, optimizer in zip(self.players(), optimizers, strict=True):
+            if self.ema_decay and self.generator in player.modules:
+                optimizer.register_step_post_hook(self._follow)
+        return optimizers, schedules
+
+    def _follow(self, *_) -> None:
+        self.ema.update_parameters(self.generator)
 
     # What it can do
 

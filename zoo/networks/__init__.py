@@ -1,6 +1,31 @@
 """Parts that two or more papers use: networks are built from numbers, scores are raw."""
 
-from .conv import ConvDiscriminator, ConvGenerator
+from .conv import ConvDiscriminator, ConvGenerator, LayerNormConvDiscriminator
+from .encoders import Encoder, GaussianEncoder, without_dropout
+from .heads import Heads, labelled_cross_entropy
 from .mlp import MLP, MLPDiscriminator, MLPGenerator
+from .residual import ResidualDiscriminator, ResidualGenerator
 
-__all__ = ["MLP", "ConvDiscriminator", "ConvGenerator", "MLPDiscriminator", "MLPGenerator"]
+# Generator and discriminator of one kind, by the name that a command gives them.
+PAIRS = {
+    "mlp": (MLPGenerator, MLPDiscriminator),
+    "conv": (ConvGenerator, ConvDiscriminator),
+    "residual": (ResidualGenerator, ResidualDiscriminator),
+}
+
+__all__ = [
+    "MLP",
+    "PAIRS",
+    "ConvDiscriminator",
+    "ConvGenerator",
+    "Encoder",
+    "GaussianEncoder",
+    "Heads",
+    "LayerNormConvDiscriminator",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "ResidualDiscriminator",
+    "ResidualGenerator",
+    "labelled_cross_entropy",
+    "without_dropout",
+]

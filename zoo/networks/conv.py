@@ -67,6 +67,8 @@ class ConvGenerator(nn.Module):
 class ConvDiscriminator(nn.Module):
     """Images to one raw score each, (B,); the mirror of `ConvGenerator`."""
 
+    Norm = nn.BatchNorm2d
+
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
         super().__init__()
         self.num_classes = num_classes
@@ -78,9 +80,22 @@ class ConvDiscriminator(nn.Module):
         ]
         for before, after in zip(channels, channels[1:], strict=False):
             layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+            layers += [self.Norm(after), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, base))
         self.apply(initialise)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.body(beside(x, y, self.num_classes)).flatten()
+
+
+class LayerNorm(nn.GroupNorm):
+    """Normalises an image's features (C, H, W) together: no image depends on its batch."""
+
+    def __init__(self, channels: int):
+        super().__init__(1, channels)
+
+
+class LayerNormConvDiscriminator(ConvDiscriminator):
+    """For losses that ask for the gradient at each image by itself, which batch norm ties."""
+
+    Norm = LayerNorm

@@ -26,21 +26,35 @@ class Place:
     row: int = 0
     column: int = 0
 
+    def at(self, stride: int) -> "Place":
+        """The same place in features of which one stands for `stride` pixels each way."""
+        return self if stride == 1 else _Strided(self, stride)
+
+
+class _Strided(Place):
+    def __init__(self, place: Place, stride: int):
+        self.place, self.stride = place, stride
+
+    width = property(lambda self: -(-self.place.width // self.stride))  # rounded up
+    row = property(lambda self: self.place.row // self.stride)
+    column = property(lambda self: self.place.column // self.stride)
+
 
 class Cached(nn.Module):
     """A layer that knows two ways to compute one function.
 
-    A subclass writes `whole(x)`, the layer on images, and `stepper(place)`, which gives the same
+    A subclass writes `whole`, the layer on images, and `stepper(place)`, which gives the same
     layer as a function of one pixel at a time, called for all pixels in order. A stepper answers
     (n, C, 1, 1): a later layer's takes what an earlier layer's gave, the first layer's takes the
     unfinished images (n, C, H, W). It must bear to be called for one pixel again, as each colour
     is drawn.
     """
 
-    step: Callable[[Tensor], Tensor] | None = None
+    step: Callable | None = None
+    stride_in: int = 1  # pixels of the image, each way, for which one of the layer's inputs stands
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.whole(x) if self.step is None else self.step(x)
+    def forward(self, *inputs):
+        return self.whole(*inputs) if self.step is None else self.step(*inputs)
 
 
 @contextmanager
@@ -61,7 +75,7 @@ def caching(network: nn.Module, width: int) -> Iterator[Place]:
     layers = [module for module in network.modules() if isinstance(module, Cached)]
     try:
         for layer in layers:
-            layer.step = layer.stepper(place)
+            layer.step = layer.stepper(place.at(layer.stride_in))
         yield place
     finally:
         for layer in layers:
@@ -72,12 +86,15 @@ class MaskedConv2d(Cached, nn.Conv2d):
     """A convolution that sees earlier pixels and, of its own pixel, earlier colours.
 
     Features belong to colours in equal parts, in their order: of 12 features and three colours,
-    0 to 3 are red. Rows below the pixel, which every mask hides, have no weights.
+    0 to 3 are red. Rows below the pixel, which every mask hides, have no weights; nor have, in a
+    kernel of one row, columns on its right.
 
     Args:
         kernel_size: k, odd, or (k of rows, k of columns).
         kind: "A", for the first layer, hides of its own pixel also the same colour; "B" shows it.
         colours: Values that make a pixel, drawn in turn.
+        gates: Outputs come in so many equal blocks, in each of which features belong to colours as
+            above: the gates of one feature then belong to its colour.
     """
 
     def __init__(
@@ -87,20 +104,27 @@ class MaskedConv2d(Cached, nn.Conv2d):
         kernel_size: int | tuple[int, int],
         kind: str,
         colours: int = 1,
+        gates: int = 1,
     ):
         size = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
         if not all(k % 2 for k in size):
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
         if kind not in ("A", "B"):
             raise ValueError(f"kind must be 'A' or 'B', got {kind!r}")
-        if min(in_channels, out_channels) < colours:
-            got = f"{in_channels} and {out_channels}"
+        if out_channels % gates:
+            raise ValueError(
+                f"out_channels must be a multiple of {gates} gates, got {out_channels}"
+            )
+        features = out_channels // gates
+        if min(in_channels, features) < colours:
+            got = f"{in_channels} and {features}"
             raise ValueError(f"channels must be at least one for each of {colours}, got {got}")
         above, beside = size[0] // 2, size[1] // 2
-        super().__init__(in_channels, out_channels, (above + 1, size[1]))
-        self.kind, self.margin = kind, (beside, beside, above, 0)  # left, right, top, bottom
+        right = beside if above else 0
+        super().__init__(in_channels, out_channels, (above + 1, beside + 1 + right))
+        self.kind, self.margin = kind, (beside, right, above, 0)  # left, right, top, bottom
         colour_in = torch.arange(in_channels) * colours // in_channels
-        colour_out = torch.arange(out_channels)[:, None] * colours // out_channels
+        colour_out = (torch.arange(features) * colours // features).repeat(gates)[:, None]
         mask = torch.ones_like(self.weight)
         mask[:, :, -1, beside + 1 :] = 0
         mask[:, :, -1, beside] = colour_in < colour_out if kind == "A" else colour_in <= colour_out
@@ -113,40 +137,43 @@ class MaskedConv2d(Cached, nn.Conv2d):
     def stepper(self, place: Place) -> Callable[[Tensor], Tensor]:
         weight = self.weight * self.mask
         if self.kind == "A":
-            return _Glance(weight, self.bias, place)
+            return _Glance(weight, self.bias, self.margin, place)
         if self.kernel_size == (1, 1):
             return _Point(weight, self.bias)
-        return _Memory(weight, self.bias, place)
+        return Memory(weight, self.bias, self.margin, place)
 
 
 class _Glance:
     """The first layer at one pixel: it looks at the images themselves."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, place: Place):
+    def __init__(self, weight: Tensor, bias: Tensor, margin: tuple[int, ...], place: Place):
         self.weight, self.bias, self.place = weight, bias, place
-        self.above, self.beside = weight.shape[2] - 1, weight.shape[3] // 2
+        self.left, self.right, self.above, _ = margin
 
     def __call__(self, x: Tensor) -> Tensor:
-        i, j, width = self.place.row, self.place.column, self.place.width
-        top, left = max(i - self.above, 0), max(j - self.beside, 0)
-        view = x[:, :, top : i + 1, left : j + self.beside + 1]
+        i, j, width = self.place.row, self.place.column, x.shape[3]
+        top, left = max(i - self.above, 0), max(j - self.left, 0)
+        view = x[:, :, top : i + 1, left : j + self.right + 1]
         # Where the view ends at a border, so does the kernel.
-        first, last = self.beside - j + left, self.beside + min(width - j, self.beside + 1)
+        first, last = self.left - j + left, self.left + min(width - j, self.right + 1)
         weight = self.weight[:, :, self.above - i + top :, first:last]
         return torch.addmm(self.bias, view.flatten(1), weight.flatten(1).T).view(len(x), -1, 1, 1)
 
 
 class _Point:
-    """A 1x1 convolution at one pixel: nothing to remember."""
+    """A 1x1 convolution at one pixel, or of a row: nothing to remember."""
 
     def __init__(self, weight: Tensor, bias: Tensor):
-        self.weight, self.bias = weight[:, :, 0, 0].T.contiguous(), bias
+        self.weight, self.bias = weight, bias
+        self.of_one = weight[:, :, 0, 0].T.contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.addmm(self.bias, x.flatten(1), self.weight).view(len(x), -1, 1, 1)
+        if x.shape[3] > 1:
+            return conv2d(x, self.weight, self.bias)
+        return torch.addmm(self.bias, x.flatten(1), self.of_one).view(len(x), -1, 1, 1)
 
 
-class _Memory:
+class Memory:
     """A later layer at one pixel: it remembers its input in this row and those that reach it.
 
     What the rows above add to a row is computed once for the whole row, so that a pixel asks for
@@ -154,13 +181,13 @@ class _Memory:
     neighbours' features then lie side by side and need not be gathered.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, place: Place):
+    def __init__(self, weight: Tensor, bias: Tensor, margin: tuple[int, ...], place: Place):
         self.bias, self.place, self.row = bias, place, -1
         self.above = weight[:, :, :-1].contiguous()  # (C', C, rows above, k)
-        self.beside = weight.shape[3] // 2
+        self.beside, self.right, *_ = margin
         left = weight[:, :, -1, : self.beside + 1]
         self.left = left.permute(2, 1, 0).flatten(0, 1)  # (taps * C, C')
-        self.seen: Tensor | None = None  # (rows above + 1, n, margin + W + margin, C)
+        self.seen: Tensor | None = None  # (rows above + 1, n, left + W + right, C)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.row != self.place.row:
@@ -174,16 +201,46 @@ class _Memory:
         self.row = self.place.row
         if self.seen is None:
             n, channels, rows = len(x), x.shape[1], self.above.shape[2] + 1
-            self.seen = x.new_zeros(rows, n, self.place.width + 2 * self.beside, channels)
+            columns = self.beside + self.place.width + self.right
+            self.seen = x.new_zeros(rows, n, columns, channels)
         else:
             self.seen = self.seen.roll(-1, dims=0)  # the oldest row will be overwritten
         self.current = self.seen[-1]
         if self.above.shape[2]:
-            rows = self.seen[:-1].permute(1, 3, 0, 2)  # (n, C, rows above, W + margins)
+            rows = self.seen[:-1].permute(1, 3, 0, 2)  # (n, C, rows above, left + W + right)
             above = conv2d(rows, self.above, self.bias)[:, :, 0]  # (n, C', W)
             self.from_above = above.transpose(1, 2).contiguous()
         else:
             self.from_above = self.bias.expand(len(x), self.place.width, -1)
+
+
+class ThisPixel(Cached):
+    """Images; while one is drawn, their pixel."""
+
+    def whole(self, x: Tensor) -> Tensor:
+        return x
+
+    def stepper(self, place: Place) -> Callable[[Tensor], Tensor]:
+        return lambda x: x[:, :, place.row : place.row + 1, place.column : place.column + 1]
+
+
+class OncePerRow:
+    """A layer of the rows above, while an image is drawn: asked at each pixel, it answers for a
+    row at once, as what it sees is done.
+
+    The layer gives features for the next layer of its kind, here of the row (n, C, 1, W), and
+    what others are told at each pixel, here of the pixel (n, C', 1, 1).
+    """
+
+    def __init__(self, layer: Callable[..., tuple[Tensor, Tensor]], place: Place):
+        self.layer, self.place, self.row = layer, place, -1
+
+    def __call__(self, *inputs) -> tuple[Tensor, Tensor]:
+        if self.row != self.place.row:
+            self.row = self.place.row
+            self.features, told = self.layer(*inputs)
+            self.told = told.movedim(3, 0).contiguous()  # (W, n, C', 1)
+        return self.features, self.told[self.place.column, ..., None]
 
 
 class ClassBias(nn.Embedding):

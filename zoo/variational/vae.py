@@ -81,6 +81,8 @@ class VAE(GenerativeModel):
         width: Units of each hidden layer.
         decoder: "bernoulli" for binary images (`--data.binarise`), "gaussian" for 256 levels.
         lr: Adam's learning rate.
+        beta: Weight of the divergence in training; 1: the bound itself. What is reported as
+            ELBO is the bound whatever beta is.
     """
 
     Encoder = Encoder
@@ -94,6 +96,7 @@ class VAE(GenerativeModel):
         width: int = 400,
         decoder: Literal["bernoulli", "gaussian"] = "bernoulli",
         lr: float = 1e-3,
+        beta: float = 1.0,
     ):
         super().__init__()
         self.save_hyperparameters()
@@ -101,14 +104,21 @@ class VAE(GenerativeModel):
             raise ValueError(f"decoder must be 'bernoulli' or 'gaussian', got {decoder!r}")
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        if beta < 0:
+            raise ValueError(f"beta must be 0 or more, got {beta}")
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
-        self.latent_dim, self.lr, self.bernoulli = latent_dim, lr, decoder == "bernoulli"
+        self.latent_dim, self.bernoulli = latent_dim, decoder == "bernoulli"
+        self.lr, self.beta = lr, beta
         self.encoder = self.Encoder(self.image_shape, latent_dim, num_classes, width)
         self.decoder = self.Decoder(
             self.image_shape, latent_dim, num_classes, width, 1 if self.bernoulli else 2
         )
 
     # The model
+
+    def told(self, n: int, y: Tensor | None) -> Tensor | None:
+        """What the networks are told of n images: their classes, if the model is conditional."""
+        return y if self.num_classes else None
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
         """q(z|x), over (B, D)."""
@@ -150,25 +160,24 @@ class VAE(GenerativeModel):
 
     def terms(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Both terms of the bound, (B,) nats each: E_q[log p(x|z)] and KL(q || p(z))."""
-        y = y if self.num_classes else None
+        y = self.told(len(x), y)
         q = self.posterior(x, y)
         z = q.rsample()
-        return self.log_likelihood(x, z, y), kl_divergence(q, self.standard_normal(z))
+        return self.log_likelihood(x, z, y), kl_divergence(q, self.latent_prior(z, y))
 
     @torch.no_grad()
     def importance_weighted(self, x: Tensor, y: Tensor | None = None, samples: int = 50) -> Tensor:
         """(B,) nats: Burda et al.'s bound by so many draws of z; it rises with their number."""
-        y = y if self.num_classes else None
+        y = self.told(len(x), y)
         q = self.posterior(x, y)
         log_weights = []
         for _ in range(samples):
             z = q.sample()
-            prior = self.standard_normal(z).log_prob(z)
+            prior = self.latent_prior(z, y).log_prob(z)
             log_weights.append(self.log_likelihood(x, z, y) + prior - q.log_prob(z))
         return torch.stack(log_weights).logsumexp(0) - math.log(samples)
 
-    @staticmethod
-    def standard_normal(z: Tensor) -> Distribution:
+    def latent_prior(self, z: Tensor, y: Tensor | None = None) -> Distribution:
         """p(z), over the shape of z."""
         return Independent(Normal(torch.zeros_like(z), torch.ones_like(z)), 1)
 
@@ -176,10 +185,12 @@ class VAE(GenerativeModel):
 
     def training_step(self, batch, batch_idx) -> Tensor:
         reconstruction, divergence = (term.mean() for term in self.terms(*batch))
-        loss = divergence - reconstruction
-        self.log("loss/elbo", loss.detach(), prog_bar=True)
+        self.log("loss/elbo", (divergence - reconstruction).detach(), prog_bar=True)
         self.log("kl", divergence.detach())
-        return loss
+        return self.divergence_weight() * divergence - reconstruction
+
+    def divergence_weight(self) -> float:
+        return self.beta
 
     def validation_step(self, batch, batch_idx) -> None:
         self._log_bound(batch, "")
@@ -204,8 +215,11 @@ class VAE(GenerativeModel):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to the mean of p(x|z), (n, C, H, W): an image without its pixel noise."""
+        return self._mean(z, self.told(len(z), self.labels(len(z), y)))
+
+    def _mean(self, z: Tensor, y: Tensor | None) -> Tensor:
         with evaluating(self):
-            mean = self.likelihood(z, self.labels(len(z), y)).mean
+            mean = self.likelihood(z, y).mean
             return mean * 2 - 1 if self.bernoulli else mean
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
@@ -214,6 +228,6 @@ class VAE(GenerativeModel):
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior's mean, (B, D)."""
         with evaluating(self):
-            return self.posterior(x, y if self.num_classes else None).mean
+            return self.posterior(x, self.told(len(x), y)).mean
 
     interpolate = latent.interpolate

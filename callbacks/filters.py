@@ -1,0 +1,38 @@
+"""A picture of what hidden units look for."""
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ..zoo.protocols import Filtering
+from .figures import grid
+from .samples import Picture, at_least
+
+
+def shaded(filters: Tensor) -> Tensor:
+    """Weights (n, C, H, W) to uint8: grey is 0, white the largest of each, black as far below."""
+    largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    return (filters.float() / largest).mul(127).add(128).round().to(torch.uint8)
+
+
+class Filters(Picture):
+    """The weights between hidden units and the pixels, those of the heaviest units first.
+
+    Args:
+        count: Units, at most.
+        columns: Images in a row. Other arguments as `Picture`.
+    """
+
+    name, needs = "filters", (Filtering,)
+
+    def __init__(
+        self, count: int = 64, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        at_least(1, count=count, columns=columns)
+        self.count, self.columns = count, columns
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        filters = model.filters()
+        heaviest = filters.flatten(1).norm(dim=1).argsort(descending=True)[: self.count]
+        return grid(shaded(filters[heaviest]), self.columns)

@@ -1,0 +1,144 @@
+"""Pictures of a latent space: one dimension at a time, all of a plane, images edited there."""
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ..images import from_uint8
+from ..zoo.latent import direction, edit, manifold, traverse
+from ..zoo.protocols import Decoder, Encoder
+from .figures import grid
+from .real import real_images
+from .samples import Picture, _bytes, at_least
+
+MEASURED = 2_000  # images of a split that are looked at, at most
+
+
+class Traversals(Picture):
+    """A held-out image's latent with one dimension after the other led through the prior.
+
+    Those that change the image most come first: what a model has no use for is below, or left out.
+
+    Args:
+        count: Rows, each a dimension.
+        steps: Images in a row.
+        reach: From -reach to reach standard deviations of the prior. Other arguments as `Picture`.
+    """
+
+    name, needs = "traversals", (Encoder, Decoder)
+
+    def __init__(
+        self,
+        count: int = 10,
+        steps: int = 9,
+        reach: float = 3.0,
+        every_n_epochs: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        at_least(1, count=count)
+        at_least(2, steps=steps)
+        self.count, self.steps, self.reach = count, steps, reach
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        x, labels = _images(trainer, model, split)
+        y = _told(model, labels[:1])
+        z = model.encode(x[:1]) if y is None else model.encode(x[:1], y)
+        walks = traverse(model, z[0], None, self.steps, self.reach, y)  # (D, steps, C, H, W)
+        change = walks.flatten(2).var(dim=1).sum(1)  # (D,)
+        first = change.argsort(descending=True)[: self.count]
+        rows = [f"z{i}" for i in first.tolist()]
+        return grid(_bytes(walks[first].flatten(0, 1), model), self.steps, rows=rows)
+
+
+class Manifold(Picture):
+    """All of a latent plane, evenly by the probability of its prior. For models with 2 latents.
+
+    Args:
+        side: Images each way.
+        label: Of a conditional model, whose plane it is. Other arguments as `Picture`.
+    """
+
+    name, needs = "manifold", (Decoder,)
+
+    def __init__(
+        self, side: int = 16, label: int = 0, every_n_epochs: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        at_least(2, side=side)
+        self.side, self.label = side, label
+
+    def able(self, model: L.LightningModule) -> bool:
+        plane = getattr(model, "latent_dim", None) == 2
+        return super().able(model) and (plane or self.required)  # who asked is told why not
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        conditional = getattr(model, "num_classes", 0)
+        y = torch.tensor([self.label], device=model.device) if conditional else None
+        return grid(_bytes(manifold(model, self.side, y).flatten(0, 1), model), self.side)
+
+
+class Edits(Picture):
+    """Held-out images of one class, moved step by step in the direction of another.
+
+    On the left the image, then what is decoded at strengths 0 to `reach`, where 1 is the
+    difference between the classes' mean codes, measured on training images.
+
+    Args:
+        source: The label of the images.
+        target: The label they are to get.
+        count: Rows, each an image: the first ones, not the best.
+        steps: Strengths.
+        reach: The last of them. Other arguments as `Picture`.
+    """
+
+    name, needs = "edits", (Encoder, Decoder)
+
+    def __init__(
+        self,
+        source: int,
+        target: int,
+        count: int = 6,
+        steps: int = 8,
+        reach: float = 1.5,
+        every_n_epochs: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        at_least(1, count=count)
+        at_least(2, steps=steps)
+        if source == target:
+            raise ValueError(f"target must be another label than source, got {target} for both")
+        self.source, self.target = source, target
+        self.count, self.steps, self.reach = count, steps, reach
+
+    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+        x, labels = _images(trainer, model, "train", self.source, self.target)
+        along = direction(model, x, labels == self.target, _told(model, labels))
+        x, labels = _images(trainer, model, split, self.source)
+        x, y = x[: self.count], _told(model, labels[: self.count])
+        strengths = torch.linspace(0, self.reach, self.steps).tolist()
+        moved = [edit(model, x, along, strength, y) for strength in strengths]
+        rows = torch.stack((x, *moved), dim=1)  # (count, 1 + steps, C, H, W)
+        return grid(_bytes(rows.flatten(0, 1), model), 1 + self.steps)
+
+
+def _images(
+    trainer: L.Trainer, model: L.LightningModule, split: str, *labels: int
+) -> tuple[Tensor, Tensor]:
+    """Images (B, C, H, W) of these labels (all, if none is given), as the model takes them, and
+    their labels (B,)."""
+    images, y = real_images(trainer, split, MEASURED)
+    if y is None:
+        y = images.new_full((len(images),), -1, dtype=torch.int64)
+    if labels:
+        chosen = torch.isin(y, torch.tensor(labels))
+        for label in labels:
+            if not (y == label).any():
+                raise ValueError(f"label must occur in the {split} data, got {label}")
+        images, y = images[chosen], y[chosen]
+    return from_uint8(images.to(model.device), model.dtype), y.to(model.device)
+
+
+def _told(model: L.LightningModule, y: Tensor) -> Tensor | None:
+    return y if getattr(model, "num_classes", 0) else None

@@ -1,0 +1,309 @@
+"""Is what it has learned of use? The decoder is thrown away and the encoder is frozen.
+
+A linear classifier is trained on codes of a few labelled images and asked for the classes of
+held-out ones: what it gets right, the codes must lay open. The fewer the labels, the more depends
+on the codes. An accuracy by itself says little of the encoder, so the same classifier is asked on
+what anybody has without it: the pixels, their principal components and a random projection of
+them, both as many as the code has numbers, and codes of the same encoder before training.
+
+The encoder has seen training images without labels, as the principal components have, and no
+held-out image. A conditional model that must be told the class to encode is not asked.
+"""
+
+import inspect
+import math
+import warnings
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from .. import __version__
+from ..images import from_uint8
+from ..zoo.module import evaluating
+from ..zoo.protocols import Encoder
+from .features import BLOCK, due
+from .isolation import isolated
+from .progress import track
+from .ranks import buffers_of_rank_zero, from_rank_zero, merge
+from .real import Real, real_images
+from .report import Number, Section, publish
+
+PENALTIES = tuple(10.0**k for k in range(-4, 2))  # of which one is chosen: sklearn's C
+NORMAL = 1.959964  # of a 95 % interval
+BASELINES = {
+    "pixels": "the pixels themselves",
+    "pca": "principal components, as many as the code has numbers",
+    "random_projection": "as many random sums of the pixels",
+    "untrained": "codes before training",
+}
+Split = tuple[Tensor, Tensor]  # features (N, d) and labels (N,)
+
+
+def linear_probe(
+    train: Split, test: Split, num_labels: int = 0, draws: int = 5, seed: int = 0
+) -> Tensor:
+    """Accuracies of multinomial logistic regression on features, (draws,), float64.
+
+    Each draw takes other labelled images, as equally many of each class as there are. The L2
+    penalty is chosen by the likelihood of a fifth of them, then all are used. Features are
+    centred and divided by one number, so that a code's less important directions stay so.
+
+    Args:
+        train: Features (N, d) and their labels (N,) in 0..K-1; all features serve the scaling.
+        test: Likewise, of held-out images.
+        num_labels: Labelled images; 0: all, in which case there is one draw only.
+        draws: Of labelled images.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: there are fewer than two labels for each class, or than are asked for.
+    """
+    (x, y), (x_test, y_test) = train, test
+    num_labels, draws = (num_labels, draws) if num_labels else (len(x), 1)
+    classes = len(y.unique())
+    if classes < 2:
+        raise ValueError(f"train must have labels of at least 2 classes, got {classes}")
+    if not 2 * classes <= num_labels <= len(x):
+        span = f"{2 * classes}, two of each class, to {len(x)}, all"
+        raise ValueError(f"num_labels must be from {span}, got {num_labels}")
+    mean, scale = x.double().mean(0), x.double().std(0, correction=0).square().mean().sqrt()
+    x, x_test = ((part.double() - mean) / scale.clamp(min=1e-12) for part in (x, x_test))
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(draws):
+        order = _class_by_class(y, generator)[:num_labels]
+        found.append(_accuracy(x[order], y[order], x_test, y_test))
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def _class_by_class(y: Tensor, generator: torch.Generator) -> Tensor:
+    """A random order (N,) in which each class comes once, then each again, while there are any."""
+    order = torch.randperm(len(y), generator=generator)
+    member = y[order][:, None] == y.unique()  # (N, K)
+    turn = member.cumsum(0)[member]  # how many of its class have come
+    return order[turn.sort(stable=True).indices]
+
+
+def _accuracy(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    def fitted(penalty: float, count: int) -> LogisticRegression:
+        model = LogisticRegression(C=penalty, max_iter=200)
+        return model.fit(x[:count].numpy(), y[:count].numpy())
+
+    used = len(x) - len(x) // 5
+    likelihood = {}
+    with warnings.catch_warnings():
+        # The weakest penalties need more steps, and are not the ones that are chosen.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for penalty in PENALTIES:
+            model = fitted(penalty, used)
+            log_prob = model.predict_log_proba(x[used:].numpy())
+            place = {label: i for i, label in enumerate(model.classes_.tolist())}
+            own = [place[label] for label in y[used:].tolist()]
+            likelihood[penalty] = log_prob[range(len(own)), own].mean()
+        model = fitted(max(likelihood, key=likelihood.get), len(x))
+    return float(model.score(x_test.numpy(), y_test.numpy()))
+
+
+def baselines(train: Tensor, test: Tensor, size: int, seed: int = 0) -> dict[str, Split]:
+    """What needs no training, of flat images (N, P): features of training and of test images.
+
+    Args:
+        size: Numbers in a code. There are at most P principal components.
+    """
+    _, vectors = torch.linalg.eigh(train.double().T.cov())  # ascending
+    components = vectors[:, -size:].to(train)
+    generator = torch.Generator().manual_seed(seed)
+    random = torch.randn(train.shape[1], size, generator=generator).to(train)
+    return {
+        "pixels": (train, test),
+        "pca": (train @ components, test @ components),
+        "random_projection": (train @ random, test @ random),
+    }
+
+
+def untrained(model: L.LightningModule, seed: int = 0) -> L.LightningModule | None:
+    """The same model at the start of a training, where its hyper-parameters say how it was made."""
+    signature = inspect.signature(type(model))
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    arguments = {
+        name: value
+        for name, value in model.hparams.items()
+        if name in signature.parameters
+        or (inspect.Parameter.VAR_KEYWORD in kinds and not name.startswith("_"))
+    }
+    try:
+        signature.bind(**arguments)
+    except TypeError:
+        return None
+    with isolated(seed):
+        return type(model)(**arguments).to(model.device, model.dtype)
+
+
+class LinearProbe(L.Callback):
+    """How well a linear classifier does on codes, for every model with `encode`.
+
+    Logged in test as `test/probe/<labels>`, where 0 reads `all`, and `.../<baseline>`: `pixels`,
+    `pca`, `random_projection` and `untrained`, which is left out where a model cannot be made
+    anew. With the report card it has a section of its own. Intervals are for other draws of labels
+    and other held-out images.
+
+    Args:
+        num_labels: Labelled images; 0: all. Counts that the training images do not reach are left
+            out.
+        draws: Of labelled images, of each count.
+        num_images: At most so many training images, and so many held-out ones.
+        every_n_epochs: Of fit, at which validations take part too; 0: none.
+        seed: Of the draws and of what is random in the baselines.
+    """
+
+    section: Section | None = None
+
+    def __init__(
+        self,
+        num_labels: tuple[int, ...] = (100, 1000, 0),
+        draws: int = 5,
+        num_images: int = 10_000,
+        every_n_epochs: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not num_labels or min(num_labels) < 0:
+            raise ValueError(f"num_labels must be counts, 0 for all, got {tuple(num_labels)}")
+        if draws < 2:
+            raise ValueError(f"draws must be at least 2, got {draws}")
+        if num_images < 2:
+            raise ValueError(f"num_images must be at least 2, got {num_images}")
+        if every_n_epochs < 0:
+            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        self.num_labels, self.draws = tuple(num_labels), draws
+        self.num_images, self.every_n_epochs, self.seed = num_images, every_n_epochs, seed
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.section = None
+        if not isinstance(pl_module, Encoder):
+            name = type(pl_module).__name__
+            raise TypeError(f"LinearProbe needs an encode(x), but {name} has none")
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if due(trainer, self.every_n_epochs):
+            self._ask(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._ask(trainer, pl_module, "test")
+
+    def _ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+        try:
+            with isolated(self.seed):
+                self.section = self._measure(trainer, model, split)
+        except ValueError as error:  # the other questions are asked still
+            rank_zero_warn(f"LinearProbe has no answer at step {trainer.global_step}: {error}")
+            self.section = Section(TITLE, f"Not measured: {error}.", "unsure")
+        publish(trainer, model, self.section, "test/" if split == "test" else "")
+
+    def _measure(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Section:
+        limit = 5 * BLOCK if trainer.fast_dev_run else self.num_images
+        parts = [_labelled(real_images(trainer, part, limit), part) for part in ("train", split)]
+        labels = [part.labels for part in parts]
+        features = {"": [_codes(trainer, model, part.images, self.seed) for part in parts]}
+        flat = [_floats(part.images).flatten(1) for part in parts]
+        features |= baselines(*flat, features[""][0].shape[1], self.seed)
+        if (start := untrained(model, self.seed)) is not None:
+            features["untrained"] = [
+                _codes(trainer, start, part.images, self.seed) for part in parts
+            ]
+        counts = [count for count in self.num_labels if count < len(labels[0])]
+
+        def measure() -> dict[str, dict[int, Tensor]]:
+            return {
+                name: {
+                    count: linear_probe(
+                        *zip(pair, labels, strict=True), count, self.draws, self.seed
+                    )
+                    for count in counts
+                }
+                for name, pair in features.items()
+            }
+
+        section = judge(from_rank_zero(trainer, measure), len(labels[1]))
+        section.protocol = {
+            "split": split,
+            "n_train": len(labels[0]),
+            "n_held_out": len(labels[1]),
+            "code": features[""][0].shape[1],
+            "probe": "logistic regression, L2 chosen on a fifth of the labels",
+            "step": trainer.global_step,
+            "genzoo": __version__,
+        }
+        return section
+
+
+TITLE = "use of the codes"
+
+
+def judge(right: dict[str, dict[int, Tensor]], num_test: int) -> Section:
+    """What accuracies (draws,) of the codes, "", and of baselines say, by counts of labels.
+
+    Raises:
+        ValueError: nothing was measured, since there are not enough labels.
+    """
+    if not right[""]:
+        raise ValueError("num_labels must be fewer than the labelled training images")
+    numbers = {}
+    for name, found in right.items():
+        for count, accuracies in found.items():
+            mean = accuracies.mean().item()
+            variance = mean * (1 - mean) / num_test
+            note = BASELINES.get(name, "share of held-out images that is classified right")
+            if len(accuracies) > 1:
+                sd = accuracies.std().item()
+                variance += sd**2 / len(accuracies)
+                note = f"{note}; sd {sd:.2g} over {len(accuracies)} draws of labels"
+            half = NORMAL * math.sqrt(variance)
+            key = "/".join(filter(None, ("probe", str(count or "all"), name)))
+            numbers[key] = Number(mean, max(mean - half, 0), min(mean + half, 1), note)
+    # The codes' own numbers come first, on the terminal too.
+    numbers = dict(sorted(numbers.items(), key=lambda item: item[0].count("/")))
+    few = min(right[""], key=lambda count: count or math.inf)
+    share = {name: found[few].mean().item() for name, found in right.items()}
+    own, others = share.pop(""), share
+    cost = f"With {few or 'all'} labels a linear classifier is right on {own:.1%} by the codes"
+    spoken = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in others.items())
+    if own <= max(value for name, value in others.items() if name not in ("pixels", "pca")):
+        flag, says = "bad", "No: training has added nothing"
+    elif own < max(others["pixels"], others["pca"]) - 0.02:
+        flag, says = "unsure", "Less than the pixels are"
+    else:
+        flag, says = "good", "Yes"
+    return Section(TITLE, f"{says}. {cost} ({spoken}).", flag, numbers)
+
+
+def _labelled(real: Real, split: str) -> Real:
+    known = real.labels >= 0 if real.labels is not None else torch.zeros(0, dtype=torch.bool)
+    if not known.any():
+        raise ValueError(f"the {split} data must have labels, got none")
+    return Real(real.images[known], real.labels[known])
+
+
+def _floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    return from_uint8(images, dtype) if images.dtype == torch.uint8 else images.to(dtype)
+
+
+def _codes(trainer: L.Trainer, model: L.LightningModule, images: Tensor, seed: int) -> Tensor:
+    """float32 (N, D), the work shared among the ranks."""
+    sizes = [len(block) for block in images.split(BLOCK)]
+    ours = range(trainer.global_rank, len(sizes), trainer.world_size)
+    own = {}
+    with evaluating(model), buffers_of_rank_zero(trainer, model):
+        for i in track(trainer, ours, "Codes", len(ours)):
+            block = images[i * BLOCK : i * BLOCK + sizes[i]].to(model.device)
+            with isolated(seed, i):  # an encoder may draw
+                code = model.encode(_floats(block, model.dtype))
+            own[i] = code.flatten(1).float().cpu()
+    return merge(trainer, own, sizes)

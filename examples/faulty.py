@@ -1,0 +1,67 @@
+"""Three generators of Fashion-MNIST that are faulty on purpose, and what the report card says.
+
+    python examples/faulty.py --data FOLDER         (ten minutes on two CPU cores)
+    genzoo compare cards/*
+
+A kernel density estimate, which is a training image and a little noise; a collapsed GAN; and a
+VAE that has seen too few images too often. A report card is good for something if it says so
+without being told. `--only collapsed_gan` makes one of them.
+"""
+
+import argparse
+
+import lightning as L
+import torch
+
+from genzoo.callbacks import report_card
+from genzoo.datamodules import FashionMNIST
+from genzoo.images import from_uint8
+from genzoo.zoo import GAN, VAE, Wrapped
+
+
+def trained(model, data, **limits):
+    L.Trainer(**limits, logger=False, enable_checkpointing=False, limit_val_batches=0).fit(
+        model, data
+    )
+    return model
+
+
+def overfitted_vae(data):
+    """Five hundred images, each seen three hundred times."""
+    few = FashionMNIST(data.root, batch_size=100, num_train=500)
+    return trained(VAE(data.image_shape, decoder="gaussian"), few, max_epochs=300)
+
+
+def collapsed_gan(data):
+    """The generator moves ten times for each move of its opponent, and runs to where it is best."""
+    return trained(GAN(data.image_shape, lr=1e-3, g_steps=10), data, max_steps=3000)
+
+
+def kernel_density(data):
+    """Any of the training images, and a little noise."""
+    images = data.split("train").images
+
+    def draw(n):
+        x = from_uint8(images[torch.randint(len(images), (n,))])
+        return (x + 0.1 * torch.randn_like(x)).clamp(-1, 1)
+
+    return Wrapped(draw, data.image_shape)
+
+
+MODELS = {
+    "kernel_density": kernel_density,
+    "collapsed_gan": collapsed_gan,
+    "overfitted_vae": overfitted_vae,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="data", help="where FashionMNIST is, or is to be put")
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--samples", type=int, default=10_000)
+    options = parser.parse_args()
+    for name in options.only:
+        L.seed_everything(0)
+        data = FashionMNIST(options.data, download=True, batch_size=64)
+        model = MODELS[name](data)
+        report_card(model, data, f"cards/{name}", num_samples=options.samples).print()

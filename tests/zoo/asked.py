@@ -1,0 +1,50 @@
+"""Games on scikit-learn's digits, and a judge of whether samples show what was asked for."""
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from genzoo.datamodules import Digits
+from genzoo.images import from_uint8
+from tests.toys import trainer
+
+
+def played(model, seed: int, epochs: int, batch_size: int = 64):
+    """The model after so many epochs of 20 batches, and the data that it saw."""
+    data = Digits(batch_size=batch_size, conditional=True, seed=seed)
+    trainer(max_epochs=epochs, limit_val_batches=0).fit(model, data)
+    return model, data
+
+
+def split(data, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images in [-1, 1] and labels."""
+    part = data.split(name)
+    return from_uint8(part.images), part.labels
+
+
+class Judge:
+    """A logistic regression on the pixels of training images."""
+
+    def __init__(self, data):
+        x, y = split(data, "train")
+        self.model = LogisticRegression(max_iter=200).fit(x.flatten(1), y)
+        assert self.agrees(*split(data, "test")) > 0.9
+
+    def probabilities(self, x: torch.Tensor) -> np.ndarray:
+        return self.model.predict_proba(x.flatten(1))
+
+    def names(self, x: torch.Tensor) -> np.ndarray:
+        return self.probabilities(x).argmax(1)
+
+    def agrees(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """Share of images that show what they should."""
+        return (self.names(x) == y.numpy()).mean().item()
+
+    def inception_score(self, x: torch.Tensor) -> float:
+        p = self.probabilities(x)
+        return float(np.exp((p * np.log(p / p.mean(0))).sum(1).mean()))
+
+
+def spread(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Mean variance of a pixel within a class."""
+    return torch.stack([x[y == label].var(0).mean() for label in y.unique()]).mean().item()

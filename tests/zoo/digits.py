@@ -1,0 +1,59 @@
+"""Scikit-learn's digits, and a small classifier of them that judges what models make of them."""
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from genzoo.callbacks.realism import frechet_distance
+from genzoo.datamodules import Digits
+from genzoo.images import from_uint8
+from genzoo.zoo.networks import MLP
+
+
+def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """1,297 images in [-1, 1] and their labels, then 500 that are held out."""
+    train, *others = (Digits().split(part) for part in ("train", "val", "test"))
+    unseen = torch.cat([part.images for part in others])
+    labels = torch.cat([part.labels for part in others])
+    return from_uint8(train.images), train.labels, from_uint8(unseen), labels
+
+
+@cache
+def _judge() -> MLP:
+    x, y, unseen, labels = digits()
+    with torch.random.fork_rng(), torch.enable_grad():
+        torch.manual_seed(0)
+        judge = MLP((64, 128, 64, 10))
+        optimizer = torch.optim.Adam(judge.parameters(), lr=2e-3)
+        for _ in range(600):
+            chosen = torch.randint(len(x), (128,))
+            seen = x[chosen].flatten(1) + 0.1 * torch.randn(128, 64)
+            loss = cross_entropy(judge(seen), y[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    judge.requires_grad_(False)
+    right = (judge(unseen.flatten(1)).argmax(1) == labels).float().mean()
+    assert right > 0.97, right
+    return judge
+
+
+def classes(x: Tensor) -> Tensor:
+    """(B,), what the judge takes them for."""
+    return _judge()(x.flatten(1)).argmax(1)
+
+
+def distance(x: Tensor) -> float:
+    """Frechet distance of images to the training images, by the judge's features."""
+    *body, _ = _judge()
+    real, made = (nn.Sequential(*body)(images.flatten(1)) for images in (digits()[0], x))
+    return frechet_distance(real, made).value
+
+
+def energy_distance(a: Tensor, b: Tensor) -> float:
+    """0 for two samples, (n, D) and (m, D), of one law, as both grow."""
+    return (
+        2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean()
+    ).item()

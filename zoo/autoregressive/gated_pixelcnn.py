@@ -1,0 +1,108 @@
+"""Gated PixelCNN: Conditional Image Generation with PixelCNN Decoders.
+
+van den Oord et al., 2016. https://arxiv.org/abs/1606.05328
+
+The likelihood is PixelCNN's (1601.06759), exact and a product over pixels. Two things are new in
+the network that computes it. The rectifiers become gates,
+
+    y = tanh(W_f * x + V_f^T h) . sigmoid(W_g * x + V_g^T h)                (eq. 2 and 4)
+
+and two stacks of convolutions, one of the rows above and one of the pixels on the left, see every
+earlier pixel within reach, where PixelCNN's masks leave a blind spot (fig. 1). A class, h in
+eq. 4, is told to every gate, alike at all pixels:
+
+    p(x | h) = prod_i p(x_i | x_1, ..., x_{i-1}, h)                         (eq. 3)
+
+At the optimum these are the data's conditionals: so labels say what is drawn, and pixels that
+PixelCNN cannot see can be copied.
+
+Differs from the paper: Adam for RMSProp; the layer before the last has as many features as the
+stack. New is `label_dropout`: a network from which labels are at times withheld has p(x) too.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from ..networks.gated import GatedStack
+from ..networks.masked import MaskedConv2d
+from .conditionals import Autoregressive, Levels
+
+
+class GatedNetwork(nn.Module):
+    """Images (B, C, H, W) to logits (B, C * L, H, W), colour by colour."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int,
+        levels: int,
+        width: int,
+        layers: int,
+        kernel_size: int,
+    ):
+        super().__init__()
+        colours = image_shape[0]
+        self.stack = GatedStack(colours, width, layers, kernel_size, condition=num_classes)
+        self.mix = MaskedConv2d(width, width, 1, "B", colours)
+        self.logits = MaskedConv2d(width, colours * levels, 1, "B", colours)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        """h: (B, K, 1, 1), one-hot classes, or zeros where none is told."""
+        features = self.mix(relu(self.stack(x, h)))
+        return self.logits(relu(features))
+
+
+class GatedPixelCNN(Autoregressive):
+    """Exact likelihood by gated convolutions without a blind spot, of a class if it is told one.
+
+    Args:
+        width: Features of each of the two stacks.
+        layers: Gated layers; the first has 7x7 kernels.
+        kernel_size: k of the later layers.
+        label_dropout: Probability that a label is withheld in training. Above 0, `log_prob`
+            without labels, or with label -1, is that of p(x).
+        Other arguments as `Autoregressive`.
+    """
+
+    Network = GatedNetwork
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        levels: int = 256,
+        width: int = 64,
+        layers: int = 12,
+        kernel_size: int = 3,
+        label_dropout: float = 0.0,
+        lr: float = 1e-3,
+    ):
+        super().__init__(image_shape, num_classes, levels, lr)
+        if not 0 <= label_dropout < 1:
+            raise ValueError(f"label_dropout must be in [0, 1), got {label_dropout}")
+        self.save_hyperparameters()
+        self.label_dropout = label_dropout
+        sizes = (num_classes, levels, width, layers, kernel_size)
+        self.network = self.Network(self.image_shape, *sizes)
+
+    def conditionals(self, x: Tensor, y: Tensor | None = None) -> Levels:
+        logits = self.network(x, self._one_hot(y, x)).to(x.dtype)  # mixed precision ends here
+        return Levels(logits.unflatten(1, (self.image_shape[0], self.levels)).movedim(2, -1))
+
+    def _one_hot(self, y: Tensor | None, x: Tensor) -> Tensor | None:
+        """(B, K, 1, 1); a label withheld, -1, is no class."""
+        if y is None:
+            return None
+        classes = torch.arange(self.num_classes, device=y.device)
+        return (y[:, None] == classes).to(x)[:, :, None, None]
+
+    def _told(self, x: Tensor, y: Tensor | None) -> Tensor | None:
+        if not (self.num_classes and self.label_dropout):
+            return super()._told(x, y)
+        y = x.new_full((len(x),), -1, dtype=torch.int64) if y is None else y
+        withheld = y == -1
+        told = self.labels(len(x), torch.where(withheld, 0, y))
+        if self.training:
+            withheld = withheld | (torch.rand(len(x), device=x.device) < self.label_dropout)
+        return torch.where(withheld, -1, told)

@@ -1,0 +1,266 @@
+"""PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood.
+
+Salimans, Karpathy, Chen and Kingma, 2017. https://arxiv.org/abs/1701.05517
+
+An exact likelihood by masked convolutions, as PixelCNN, with four changes. A level of a pixel is
+no class of its own but a cell of a continuous intensity, a mixture of logistics (sec. 2.1):
+
+    P(x) = sum_k pi_k [sigmoid((x + 1/2 - mu_k) / s_k) - sigmoid((x - 1/2 - mu_k) / s_k)]   (eq. 2)
+
+so a level never seen in training is as likely as its neighbours make it. The network sees whole
+pixels, and their colours depend on each other only in the means (sec. 2.2):
+
+    mu_g = mu_g + a r,   mu_b = mu_b + b r + c g                                            (eq. 3)
+
+It works at three sizes, halved and doubled by strided convolutions (sec. 2.3), with short-cuts
+between layers of the same size on the way down and up (sec. 2.4), and dropout (sec. 2.5). Two
+streams keep the order: one of the rows above, one also of the pixels on the left.
+
+Differs from the paper: its eq. 3 prints b where c stands here, the released code has c; that code
+normalises weights by data, which is left out, and decays the learning rate by 5e-6 a step. Any
+side is allowed, halves rounded up. Samples are levels, and each colour is drawn given the levels
+of those before it. Training averages weights (`ema_decay`) and evaluates the average, as the paper.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import elu
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..logistic import LogisticMixture
+from ..networks.gated import VerticalConv2d
+from ..networks.masked import Cached, ClassBias, MaskedConv2d, OncePerRow, Place, ThisPixel
+from ..networks.strided import CornerConv2d, CornerTransposed2d, RowTransposed2d
+from .conditionals import Autoregressive
+
+
+def concat_elu(x: Tensor) -> Tensor:
+    """(B, C, ...) to (B, 2C, ...): what rises and what falls, both kept."""
+    return elu(torch.cat((x, -x), dim=1))
+
+
+class GatedResidual(nn.Module):
+    """x + a . sigmoid(b), where a and b come of two convolutions of x and of what else is told.
+
+    Args:
+        look: Makes a convolution of so many channels to so many.
+        width: Features.
+        shortcut: Whether features from the way down are added.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[int, int], nn.Module],
+        width: int,
+        shortcut: bool,
+        num_classes: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.first, self.second = look(2 * width, width), look(2 * width, 2 * width)
+        self.shortcut = MaskedConv2d(2 * width, width, 1, "B") if shortcut else None
+        self.label = ClassBias(num_classes, 2 * width) if num_classes else None
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, y: Tensor | None, shortcut: Tensor | None, told: Tensor | None = None
+    ) -> Tensor:
+        h = self.first(concat_elu(x))
+        if told is not None:
+            h = h + told
+        if self.shortcut is not None:
+            h = h + self.shortcut(concat_elu(shortcut))
+        h = self.second(self.dropout(concat_elu(h)))
+        if self.label is not None:
+            h = h + self.label(y)
+        a, b = h.chunk(2, dim=1)
+        return x + a * b.sigmoid()
+
+
+class Above(Cached):
+    """A layer of the stream of the rows above, and what the other stream is told of it."""
+
+    def __init__(self, stride: int, width: int, *settings):
+        super().__init__()
+        self.stride_in = stride
+
+        def look(channels_in: int, channels_out: int) -> nn.Module:
+            return VerticalConv2d(channels_in, channels_out, (2, 3), "B", stride_in=stride)
+
+        self.residual = GatedResidual(look, width, *settings)
+        self.told = nn.Conv2d(2 * width, width, 1, bias=False)
+
+    def whole(
+        self, above: Tensor, y: Tensor | None, shortcut: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        above = self.residual(above, y, shortcut)
+        return above, self.told(concat_elu(above))
+
+    def stepper(self, place: Place) -> Callable:
+        return OncePerRow(self.whole, place)
+
+
+class Layer(nn.Module):
+    """A gated layer of both streams: of the rows above, and of those and the pixels on the left."""
+
+    def __init__(self, stride: int, *settings):
+        super().__init__()
+
+        def look(channels_in: int, channels_out: int) -> nn.Module:
+            return CornerConv2d(channels_in, channels_out, stride_in=stride)
+
+        self.above = Above(stride, *settings)
+        self.residual = GatedResidual(look, *settings)
+
+    def forward(
+        self, streams: tuple[Tensor, Tensor], y: Tensor | None, shortcuts=(None, None)
+    ) -> tuple[Tensor, Tensor]:
+        above, told = self.above(streams[0], y, shortcuts[0])
+        return above, self.residual(streams[1], y, shortcuts[1], told)
+
+
+class Size(nn.Module):
+    """All layers that work at one size of the image, and within them those at smaller sizes.
+
+    Args:
+        stages: Sizes that are smaller still.
+        layers: Gated layers on the way down; on the way up there is one for each feature map that
+            was made here.
+        stride: Pixels of the image, each way, for which one stands here.
+        settings: Width, classes and dropout of the layers.
+    """
+
+    def __init__(self, stages: int, layers: int, stride: int, *settings):
+        super().__init__()
+        width, *others = settings
+        up = layers + 1 if stages else layers
+        self.down = nn.ModuleList(Layer(stride, width, False, *others) for _ in range(layers))
+        self.up = nn.ModuleList(Layer(stride, width, True, *others) for _ in range(up))
+        self.smaller = Size(stages - 1, layers, 2 * stride, *settings) if stages else None
+        if stages:
+            self.shrink_above = VerticalConv2d(width, width, (2, 3), "B", 2, stride)
+            self.shrink = CornerConv2d(width, width, stride, 2)
+            self.grow_above = RowTransposed2d(width, width, stride)
+            self.grow = CornerTransposed2d(width, width, stride)
+
+    def forward(self, streams: tuple[Tensor, Tensor], y: Tensor | None) -> tuple[Tensor, Tensor]:
+        made = [streams]
+        for layer in self.down:
+            made.append(layer(made[-1], y))
+        if self.smaller is None:
+            streams = made.pop()
+        else:
+            above, left = made[-1]
+            small = self.shrink_above(above), self.shrink(left)
+            if small[1] is not None:  # drawing, only every fourth pixel asks for the smaller image
+                small = self.smaller(small, y)
+            streams = self.grow_above(small[0], above), self.grow(small[1], left)
+        for layer in self.up:
+            streams = layer(streams, y, made.pop())
+        return streams
+
+
+class ShiftedUNet(Cached):
+    """Images (B, C, H, W) to `outputs` numbers at each pixel, told by the pixels before it.
+
+    Of one pixel's colours it knows none: so while an image is drawn they need one pass only.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int,
+        outputs: int,
+        width: int,
+        layers: int,
+        stages: int,
+        dropout: float,
+    ):
+        super().__init__()
+        channels = image_shape[0] + 1
+        self.above = VerticalConv2d(channels, width, (2, 3), "A")
+        self.left = MaskedConv2d(channels, width, 3, "A")
+        self.body = Size(stages, layers, 1, width, num_classes, dropout)
+        self.outputs = MaskedConv2d(width, outputs, 1, "B")
+
+    def whole(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        x = torch.cat((x, torch.ones_like(x[:, :1])), dim=1)  # inside, unlike the zeros around
+        _, left = self.body((self.above(x), self.left(x)), y)
+        return self.outputs(elu(left))
+
+    def stepper(self, place: Place) -> Callable[[Tensor, Tensor | None], Tensor]:
+        answers: dict[tuple[int, int], Tensor] = {}
+
+        def step(x: Tensor, y: Tensor | None = None) -> Tensor:
+            here = place.row, place.column
+            if here not in answers:
+                answers.clear()
+                answers[here] = self.whole(x, y)
+            return answers[here]
+
+        return step
+
+
+class PixelCNNpp(Autoregressive):
+    """Exact likelihood of ordered levels, by a network of three sizes.
+
+    Args:
+        width: Features of each stream; the released code's number.
+        layers: Gated layers at each size, down and up (sec. 3: 5).
+        stages: How often the sides are halved.
+        mixtures: Logistics at a pixel.
+        dropout: Fraction of features dropped in training.
+        ema_decay: Decay per step of a moving average of the weights, used in evaluation; 0: none.
+        Other arguments as `Autoregressive`.
+    """
+
+    Network = ShiftedUNet
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        levels: int = 256,
+        width: int = 160,
+        layers: int = 5,
+        stages: int = 2,
+        mixtures: int = 10,
+        dropout: float = 0.5,
+        ema_decay: float = 0.9995,
+        lr: float = 1e-3,
+    ):
+        super().__init__(image_shape, num_classes, levels, lr)
+        for name, count in (("layers", layers), ("mixtures", mixtures), ("width", width)):
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        if stages < 0:
+            raise ValueError(f"stages must be at least 0, got {stages}")
+        for name, share in (("dropout", dropout), ("ema_decay", ema_decay)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {share}")
+        self.save_hyperparameters()
+        self.ema_decay = ema_decay
+        colours = self.image_shape[0]
+        outputs = mixtures * (1 + 2 * colours + colours * (colours - 1) // 2)
+        sizes = (num_classes, outputs, width, layers, stages, dropout)
+        self.network = self.Network(self.image_shape, *sizes)
+        self.pixel = ThisPixel()
+        if ema_decay:
+            average = get_ema_multi_avg_fn(ema_decay)
+            self.ema = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+            self.ema.requires_grad_(False)
+
+    def conditionals(self, x: Tensor, y: Tensor | None = None) -> LogisticMixture:
+        averaged = self.ema_decay and not self.training
+        network = self.ema.module if averaged else self.network
+        parameters = network(x, y).to(x.dtype)  # mixed precision ends here
+        return LogisticMixture.of_pixels(parameters, self.pixel(x), self.levels)
+
+    def configure_optimizers(self) -> Optimizer:
+        optimizer = super().configure_optimizers()
+        if self.ema_decay:
+            optimizer.register_step_post_hook(lambda *_: self.ema.update_parameters(self.network))
+        return optimizer

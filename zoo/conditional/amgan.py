@@ -1,0 +1,103 @@
+"""AMGAN: Activation Maximization Generative Adversarial Nets.
+
+Zhou, Cai, Rong, Song, Ren, Zhang, Yu and Wang, 2017. https://arxiv.org/abs/1703.02000
+
+The discriminator is a classifier of K + 1 classes, the last one being "a sample". A generator
+that only avoids this last class (LabelGAN: Salimans et al., 2016,
+https://arxiv.org/abs/1606.03498, sec. 5) descends -log sum_k<=K p_k, whose gradient pulls each
+sample towards all real classes at once, by their probabilities. Here each sample has one target t:
+
+    L_D = CE(l(x), y) + CE(l(G(z)), K + 1)
+    L_G = CE(l(G(z)), t),   t = argmax_k<=K l_k(G(z))       (dynamic labelling)
+
+so its logits are pulled by 1 - p_t at the target and pushed by -p_k everywhere else. Targets may
+also be given beforehand (`target="label"`), which makes the generator conditional.
+
+What did not hold: on small data the improvement over a GAN without labels is that of labels, and
+LabelGAN (`target="marginal"`) has it, too.
+
+Differs from the paper: no noise on images and no decay of the learning rate; networks as `GAN`.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..adversarial import Batch
+from ..gan.gan import GAN
+from ..module import evaluating
+from ..networks import Heads, labelled_cross_entropy
+
+
+def class_aware(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of K + 1 logits, (B, K + 1), with a real class of each sample, (B,)."""
+    return cross_entropy(logits, target)
+
+
+def any_real_class(logits: Tensor) -> Tensor:
+    """LabelGAN's -log sum_k<=K p_k."""
+    return (logits.logsumexp(dim=1) - logits[:, :-1].logsumexp(dim=1)).mean()
+
+
+class AMGAN(GAN):
+    """A GAN whose discriminator classifies, and whose generator aims at one class per sample.
+
+    Args:
+        num_classes: K, at least 2, the classes of the labels. The generator is told them only
+            if `target` is "label", and only then the model is conditional.
+        target: "dynamic": the real class that a sample resembles most; "label": the one that it
+            was asked for; "marginal": any (LabelGAN). Other arguments as `GAN`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int,
+        target: Literal["dynamic", "label", "marginal"] = "dynamic",
+        **kwargs,
+    ):
+        if target not in ("dynamic", "label", "marginal"):
+            raise ValueError(f"target must be dynamic, label or marginal, got {target!r}")
+        if num_classes < 2:
+            raise ValueError(
+                f"num_classes must be at least 2, got {num_classes}: {type(self).__name__} learns "
+                "from labels (set --data.conditional true)"
+            )
+        super().__init__(image_shape, num_classes if target == "label" else 0, **kwargs)
+        self.target = target
+        untold = self.Discriminator(self.image_shape, 0, self.hparams.width)
+        self.discriminator = Heads(untold, score=False, classes=num_classes + 1)
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        x, y = batch
+        of_real, of_fake = self.logits(x), self.logits(self.drawn(y))
+        last = torch.full_like(y, of_fake.shape[1] - 1)
+        return labelled_cross_entropy(of_real, y) + cross_entropy(of_fake, last)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        _, y = batch
+        logits = self.logits(self.drawn(y))
+        if self.target == "marginal":
+            return any_real_class(logits)
+        return class_aware(logits, y if self.num_classes else logits[:, :-1].argmax(dim=1))
+
+    def drawn(self, y: Tensor) -> Tensor:
+        z = self.prior(len(y))
+        return self.generator(z, y) if self.num_classes else self.generator(z)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, K + 1), the last one of being a sample."""
+        return self.discriminator.judge(x)["classes"]
+
+    def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) log-odds of being data."""
+        with evaluating(self):
+            logits = self.logits(x)
+            return logits[:, :-1].logsumexp(dim=1) - logits[:, -1]
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """(B, K), what the discriminator takes images for, given that they are data."""
+        with evaluating(self):
+            return self.logits(x)[:, :-1].softmax(dim=1)

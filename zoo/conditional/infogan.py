@@ -1,0 +1,181 @@
+"""InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial
+Nets.
+
+Chen, Duan, Houthooft, Schulman, Sutskever and Abbeel, 2016. https://arxiv.org/abs/1606.03657
+
+A generator may use its noise in any tangled way. Set some of its inputs apart as codes c, and let
+the samples tell them: their mutual information is at least
+
+    L_I(G, Q) = E[log Q(c | G(z, c))] + H(c)  <=  I(c; G(z, c))             (eq. 4, 5)
+
+with Q a head on the discriminator's features; equality where Q is the true posterior. Added to
+the game,
+
+    min_{G, Q} max_D  V(D, G) - lambda L_I(G, Q),                           (eq. 6)
+
+it makes the codes mean what samples differ by most: a categorical code the class, unsupervised.
+For a categorical code the bound is at most H(c) = log K, and is reached.
+
+Differs from the paper: the discriminator's features, too, descend -lambda L_I of its samples (as
+in the authors' code). Q is a Gaussian of deviation 1 for continuous codes, which makes their term
+half a squared error. Networks as `GAN` or as `network` says.
+"""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+from torch.optim import Optimizer
+
+from ..adversarial import Batch, Player
+from ..gan.gan import GAN
+from ..module import evaluating
+from ..networks import MLP, Heads
+
+
+class Codes(NamedTuple):
+    """What Q says of images: log-probabilities (B, K) of each categorical code, and means
+    (B, continuous) of the continuous ones."""
+
+    categorical: tuple[Tensor, ...]
+    continuous: Tensor
+
+
+class InfoGAN(GAN):
+    """A GAN with codes in its latent that its samples must tell.
+
+    The latent is (noise, one-hot categorical codes, continuous codes), in this order.
+
+    Args:
+        noise_dim: Entries of the noise, uniform on [-1, 1].
+        categorical: K of each categorical code, uniform on its values.
+        continuous: Number of continuous codes, uniform on [-1, 1].
+        info_weight: The paper's lambda.
+        continuous_weight: Times lambda, for continuous codes, whose nats count for more.
+        lr: Adam's learning rate of the discriminator.
+        g_lr: That of the generator. Other arguments as `GAN`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        noise_dim: int = 62,
+        categorical: tuple[int, ...] = (10,),
+        continuous: int = 2,
+        info_weight: float = 1.0,
+        continuous_weight: float = 0.1,
+        lr: float = 2e-4,
+        g_lr: float = 1e-3,
+        **kwargs,
+    ):
+        if continuous < 0 or any(k < 2 for k in categorical) or not (categorical or continuous):
+            raise ValueError(
+                "categorical must be numbers of at least 2 values, continuous at least 0, and one "
+                f"code be there, got {tuple(categorical)} and {continuous}"
+            )
+        self.sizes = (*categorical, continuous)
+        latent_dim = noise_dim + sum(self.sizes)
+        super().__init__(image_shape, num_classes, latent_dim=latent_dim, lr=lr, **kwargs)
+        self.noise_dim, self.g_lr = noise_dim, g_lr
+        self.info_weight, self.continuous_weight = info_weight, continuous_weight
+        self.discriminator = Heads(self.discriminator)
+        self.q = MLP((self.discriminator.num_features, 128, sum(self.sizes)), slope=0.1)
+
+    # The game
+
+    def players(self) -> tuple[Player, ...]:
+        return tuple(replace(p, modules=(*p.modules, self.q)) for p in super().players())
+
+    def optimizer(self, player: Player) -> Optimizer:
+        lr = self.g_lr if self.generator in player.modules else self.lr
+        return torch.optim.Adam(player.parameters(), lr=lr, betas=self.betas)
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        x, y = self._told(batch)
+        z = self.prior(len(x))
+        real, fake = self.real(x, y), self.fake(z, y)
+        of_real, of_fake = self.discriminator.judge(*real), self.discriminator.judge(*fake)
+        game = self.loss.discriminator(of_real["score"], of_fake["score"])
+        return game + self.untold(of_fake["features"], z) + self.penalty(real, fake)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        x, y = self._told(batch)
+        z = self.prior(len(x))
+        said = self.discriminator.judge(*self.fake(z, y))
+        return self.loss.generator(said["score"]) + self.untold(said["features"], z)
+
+    def untold(self, features: Tensor, z: Tensor) -> Tensor:
+        """lambda E[-log Q(c | G(z, c))], what samples do not tell of the codes in z."""
+        nats, square = self._missed(self._codes(features), z)
+        return self.info_weight * (nats.sum() + self.continuous_weight * square.sum() / 2)
+
+    def _codes(self, features: Tensor) -> Codes:
+        *logits, means = self.q(features).split(self.sizes, dim=1)
+        return Codes(tuple(part.log_softmax(dim=1) for part in logits), means)
+
+    def _missed(self, codes: Codes, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats of each categorical code and the mean squared error of each continuous one."""
+        *chosen, c = z[:, self.noise_dim :].split(self.sizes, dim=1)
+        pairs = zip(codes.categorical, chosen, strict=True)
+        nats = [cross_entropy(logits, hot.argmax(dim=1)) for logits, hot in pairs]
+        return torch.stack(nats) if nats else z.new_zeros(0), (codes.continuous - c).square().mean(
+            0
+        )
+
+    # What it can do
+
+    def prior(self, n: int) -> Tensor:
+        uniform = super().prior(n)
+        noise, codes = uniform[:, : self.noise_dim], uniform[:, self.noise_dim :]
+        *_, continuous = codes.split(self.sizes, dim=1)
+        chosen = [torch.randint(k, (n,), device=self.device) for k in self.sizes[:-1]]
+        hot = [one_hot(c, k).to(noise) for c, k in zip(chosen, self.sizes, strict=False)]
+        return torch.cat((noise, *hot, continuous), dim=1)
+
+    def codes(self, x: Tensor, y: Tensor | None = None) -> Codes:
+        """What Q says of images (B, C, H, W), drawn or real."""
+        with evaluating(self):
+            return self._codes(self.discriminator.features(*self.real(x, y)))
+
+    def information(self, n: int = 1000) -> Tensor:
+        """(codes,) nats of each code that n samples tell: the lower bound L_I.
+
+        A continuous code is one of Q's Gaussians with the deviation that fits best.
+        """
+        with evaluating(self):
+            z, y = self.prior(n), self.labels(n)
+            fake = self.fake(z, y)
+            nats, square = self._missed(self._codes(self.discriminator.features(*fake)), z)
+        entropies = torch.tensor([math.log(k) for k in self.sizes[:-1]], device=z.device)
+        known = math.log(2) - 0.5 * (2 * math.pi * math.e * square).log()
+        return torch.cat((entropies - nats, known))
+
+    def traverse(
+        self, z: Tensor, code: int, steps: int = 9, reach: float = 1.0, y: Tensor | None = None
+    ) -> Tensor:
+        """Images of latents z (n, D) with one code led through its values.
+
+        Args:
+            code: Counts the categorical ones first, which take each value once, then the
+                continuous ones, which go from -reach to reach in so many steps.
+
+        Returns:
+            (n, steps, C, H, W) in [-1, 1].
+        """
+        ways, first = self.sizes[:-1], self.noise_dim
+        if not 0 <= code < len(ways) + self.sizes[-1]:
+            raise ValueError(f"code must be in 0..{len(ways) + self.sizes[-1] - 1}, got {code}")
+        if code < len(ways):
+            values = torch.eye(ways[code]).to(z)
+            first += sum(ways[:code])
+        else:
+            values = torch.linspace(-reach, reach, steps).to(z)[:, None]
+            first += sum(ways) + code - len(ways)
+        walks = z[:, None].repeat(1, len(values), 1)
+        walks[..., first : first + values.shape[1]] = values
+        labels = None if y is None else y.repeat_interleave(len(values))
+        return self.decode(walks.flatten(0, 1), labels).unflatten(0, walks.shape[:2])

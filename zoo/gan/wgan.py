@@ -1,0 +1,84 @@
+"""WGAN: Wasserstein GAN.
+
+Arjovsky, Chintala and Bottou, 2017. https://arxiv.org/abs/1701.07875
+
+Where data and samples lie on thin sets that do not meet, their Jensen-Shannon divergence is log 2
+whatever the distance between them, and tells the generator nothing. The earth mover's distance
+does: it is the largest of
+
+    W(p, q) = sup_f  E_x[f(x)] - E_z[f(G(z))],   f 1-Lipschitz             (eq. 2)
+
+A critic is trained towards that f; to keep it Lipschitz each of its weights is clipped to
+[-c, c] after every step (alg. 1). At the critic's optimum its gain is W up to an unknown factor,
+and its gradient does not vanish. Clipping is, as the authors say, a terrible way to enforce it:
+see `wgan_gp.py`.
+
+Differs from the paper: weights of normalisation are clipped as all others are.
+"""
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..adversarial import Player
+from ..module import evaluating
+from .gan import GAN, Payoff
+
+
+def minus_gain(real: Tensor, fake: Tensor) -> Tensor:
+    """E[f(G(z))] - E[f(x)]"""
+    return fake.mean() - real.mean()
+
+
+def minus_score(fake: Tensor) -> Tensor:
+    """-E[f(G(z))]: every sample pulls equally, wherever it lies."""
+    return -fake.mean()
+
+
+wasserstein = Payoff(minus_gain, minus_score)
+
+
+class WGAN(GAN):
+    """A GAN whose discriminator is a critic with clipped weights.
+
+    Args:
+        clip_value: The paper's c. A smaller one means smaller gradients everywhere.
+        lr: RMSProp's learning rate; the paper advises against momentum.
+        d_steps: The paper's n_critic. Other arguments as `GAN`.
+    """
+
+    loss = wasserstein
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        clip_value: float = 0.01,
+        lr: float = 5e-5,
+        d_steps: int = 5,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, lr=lr, d_steps=d_steps, **kwargs)
+        if not clip_value > 0:
+            raise ValueError(f"clip_value must be positive, got {clip_value}")
+        self.clip_value = clip_value
+
+    def optimizer(self, player: Player) -> Optimizer:
+        optimizer = torch.optim.RMSprop(player.parameters(), lr=self.lr)
+        if self.discriminator in player.modules:
+            optimizer.register_step_post_hook(self._clip)
+        return optimizer
+
+    @torch.no_grad()
+    def _clip(self, *_) -> None:
+        for weight in self.discriminator.parameters():
+            weight.clamp_(-self.clip_value, self.clip_value)
+
+    def wasserstein_estimate(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The critic's gain on images (B, C, H, W) and as many samples: W, up to a factor."""
+        with evaluating(self):
+            z = self.prior(len(x))
+            y = y if self.num_classes else None
+            return -minus_gain(
+                self.discriminator(*self.real(x, y)), self.discriminator(*self.fake(z, y))
+            )

@@ -1,0 +1,6 @@
+"""The latent is found again: an encoder learns beside the generator."""
+
+from .ali import ALI
+from .bigan import BiGAN
+
+__all__ = ["ALI", "BiGAN"]

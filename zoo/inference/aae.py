@@ -1,0 +1,147 @@
+"""AAE: Adversarial Autoencoders.
+
+Makhzani, Shlens, Jaitly, Goodfellow and Frey, 2015. https://arxiv.org/abs/1511.05644
+
+An autoencoder's codes lie anywhere, so nothing can be drawn from it. Here a GAN is played in the
+space of codes: the encoder is its generator, its data are draws of a prior p(z), and each batch is
+used twice (sec. 2),
+
+    reconstruction:  min_{E,G}    E_x |x - G(E(x))|^2
+    regularisation:  min_E max_D  E_{p(z)}[log D(z)] + E_x[log(1 - D(E(x)))]
+
+A VAE's divergence does the same with a formula and needs the prior's density. A discriminator
+needs only draws of it, so the prior may have any shape: a Gaussian, ten petals, a roll. Where both
+goals are met the codes of all images together follow the prior, and G turns draws into images.
+
+Told the class, the discriminator gives each class its part of the prior (sec. 2.3), and neither
+encoder nor decoder need be told. A Gaussian has no parts: there all three are told, and z keeps
+what the class does not say, the style (sec. 4).
+
+Differs from the paper: a deterministic encoder only; Adam for momentum; tanh, for images in
+[-1, 1]; every image has a label or none has. Semi-supervised learning and clustering (sec. 5, 6)
+are not here.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..adversarial import Batch, Player
+from ..gan.gan import GAN
+from ..module import evaluating
+from ..networks import Encoder, MLPDiscriminator
+
+PARTS = 10  # of a prior, where there are no classes
+
+
+def petals(part: Tensor, parts: int) -> Tensor:
+    """Gaussians (n, 2) that point away from the origin, evenly around it: 0.5 long, 0.1 wide."""
+    angle = 2 * math.pi * part / parts
+    along, across = 1.5 + 0.5 * torch.randn_like(angle), 0.1 * torch.randn_like(angle)
+    sine, cosine = angle.sin(), angle.cos()
+    return torch.stack((along * cosine - across * sine, along * sine + across * cosine), dim=1)
+
+
+def swiss_roll(part: Tensor, parts: int) -> Tensor:
+    """A spiral (n, 2) of two turns and radius up to 2, the parts one after the other along it."""
+    place = ((part + torch.rand_like(part)) / parts).sqrt()  # as much on an inner turn as it is long
+    angle = 4 * math.pi * place
+    return 2 * place[:, None] * torch.stack((angle.cos(), angle.sin()), dim=1)
+
+
+PLANES: dict[str, Callable[[Tensor, int], Tensor]] = {"petals": petals, "swiss_roll": swiss_roll}
+
+
+class AAE(GAN):
+    """An autoencoder and a discriminator of its codes. For any prior: override `prior`.
+
+    Args:
+        shape: Of the prior: "gaussian", N(0, I), or "petals" or "swiss_roll" in the first two
+            entries of z beside N(0, I) in the others; of these each class has a part.
+        latent_dim: D.
+        code_width: Units of the hidden layers of the discriminator. Other arguments as `GAN`;
+            `network` says what encoder and decoder are.
+    """
+
+    Encoder = Encoder
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        shape: Literal["gaussian", "petals", "swiss_roll"] = "gaussian",
+        latent_dim: int = 8,
+        code_width: int = 256,
+        **kwargs,
+    ):
+        if shape not in ("gaussian", *PLANES):
+            names = ", ".join(("gaussian", *PLANES))
+            raise ValueError(f"shape must be one of {names}, got {shape!r}")
+        if shape != "gaussian" and latent_dim < 2:
+            raise ValueError(f"latent_dim must be at least 2 for {shape}, got {latent_dim}")
+        told = num_classes if shape == "gaussian" else 0
+        super().__init__(image_shape, told, latent_dim=latent_dim, **kwargs)
+        self.num_classes, self.shape = num_classes, shape
+        self.encoder = self.Encoder(self.discriminator, latent_dim)
+        self.discriminator = MLPDiscriminator((latent_dim,), num_classes, code_width)
+
+    # The game
+
+    def players(self) -> tuple[Player, ...]:
+        discriminator, encoder = super().players()
+        both = Player("reconstruction", (self.encoder, self.generator), self.reconstruction_loss)
+        return both, discriminator, replace(encoder, name="encoder", modules=(self.encoder,))
+
+    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        """What the discriminator sees of the prior, as many draws as there are images."""
+        return GAN.real(self, self.prior(len(x), y), y)
+
+    def fake(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        """What it sees of images: their codes."""
+        return GAN.real(self, self.encoder(x, y), y)
+
+    def reconstruction_loss(self, batch: Batch) -> Tensor:
+        x, y = self._told(batch)
+        return (x - self.generator(self.encoder(x, y), y)).square().mean()
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        real, fake = self.real(*self._told(batch)), self.fake(*self._told(batch))
+        scores = self.discriminator(*real), self.discriminator(*fake)
+        return self.loss.discriminator(*scores)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        """The encoder's: its codes shall pass for draws of the prior."""
+        return self.loss.generator(self.discriminator(*self.fake(*self._told(batch))))
+
+    # What it can do
+
+    def prior(self, n: int, y: Tensor | None = None) -> Tensor:
+        """(n, D), of the parts that belong to classes y (n,); of random ones without."""
+        z = torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+        if self.shape != "gaussian":
+            parts = self.num_classes or PARTS
+            part = torch.randint(parts, (n,), device=self.device) if y is None else y
+            z[:, :2] = PLANES[self.shape](part.to(z), parts)
+        return z
+
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        y = self.labels(n, y)
+        return self.decode(self.prior(n, y), y)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, D); told the class only where the prior is Gaussian."""
+        with evaluating(self):
+            return self.encoder(x, y)
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """G(E(x))"""
+        return self.decode(self.encode(x, y), y)
+
+    def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) raw scores of codes; at the optimum log p(z)/q(z), of the prior over all codes."""
+        with evaluating(self):
+            return self.discriminator(*self.fake(x, y))

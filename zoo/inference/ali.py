@@ -1,0 +1,45 @@
+"""ALI: Adversarially Learned Inference.
+
+Dumoulin, Belghazi, Poole, Mastropietro, Lamb, Arjovsky and Courville, 2016.
+https://arxiv.org/abs/1606.00704
+
+A decoder p(x|z) with a prior p(z) = N(0, I) gives a joint law of images and latents; an encoder
+q(z|x) and the data q(x) give another. A game on pairs makes them one:
+
+    min_G max_D  E_{q(x,z)}[log D(x, z)] + E_{p(x,z)}[log(1 - D(x, z))]     (eq. 1)
+
+That is BiGAN's game (the two were found at the same time) with a stochastic encoder: z is drawn
+from N(mu(x), sigma^2(x)) as mu + sigma epsilon, so that gradients reach both (eq. 2, 3). At the
+optimum q(z|x) is the posterior p(z|x), and the codes of all images together follow the prior.
+
+Differs from the paper: no maxout; the decoder adds no noise.
+"""
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..module import evaluating
+from ..networks import GaussianEncoder
+from .bigan import BiGAN
+
+
+class ALI(BiGAN):
+    """A BiGAN whose encoder draws. Arguments as `BiGAN`."""
+
+    Encoder = GaussianEncoder
+
+    def prior(self, n: int) -> Tensor:
+        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+
+    def code(self, x: Tensor, *label: Tensor) -> Tensor:
+        return self.encoder(x, *label).rsample()
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+        """q(z|x), over (B, D)."""
+        with evaluating(self):
+            return self.encoder(x) if y is None else self.encoder(x, y)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The posterior's mean, (B, D)."""
+        return self.posterior(x, y).mean

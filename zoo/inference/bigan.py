@@ -1,0 +1,105 @@
+"""BiGAN: Adversarial Feature Learning.
+
+Donahue, Krahenbuhl and Darrell, 2016. https://arxiv.org/abs/1605.09782
+
+A generator turns z into images; an encoder E shall find z again. Nobody ever shows it a pair: the
+discriminator sees images together with latents, and tells (x, E(x)) from (G(z), z):
+
+    min_{G,E} max_D  E_x[log D(x, E(x))] + E_z[log(1 - D(G(z), z))]         (eq. 3)
+
+Generator and encoder move together, against it. To fool it both kinds of pairs must follow one
+joint law, and for a deterministic E that means that it inverts G: E(G(z)) = z and G(E(x)) = x
+almost everywhere (thm 2). Short of the optimum an image comes back as one of its kind rather
+than pixel by pixel: here an error in pixels is no better than that of the mean image.
+
+Both ascend the logarithm of their own fooling, as a GAN's generator does, rather than descend
+eq. 3 (sec. 3.4): -log D(G(z), z) - log(1 - D(x, E(x))).
+
+Differs from the paper: multilayer perceptrons by default, learning rate and weights without
+decay.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..adversarial import Batch, Player
+from ..gan.gan import GAN
+from ..module import evaluating
+from ..networks import MLP, Encoder, Heads
+
+
+class PairDiscriminator(nn.Module):
+    """Pairs of an image and a latent to one raw score each, (B,).
+
+    Args:
+        discriminator: Whose body looks at the image, and at the label.
+        latent_dim: D.
+        width: Units of the layers that look at the latent, and at both.
+    """
+
+    def __init__(self, discriminator: nn.Module, latent_dim: int, width: int):
+        super().__init__()
+        self.image = Heads(discriminator, score=False)
+        self.latent = MLP((latent_dim, width, width), slope=0.2)
+        self.pair = MLP((self.image.num_features + width, width, 1), slope=0.2)
+
+    def forward(self, x: Tensor, z: Tensor, *label: Tensor) -> Tensor:
+        both = torch.cat((self.image.features(x, *label), self.latent(z)), dim=1)
+        return self.pair(both).squeeze(1)
+
+
+class BiGAN(GAN):
+    """A GAN whose discriminator sees latents too, and an encoder that gives those of images.
+
+    Args:
+        pair_width: Units of the discriminator's layers that look at a latent, alone and beside
+            the image. Other arguments as `GAN`.
+    """
+
+    Encoder = Encoder
+
+    def __init__(
+        self, image_shape: tuple[int, ...], num_classes: int = 0, pair_width: int = 256, **kwargs
+    ):
+        super().__init__(image_shape, num_classes, **kwargs)
+        if pair_width < 1:
+            raise ValueError(f"pair_width must be at least 1, got {pair_width}")
+        body = self.Discriminator(self.image_shape, num_classes, self.hparams.width)
+        self.encoder = self.Encoder(body, self.latent_dim)
+        self.discriminator = PairDiscriminator(self.discriminator, self.latent_dim, pair_width)
+
+    # The game
+
+    def players(self) -> tuple[Player, ...]:
+        discriminator, generator = super().players()
+        return discriminator, replace(generator, modules=(self.generator, self.encoder))
+
+    def code(self, x: Tensor, *label: Tensor) -> Tensor:
+        """(B, D), what the discriminator sees beside an image."""
+        return self.encoder(x, *label)
+
+    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        x, *label = super().real(x, y)
+        return x, self.code(x, *label), *label
+
+    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        x, *label = super().fake(z, y)
+        return x, z, *label
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        """To the encoder data are what samples are to the generator: it wants low scores."""
+        score = self.discriminator(*self.real(*self._told(batch)))
+        return super().generator_loss(batch) + self.loss.generator(-score)
+
+    # What it can do
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, D); a conditional model must be told y."""
+        with evaluating(self):
+            return self.encoder(*super().real(x, y))
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """G(E(x)): images that mean the same."""
+        return self.decode(self.encode(x, y), y)

@@ -1,0 +1,69 @@
+"""Heads: what a discriminator says besides its score, from the same features.
+
+A paper that asks for classes, for codes or for the features themselves takes any discriminator
+whose last layer makes its score: that layer comes off, and linear heads stand in its place.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+
+class Heads(nn.Module):
+    """A discriminator's body under a score and under as many more heads as are named.
+
+    Args:
+        discriminator: Gives (B,) scores by its last layer, linear or convolutional, whose weights
+            the score here goes on with.
+        score: False: no score, only the heads that are named.
+        outputs: Entries of each head, by name.
+
+    Attributes:
+        num_features: F, what the heads see of an image.
+    """
+
+    def __init__(self, discriminator: nn.Module, score: bool = True, **outputs: int):
+        super().__init__()
+        layers = [
+            (name, module)
+            for name, module in discriminator.named_modules()
+            if isinstance(module, nn.Linear | nn.Conv2d)
+        ]
+        if not layers or len(layers[-1][1].weight) != 1:
+            raise ValueError(
+                "discriminator must end in a linear or convolutional layer with one output, got "
+                f"{layers[-1][1] if layers else type(discriminator).__name__}"
+            )
+        name, last = layers[-1]
+        discriminator.set_submodule(name, nn.Flatten())
+        self.body = discriminator
+        self.num_features = last.weight[0].numel()
+        heads = {name: nn.Linear(self.num_features, n) for name, n in outputs.items()}
+        if score:
+            heads["score"] = nn.Linear(self.num_features, 1)
+            heads["score"].weight.data.copy_(last.weight.data.flatten(1))
+            if last.bias is not None:
+                heads["score"].bias.data.copy_(last.bias.data)
+        self.heads = nn.ModuleDict(heads)
+
+    def features(self, *seen: Tensor) -> Tensor:
+        """(B, F), of what the discriminator sees: images, or images and labels."""
+        # A body that flattened its scores has flattened these; image by image they lie together.
+        return self.body(*seen).reshape(len(seen[0]), -1)
+
+    def judge(self, *seen: Tensor) -> dict[str, Tensor]:
+        """Each head by name, (B, outputs), the score as (B,), and the features beside them."""
+        features = self.features(*seen)
+        said = {name: head(features) for name, head in self.heads.items()}
+        if "score" in said:
+            said["score"] = said["score"].squeeze(1)
+        return {**said, "features": features}
+
+    def forward(self, *seen: Tensor) -> Tensor:
+        """Raw scores (B,)."""
+        return self.heads["score"](self.features(*seen)).squeeze(1)
+
+
+def labelled_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean nats over the images that have a label, y >= 0; 0 where none has."""
+    nats = cross_entropy(logits, y, ignore_index=-1, reduction="sum")
+    return nats / (y >= 0).sum().clamp(min=1)

@@ -1,0 +1,223 @@
+"""Autoencoder: Reducing the Dimensionality of Data with Neural Networks.
+
+Hinton and Salakhutdinov, 2006. https://doi.org/10.1126/science.1127647
+
+An encoder f carries an image to a code of few numbers, a decoder g carries the code back, and both
+are trained to lose little:
+
+    min_{f, g}  E |x - g(f(x))|^2
+
+With linear f and g that is principal component analysis (`LinearAutoencoder`). Deep networks, of
+1000, 500 and 250 units with a linear code between them, bend the plane of the codes to follow the
+data, and lose less at the same size of code, on unseen images too.
+
+Nothing here says how codes are distributed: z from N(0, I) decodes to nothing in particular, and
+this is no generative model by itself. So a Gaussian is fitted to the codes of the training images
+(`CodeGaussian`), and that is what `prior` and `sample` draw from.
+
+Differs from the paper: no pretraining by restricted Boltzmann machines, which rectifiers and Adam
+make needless at this depth; squared error also where the paper takes the cross-entropy; tanh at the
+end, for images in [-1, 1]. A squared error is four times what it is for pixels in [0, 1].
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from .. import latent, networks
+from ..module import GenerativeModel, evaluating
+
+MEMORY = 10_000  # codes that a Gaussian remembers
+
+
+def funnel(width: int) -> tuple[int, int, int]:
+    """Units of the encoder's hidden layers."""
+    return width, width // 2, width // 4
+
+
+class Encoder(nn.Module):
+    """Images to codes, (B, D)."""
+
+    def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
+        super().__init__()
+        self.body = networks.MLP((math.prod(image_shape), *funnel(width), latent_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.flatten(1))
+
+
+class Decoder(nn.Module):
+    """Codes to images in [-1, 1], or to points on the whole plane; the mirror of `Encoder`."""
+
+    def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
+        super().__init__()
+        self.image_shape = tuple(image_shape)
+        self.body = networks.MLP((latent_dim, *reversed(funnel(width)), math.prod(image_shape)))
+        self.out = nn.Identity() if len(image_shape) == 1 else nn.Tanh()
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.out(self.body(z)).unflatten(1, self.image_shape)
+
+
+class CodeGaussian(nn.Module):
+    """The Gaussian, of full covariance, of the latest codes; of K classes one each.
+
+    Its moments run along with the training. New codes of a class are merged into its mean and
+    covariance (Chan, Golub and LeVeque, 1979, eq. 2.1), and each lets those before it count a
+    little less, so that a class is described by its latest `MEMORY` codes, more or less, however
+    rare it is. N(0, I) until the first code.
+
+    Args:
+        latent_dim: D.
+        num_classes: K; 0: one Gaussian of all codes.
+    """
+
+    def __init__(self, latent_dim: int, num_classes: int = 0):
+        super().__init__()
+        groups = max(num_classes, 1)
+        self.register_buffer("weight", torch.zeros(groups))  # codes that count
+        self.register_buffer("mean", torch.zeros(groups, latent_dim))
+        self.register_buffer("covariance", torch.eye(latent_dim).repeat(groups, 1, 1))
+
+    @torch.no_grad()
+    def remember(self, z: Tensor, y: Tensor | None = None) -> None:
+        """Codes (B, D) and their labels (B,); where a label is -1, the code is passed over.
+
+        Raises:
+            ValueError: there are classes and no labels, or a label is not below their number.
+        """
+        groups = len(self.weight)
+        if groups > 1 and (y is None or y.max() >= groups):
+            got = None if y is None else y.max().item()
+            raise ValueError(f"y must be labels below {groups} (-1: unlabelled), got {got}")
+        group = z.new_zeros(len(z), dtype=torch.long) if groups == 1 else y
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.to(self.mean)
+            member = one_hot(group + 1, groups + 1)[:, 1:].to(z)  # (B, K)
+            n = member.sum(0)
+            mean = member.T @ z / n.clamp(min=1)[:, None]  # (K, D)
+            apart = (z[:, None] - mean) * member[:, :, None]  # (B, K, D)
+            covariance = torch.einsum("bki,bkj->kij", apart, apart) / n.clamp(min=1)[:, None, None]
+            weight = self.weight * (1 - 1 / MEMORY) ** n + n
+            share = (n / weight.clamp(min=1))[:, None]  # of what is new; 0 where nothing is
+            step = mean - self.mean
+            between = (1 - share)[:, :, None] * step[:, :, None] * step[:, None]
+            self.covariance.lerp_(covariance + between, share[:, :, None])
+            self.mean.addcmul_(share, step)
+            self.weight.copy_(weight)
+
+    def draw(self, group: Tensor) -> Tensor:
+        """Codes (n, D) of these classes (n,)."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        roots = vectors * values.clamp(min=0).sqrt()[:, None]  # (K, D, D)
+        noise = torch.randn_like(self.mean[:1].expand(len(group), -1))
+        every = noise @ roots.mT  # (K, n, D)
+        return self.mean[group] + every[group, torch.arange(len(group), device=group.device)]
+
+
+class Autoencoder(GenerativeModel):
+    """A deep encoder and decoder trained to give images back; the base of the autoencoders.
+
+    The Gaussian of codes is a function of the codes that all ranks saw in training, in their
+    order, and lies in buffers: ranks hold the same, checkpoints bring it along, and a resumed
+    training goes on with it.
+
+    Args:
+        image_shape: (C, H, W), or (D,) for points.
+        num_classes: K, and each class has a Gaussian of its own codes, from which samples of the
+            class are drawn; the networks are not told the class. 0: one Gaussian.
+        latent_dim: D, numbers in a code.
+        width: Units of the first hidden layer; the next two have a half and a quarter.
+        lr: Adam's learning rate.
+    """
+
+    Encoder = Encoder
+    Decoder = Decoder
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        latent_dim: int = 30,
+        width: int = 1000,
+        lr: float = 1e-3,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        self.image_shape, self.num_classes = tuple(image_shape), num_classes
+        self.latent_dim, self.lr = latent_dim, lr
+        self.encoder = self.Encoder(self.image_shape, latent_dim, 0, width)
+        self.decoder = self.Decoder(self.image_shape, latent_dim, 0, width)
+        self.codes = CodeGaussian(latent_dim, num_classes)
+
+    # Training
+
+    def corrupt(self, x: Tensor) -> Tensor:
+        """What the encoder is shown of an image in training: here the image itself."""
+        return x
+
+    def error(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        """(B,) squared error, summed over pixels."""
+        return (x - x_hat).square().flatten(1).sum(1)
+
+    def training_step(self, batch, batch_idx) -> Tensor:
+        x, y = batch
+        z = self.encoder(self.corrupt(x))
+        loss = self.error(x, self.decoder(z)).mean()
+        self.log("loss/reconstruction", loss.detach(), prog_bar=True)
+        self._remember(z.detach(), y)
+        return loss
+
+    def _remember(self, z: Tensor, y: Tensor | None) -> None:
+        known = {"z": z, "y": y} if self.num_classes else {"z": z}
+        every = self.all_gather(known)  # of ranks, if there are several: (ranks, B, ...)
+        if self.trainer.world_size > 1:
+            every = {name: part.flatten(0, 1) for name, part in every.items()}
+        self.codes.remember(**every)
+
+    def validation_step(self, batch, batch_idx) -> None:
+        self._log_error(batch, "")
+
+    def test_step(self, batch, batch_idx) -> None:
+        self._log_error(batch, "test/")
+
+    def _log_error(self, batch, prefix: str) -> None:
+        x, _ = batch
+        error = self.error(x, self.reconstruct(x)).mean()
+        settings = {"on_epoch": True, "batch_size": len(x), "sync_dist": True, "prog_bar": True}
+        self.log(f"{prefix}squared_error", error, **settings)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+    # What it can do
+
+    def prior(self, n: int, y: Tensor | None = None) -> Tensor:
+        """(n, D) from the Gaussian of codes; of classes y (n,), or of random ones."""
+        y = self.labels(n, y)
+        group = torch.zeros(n, dtype=torch.long, device=self.device) if y is None else y
+        return self.codes.draw(group)
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """(n, D) to (n, C, H, W). The decoder needs no y: a code says all."""
+        with evaluating(self):
+            x = self.decoder(z)
+            return x if len(self.image_shape) == 1 else x.clamp(-1, 1)
+
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        return self.decode(self.prior(n, y))
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, D), whatever the class."""
+        with evaluating(self):
+            return self.encoder(x)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """What is left of images after encoding and decoding."""
+        return self.decode(self.encode(x))
+
+    interpolate = latent.interpolate
