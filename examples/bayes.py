@@ -35,12 +35,14 @@ if __name__ == "__main__":
         classifier = BayesClassifier(density).calibrate(validation, train)
         right = (classifier.predict_proba(x).argmax(1) == y).float().mean()
         print(f"\n{name}: accuracy {right:.3f}, {classifier.log_marginal(x).mean():.1f} nats")
-        print(f"{'rejected, AUROC':16}{'L':>14}{'T':>14}{'kNN':>14}{'T or kNN':>10}")
+        print(f"{'rejected, AUROC':16}{'L':>14}{'T':>14}{'kNN':>14}")
+        ordinary = {score: classifier.strangeness(x, score) for score in ("L", "T", "kNN")}
         for kind, images in {"real digits": x, **outliers}.items():
             row = f"{kind:16}"
-            for score in ("L", "T", "kNN"):
-                strange = [classifier.strangeness(one, score) for one in (x, images)]
-                truth = [0] * len(x) + [1] * len(images)
-                auroc = roc_auc_score(truth, torch.cat(strange))
-                row += f"{classifier.reject(images, score).float().mean():7.0%}, {auroc:.2f}"
-            print(row + f"{classifier.reject(images).float().mean():10.0%}")
+            for score, values in ordinary.items():
+                strange = classifier.strangeness(images, score)
+                truth = [0] * len(values) + [1] * len(strange)
+                auroc = roc_auc_score(truth, torch.cat((values, strange)))
+                rejected = (strange > classifier.thresholds[score]).float().mean()
+                row += f"{rejected:8.0%}, {auroc:.2f}"
+            print(row)

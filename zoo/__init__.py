@@ -7,6 +7,7 @@ from .conditional import *  # noqa: F403
 from .elsewhere import SampleFolder as SampleFolder
 from .elsewhere import Wrapped as Wrapped
 from .gan import *  # noqa: F403
+from .inference import *  # noqa: F403
 from .markov import *  # noqa: F403
 from .supervised import *  # noqa: F403
 from .variational import *  # noqa: F403

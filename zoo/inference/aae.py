@@ -48,7 +48,9 @@ def petals(part: Tensor, parts: int) -> Tensor:
 
 def swiss_roll(part: Tensor, parts: int) -> Tensor:
     """A spiral (n, 2) of two turns and radius up to 2, the parts one after the other along it."""
-    place = ((part + torch.rand_like(part)) / parts).sqrt()  # as much on an inner turn as it is long
+    place = (
+        (part + torch.rand_like(part)) / parts
+    ).sqrt()  # as much on an inner turn as it is long
     angle = 4 * math.pi * place
     return 2 * place[:, None] * torch.stack((angle.cos(), angle.sin()), dim=1)
 
@@ -60,8 +62,8 @@ class AAE(GAN):
     """An autoencoder and a discriminator of its codes. For any prior: override `prior`.
 
     Args:
-        shape: Of the prior: "gaussian", N(0, I), or "petals" or "swiss_roll" in the first two
-            entries of z beside N(0, I) in the others; of these each class has a part.
+        prior: "gaussian", N(0, I), or "petals" or "swiss_roll" in the first two entries of z
+            beside N(0, I) in the others; of these each class has a part.
         latent_dim: D.
         code_width: Units of the hidden layers of the discriminator. Other arguments as `GAN`;
             `network` says what encoder and decoder are.
@@ -73,19 +75,19 @@ class AAE(GAN):
         self,
         image_shape: tuple[int, ...],
         num_classes: int = 0,
-        shape: Literal["gaussian", "petals", "swiss_roll"] = "gaussian",
+        prior: Literal["gaussian", "petals", "swiss_roll"] = "gaussian",
         latent_dim: int = 8,
         code_width: int = 256,
         **kwargs,
     ):
-        if shape not in ("gaussian", *PLANES):
+        if prior not in ("gaussian", *PLANES):
             names = ", ".join(("gaussian", *PLANES))
-            raise ValueError(f"shape must be one of {names}, got {shape!r}")
-        if shape != "gaussian" and latent_dim < 2:
-            raise ValueError(f"latent_dim must be at least 2 for {shape}, got {latent_dim}")
-        told = num_classes if shape == "gaussian" else 0
+            raise ValueError(f"prior must be one of {names}, got {prior!r}")
+        if prior != "gaussian" and latent_dim < 2:
+            raise ValueError(f"latent_dim must be at least 2 for {prior}, got {latent_dim}")
+        told = num_classes if prior == "gaussian" else 0
         super().__init__(image_shape, told, latent_dim=latent_dim, **kwargs)
-        self.num_classes, self.shape = num_classes, shape
+        self.num_classes, self.prior_shape = num_classes, prior
         self.encoder = self.Encoder(self.discriminator, latent_dim)
         self.discriminator = MLPDiscriminator((latent_dim,), num_classes, code_width)
 
@@ -93,16 +95,21 @@ class AAE(GAN):
 
     def players(self) -> tuple[Player, ...]:
         discriminator, encoder = super().players()
-        both = Player("reconstruction", (self.encoder, self.generator), self.reconstruction_loss)
+        both = Player(
+            "reconstruction",
+            (self.encoder, self.generator),
+            self.reconstruction_loss,
+            clip_norm=self.clip_norm,
+        )
         return both, discriminator, replace(encoder, name="encoder", modules=(self.encoder,))
 
     def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What the discriminator sees of the prior, as many draws as there are images."""
-        return GAN.real(self, self.prior(len(x), y), y)
+        return super().real(self.prior(len(x), y), y)
 
     def fake(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What it sees of images: their codes."""
-        return GAN.real(self, self.encoder(x, y), y)
+        return super().real(self.encoder(x, y), y)
 
     def reconstruction_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)
@@ -122,10 +129,10 @@ class AAE(GAN):
     def prior(self, n: int, y: Tensor | None = None) -> Tensor:
         """(n, D), of the parts that belong to classes y (n,); of random ones without."""
         z = torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
-        if self.shape != "gaussian":
+        if self.prior_shape != "gaussian":
             parts = self.num_classes or PARTS
             part = torch.randint(parts, (n,), device=self.device) if y is None else y
-            z[:, :2] = PLANES[self.shape](part.to(z), parts)
+            z[:, :2] = PLANES[self.prior_shape](part.to(z), parts)
         return z
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:

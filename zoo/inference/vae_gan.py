@@ -19,12 +19,13 @@ Samples are sharper than those of a VAE of the same networks, and reconstruction
 original in pixels: they are not what is minimised.
 
 Differs from the paper: the players move in turn, each on a forward pass of its own; the generator
-descends the non-saturating form; D_l is the last hidden layer; Adam for RMSProp.
+descends the non-saturating form; the two kinds of samples count half each; D_l is the last hidden
+layer; Adam for RMSProp.
 """
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
@@ -52,7 +53,7 @@ class VAEGAN(GAN):
         like_weight: float = 0.1,
         **kwargs,
     ):
-        super().__init__(image_shape, num_classes, latent_dim, **kwargs)
+        super().__init__(image_shape, num_classes, latent_dim=latent_dim, **kwargs)
         if like_weight < 0:
             raise ValueError(f"like_weight must be 0 or more, got {like_weight}")
         self.like_weight = like_weight
@@ -68,22 +69,49 @@ class VAEGAN(GAN):
         return encoder, *super().players()
 
     def likeness(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
-        """L_like, a mean over images of nats up to a constant."""
-        features = self.discriminator.features
-        return (features(*real) - features(*fake)).square().sum(1).mean() / 2
+        """L_like: nats up to a constant, a mean over images."""
+        apart = self.discriminator.features(*real) - self.discriminator.features(*fake)
+        return apart.square().sum(1).mean() / 2
 
     def encoder_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)
-        real = self.real(x, y)
-        q = self.encoder(*real)
-        z = q.rsample()
-        divergence = kl_divergence(q, _standard(q)).mean()
-        return divergence + self.likeness(real, self.fake(z, y))
+        q = self.encoder(*self.real(x, y))
+        standard = Independent(Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)), 1)
+        divergence = kl_divergence(q, standard).mean()
+        return divergence + self.likeness(self.real(x, y), self.fake(q.rsample(), y))
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)
-        again = self.discriminator(*self.fake(self._code(x, y), y))
-        return super().discriminator_loss(batch) + self.loss.fake(again)
+        real, (again, new) = self.real(x, y), self._fakes(x, y)
+        scores = torch.cat((self.discriminator(*again), self.discriminator(*new)))
+        return self.loss.discriminator(self.discriminator(*real), scores)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        ...
+        x, y = self._told(batch)
+        again, new = self._fakes(x, y)
+        scores = torch.cat((self.discriminator(*again), self.discriminator(*new)))
+        likeness = self.likeness(self.real(x, y), again)
+        return self.loss.generator(scores) + self.like_weight * likeness
+
+    def _fakes(self, x: Tensor, y: Tensor | None) -> tuple[tuple[Tensor, ...], ...]:
+        """Reconstructions, and as many samples."""
+        z = self.encoder(*self.real(x, y)).rsample()
+        return self.fake(z, y), self.fake(self.prior(len(x)), y)
+
+    # What it can do
+
+    def prior(self, n: int) -> Tensor:
+        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+        """q(z|x), over (B, D); a conditional model must be told y."""
+        with evaluating(self):
+            return self.encoder(*self.real(x, y))
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The posterior's mean, (B, D)."""
+        return self.posterior(x, y).mean
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """G(E(x)): images that the discriminator's features take for the same."""
+        return self.decode(self.encode(x, y), y)

@@ -22,7 +22,7 @@ It orders images better, but does not make them: with a = 0, grey images with a 
 to see have the features of any chair. A share of the pixel loss keeps to what can be seen.
 
 Differs from the paper: one grey image, without the second stream for the silhouette and without
-the transformations of the image (both have a part in eq. 1); Adam.
+the transformations of the image (both have a part in eq. 1); tanh at the output; Adam.
 """
 
 from typing import Literal

@@ -1,0 +1,107 @@
+"""Pairs: what an undecided discriminator costs, who sees the pairing, and an encoder that inverts."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
+
+from genzoo.datamodules import Digits
+from genzoo.zoo import BiGAN
+from genzoo.zoo.gan.gan import cross_entropy
+from tests.toys import bits, fit, loader, trainer
+from tests.zoo.digits import classes, digits
+
+
+class Undecided(nn.Module):
+    def forward(self, x, z, *label):
+        return 0 * x.flatten(1).sum(1) + 0 * z.sum(1)
+
+
+def test_an_undecided_discriminator_costs_both_sides_log_4():
+    model = BiGAN((1, 8, 8), width=8)
+    model.discriminator = Undecided()
+    batch = bits(6), torch.arange(6)
+    assert model.discriminator_loss(batch).item() == pytest.approx(math.log(4))
+    assert model.generator_loss(batch).item() == pytest.approx(math.log(4))
+
+
+def test_losses_are_those_of_the_paper():
+    """-log D(x, E(x)) - log(1 - D(G(z), z)), and the same with the two exchanged."""
+    model = BiGAN((1, 8, 8), width=8, latent_dim=3).double().eval()
+    x, z = bits(6).double(), torch.rand(6, 3).double()
+    model.prior = lambda n: z
+    d_real = model.discriminator(x, model.encoder(x)).sigmoid()
+    d_fake = model.discriminator(model.generator(z), z).sigmoid()
+    batch = x, torch.arange(6)
+    paid = -(d_real.log() + (1 - d_fake).log()).mean()
+    assert model.discriminator_loss(batch).item() == pytest.approx(paid.item())
+    paid = -(d_fake.log() + (1 - d_real).log()).mean()
+    assert model.generator_loss(batch).item() == pytest.approx(paid.item())
+
+
+def test_each_turn_moves_its_own():
+    model = BiGAN((1, 8, 8), width=8, latent_dim=3)
+    batch = bits(6), torch.arange(6)
+    parts = {
+        "discriminator": {"discriminator"},
+        "generator": {"generator", "encoder"},
+    }
+    for player in model.players():
+        before = {name: p.clone() for name, p in model.named_parameters()}
+        model.requires_grad_(True)
+        optimizer = model.optimizer(player)
+        model.zero_grad()
+        player.loss(batch).backward()
+        optimizer.step()
+        moved = {n.split(".")[0] for n, p in model.named_parameters() if (p != before[n]).any()}
+        assert moved == parts[player.name]
+
+
+def test_the_discriminator_sees_which_latent_belongs_to_which_image():
+    """A score that were a sum of one of x and one of z would not change in sum."""
+    score = BiGAN((1, 8, 8), width=16, latent_dim=3).eval().discriminator
+    x, z = bits(2), torch.rand(2, 3) * 20
+    assert (score(x, z).sum() - score(x, z.flip(0)).sum()).abs() > 1e-4
+
+
+def test_an_image_has_one_code_in_training_too():
+    model = BiGAN((1, 8, 8), width=16).train()
+    assert torch.equal(model.encoder(bits(4)), model.encoder(bits(4)))
+
+
+@pytest.mark.claim
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_only_an_inverse_fools_the_discriminator(seed):
+    """Thm 2, where G is the identity: E = 1 cannot be told, E = -1 can, as a pair only.
+
+    Images and latents are uniform on a square, so each by itself has the same law in all cases.
+    """
+    torch.manual_seed(seed)
+
+    def cost(sign):
+        class Known(BiGAN):
+            def code(self, x):
+                return sign * x
+
+            def fake(self, z, y):
+                return z, z
+
+        model = Known((2,), latent_dim=2, width=32, pair_width=32, lr=2e-3, d_steps=10**6)
+        points = torch.rand(64 * 200, 2) * 2 - 1
+        trainer(max_epochs=1).fit(model, loader(points, batch_size=64))
+        with torch.no_grad():
+            return model.discriminator_loss((model.prior(4000), None)).item()
+
+    inverse, reversed_ = cost(1), cost(-1)
+    print(f"cost of D: inverse {inverse:.3f}, reversed {reversed_:.3f} (log 4 = 1.386)")
+    assert inverse > math.log(4) - 0.02
+    assert reversed_ < math.log(4) / 2
+
+
+def agreement(z, again):
+    """Mean correlation of the entries of latents with those found again."""
+    pairs = zip(z.T.numpy(), again.T.numpy(), strict=True)
+    return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]))

@@ -1,0 +1,88 @@
+"""SemiSupervisedGAN: Improved Techniques for Training GANs, the classifier of sec. 5.
+
+Salimans, Goodfellow, Zaremba, Cheung, Radford and Chen, 2016. https://arxiv.org/abs/1606.03498
+
+A classifier of K classes becomes a discriminator by one class more, "a sample". As a softmax has a
+logit too many, that of the last class may stay 0; with Z(x) = sum_k<=K exp l_k(x) then
+
+    D(x) = Z(x) / (Z(x) + 1),
+
+so the score of the game is log Z, and the discriminator pays
+
+    L_D = E_labelled[-log p(y | x, y <= K)] - E_x[log D(x)] - E_z[log(1 - D(G(z)))]
+
+of which all but the first term needs no label: unlabelled images must belong to *some* class, and
+samples to none. That teaches the features what the images of a few labels could not. The
+generator matches these features (sec. 3.1).
+
+What is good for the classifier is bad for the pictures: samples of this generator are less like
+data than those of other techniques, as the paper says of its own.
+
+Differs from the paper: networks as `GAN` or as `network` says, with Gaussian noise in the
+discriminator, but without weight normalisation and an average of its weights.
+"""
+
+from torch import Tensor
+
+from ..adversarial import Batch
+from ..gan.gan import GAN
+from ..gan.improved_gan import feature_distance
+from ..module import evaluating
+from ..networks import Heads, labelled_cross_entropy
+from ..networks.noise import noisy
+
+
+class AnyClass(Heads):
+    """Class logits whose score is log Z, that the image is of any class."""
+
+    def forward(self, *seen: Tensor) -> Tensor:
+        return self.judge(*seen)["classes"].logsumexp(dim=1)
+
+
+class SemiSupervisedGAN(GAN):
+    """A GAN whose discriminator is a classifier that learns from few labels and many images.
+
+    It draws without labels: `num_classes` of the model is 0 whatever is given here.
+
+    Args:
+        num_classes: K, at least 2. Labels are 0..K-1, or -1 where there is none.
+        label_weight: Of the cross-entropy with the labels.
+        input_noise: Standard deviation of the noise on images that the discriminator sees.
+        hidden_noise: Likewise behind its leaky ReLUs. Other arguments as `GAN`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int,
+        label_weight: float = 1.0,
+        input_noise: float = 0.3,
+        hidden_noise: float = 0.3,
+        **kwargs,
+    ):
+        if num_classes < 2:
+            raise ValueError(
+                f"num_classes must be at least 2, got {num_classes}: {type(self).__name__} learns "
+                "from labels (set --data.conditional true)"
+            )
+        super().__init__(image_shape, 0, **kwargs)
+        self.label_weight = label_weight
+        judge = noisy(self.discriminator, input_noise, hidden_noise)
+        self.discriminator = AnyClass(judge, score=False, classes=num_classes)
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        x, y = batch
+        logits = self.discriminator.judge(x)["classes"]
+        of_fake = self.discriminator(*self.fake(self.prior(len(x)), None))
+        game = self.loss.discriminator(logits.logsumexp(dim=1), of_fake)
+        return game + self.label_weight * labelled_cross_entropy(logits, y)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        x, _ = batch
+        seen = (x,), self.fake(self.prior(len(x)), None)
+        return feature_distance(*(self.discriminator.features(*images) for images in seen))
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """(B, K), of data."""
+        with evaluating(self):
+            return self.discriminator.judge(x)["classes"].softmax(dim=1)
