@@ -10,6 +10,7 @@ import genzoo.zoo
 from genzoo.zoo.module import GenerativeModel
 from genzoo.zoo.protocols import (
     Bounded,
+    Classifier,
     Completer,
     Decoder,
     Density,
@@ -35,8 +36,13 @@ TINY = {
     "ImprovedGAN": {"latent_dim": 4, "width": 16},
     "LSGAN": {"latent_dim": 4, "width": 16},
     "BGAN": {"latent_dim": 4, "width": 16},
+    "BoundarySeekingGAN": {"latent_dim": 4, "width": 16},
     "WGAN": {"latent_dim": 4, "width": 16, "d_steps": 1},
     "WGANGP": {"latent_dim": 4, "width": 16, "d_steps": 1},
+    "CGAN": {"latent_dim": 4, "width": 16},
+    "ACGAN": {"latent_dim": 4, "width": 16},
+    "AMGAN": {"latent_dim": 4, "width": 16, "target": "label"},
+    "InfoGAN": {"noise_dim": 4, "width": 16},
     "BiGAN": {"latent_dim": 3, "width": 16, "pair_width": 16},
     "ALI": {"latent_dim": 3, "width": 16, "pair_width": 16},
     "AAE": {"latent_dim": 3, "width": 16, "prior": "petals", "code_width": 16},
@@ -68,8 +74,13 @@ ABILITIES = {
     "ImprovedGAN": {Sampler, Decoder, Interpolator},
     "LSGAN": {Sampler, Decoder, Interpolator},
     "BGAN": {Sampler, Decoder, Interpolator},
+    "BoundarySeekingGAN": {Sampler, Decoder, Interpolator},
     "WGAN": {Sampler, Decoder, Interpolator},
     "WGANGP": {Sampler, Decoder, Interpolator},
+    "CGAN": {Sampler, Decoder, Interpolator},
+    "ACGAN": {Sampler, Decoder, Interpolator, Classifier},
+    "AMGAN": {Sampler, Decoder, Interpolator, Classifier},
+    "InfoGAN": {Sampler, Decoder, Interpolator},
     "BiGAN": {Sampler, Decoder, Interpolator, Encoder},
     "ALI": {Sampler, Decoder, Interpolator, Encoder},
     "AAE": {Sampler, Decoder, Interpolator, Encoder},
@@ -97,6 +108,7 @@ NOISELESS = {"Autoencoder", "LinearAutoencoder", "ConvAutoencoder", "ChairGenera
 # What is added to all scores alike, the last layer's bias, is nothing to these losses (to a hinge,
 # while all lie within the margin).
 CANCELS = {"GeometricGAN", "WGAN", "WGANGP"}
+LABELLED = {"CGAN", "ACGAN", "AMGAN"}  # no models without classes
 SHAPE = (1, 8, 8)
 
 each = pytest.mark.parametrize("name", sorted(MODELS))
@@ -105,6 +117,7 @@ conditional = pytest.mark.parametrize("num_classes", [0, 3])
 
 def build(name: str, num_classes: int = 0, **settings) -> GenerativeModel:
     torch.manual_seed(0)
+    num_classes = 3 if name in LABELLED else num_classes
     return MODELS[name](SHAPE, num_classes=num_classes, **{**TINY[name], **settings})
 
 
@@ -124,7 +137,7 @@ def test_the_table_is_complete():
 
 @each
 def test_abilities_are_as_declared(name):
-    every = (Sampler, Decoder, Interpolator, Encoder, Bounded, Density, Completer)
+    every = (Sampler, Decoder, Interpolator, Encoder, Bounded, Density, Completer, Classifier)
     assert {p for p in every if isinstance(build(name), p)} == ABILITIES[name]
 
 
@@ -173,6 +186,8 @@ def test_impossible_labels_are_refused(name):
         build(name, num_classes=3).sample(2, torch.tensor([0, 3]))
     with pytest.raises(ValueError, match=r"y must be \(2,\) integers, got \(3,\)"):
         build(name, num_classes=3).sample(2, torch.tensor([0, 1, 2]))
+    if name in LABELLED:
+        return
     with pytest.raises(ValueError, match="y must be None: this .* is unconditional"):
         build(name).sample(1, torch.tensor([0]))
 
@@ -195,7 +210,7 @@ def test_latents_decode_and_walks_end_where_they_should(name, num_classes):
     model = build(name, num_classes)
     if not isinstance(model, Decoder):
         pytest.skip(f"{name} has no latent")
-    y = torch.tensor([0, 2]) if num_classes else None
+    y = torch.tensor([0, 2]) if model.num_classes else None
     z0, z1 = model.prior(2), model.prior(2)
     assert z0.shape == (2, model.latent_dim)
     for mode in ("slerp", "lerp"):

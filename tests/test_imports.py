@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = ("autoregressive", "gan", "inference", "markov", "supervised", "variational")
+FAMILIES = ("autoregressive", "conditional", "gan", "inference", "markov", "supervised", "variational")
 MODELS = [
     path
     for family in FAMILIES

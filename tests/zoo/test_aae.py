@@ -99,3 +99,59 @@ def test_a_checkpoint_knows_whom_it_told(tmp_path):
 def test_impossible_settings_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         AAE((1, 8, 8), **setting)
+
+
+class Plain(AAE):
+    """The autoencoder that is left when nobody looks at codes."""
+
+    def players(self):
+        return super().players()[:1]
+
+
+def learned(model_class, seed, **settings):
+    torch.manual_seed(seed)
+    model = model_class((1, 8, 8), latent_dim=2, width=256, lr=1e-3, **settings)
+    told = "num_classes" in settings
+    fit(model, Digits(batch_size=128, conditional=told), steps=STEPS, limit_val_batches=0)
+    return model
+
+
+STEPS = 1000
+
+
+@pytest.mark.claim
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_codes_follow_the_prior_at_no_cost_to_images(seed):
+    """Sec. 2, beside an autoencoder of the same networks whose codes nobody looks at."""
+    _, _, unseen, _ = digits()
+
+    def measured(model):
+        apart = energy_distance(model.encode(unseen), model.prior(2000))
+        error = (model.reconstruct(unseen) - unseen).square().mean().item()
+        return apart, distance(model.sample(1297)), error
+
+    held, plain = measured(learned(AAE, seed)), measured(learned(Plain, seed))
+    floor = energy_distance(torch.randn(500, 2), torch.randn(2000, 2))
+    print("energy distance, Frechet distance, error:", np.round(held, 4), np.round(plain, 4))
+    print(f"energy distance of as many draws {floor:.4f}")
+    assert held[0] < min(0.03, 0.05 * plain[0])
+    assert held[1] < 0.25 * plain[1]
+    assert held[2] < 1.1 * plain[2]
+
+
+@pytest.mark.claim
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_each_class_goes_where_it_is_told(seed):
+    """Sec. 2.3: ten petals for ten digits, though encoder and decoder are not told the class."""
+    _, _, unseen, labels = digits()
+    model = learned(AAE, seed, num_classes=10, prior="petals")
+    z = model.encode(unseen)
+    petal = (torch.atan2(z[:, 1], z[:, 0]) / (2 * math.pi / 10)).round().remainder(10)
+    there = (petal == labels).float().mean().item()
+    y = torch.arange(10).repeat(100)
+    drawn = (classes(model.sample(1000, y)) == y).float().mean().item()
+    print(f"codes in the petal of their class {there:.3f}, samples of their class {drawn:.3f}")
+    assert there > 0.8
+    assert drawn > 0.9

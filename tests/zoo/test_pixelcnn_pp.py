@@ -25,7 +25,7 @@ def small(shape, levels=2, num_classes=0, **settings) -> PixelCNNpp:
     sizes = {"width": 8, "layers": 1, "mixtures": 3, "dropout": 0.0, "ema_decay": 0.0, **settings}
     model = PixelCNNpp(shape, num_classes, levels, **sizes).double()
     with torch.no_grad():
-        model.network.outputs.weight.mul_(10)
+        model.network.outputs.weight.mul_(20)
     return model
 
 

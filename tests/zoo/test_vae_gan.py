@@ -58,7 +58,7 @@ def test_likeness_is_half_the_square_of_what_the_features_differ_by():
     model = VAEGAN((1, 8, 8), latent_dim=3, width=16)
     x, again = bits(4), torch.rand(4, 1, 8, 8)
     apart = model.discriminator.features(x) - model.discriminator.features(again)
-    by_hand = sum(0.5 * float(row @ row) for row in apart) / 4
+    by_hand = sum(0.5 * (row @ row).item() for row in apart) / 4
     assert model.likeness((x,), (again,)).item() == pytest.approx(by_hand)
     assert model.likeness((x,), (x,)).item() == 0  # with dropout it would not be
 

@@ -1,6 +1,7 @@
 """Implicit models: a generator learns from an opponent's judgement."""
 
 from .b_gan import BGAN
+from .boundary_seeking_gan import BoundarySeekingGAN
 from .dcgan import DCGAN
 from .f_gan import FGAN
 from .gan import GAN
@@ -10,4 +11,15 @@ from .lsgan import LSGAN
 from .wgan import WGAN
 from .wgan_gp import WGANGP
 
-__all__ = ["BGAN", "DCGAN", "FGAN", "GAN", "GeometricGAN", "ImprovedGAN", "LSGAN", "WGAN", "WGANGP"]
+__all__ = [
+    "BGAN",
+    "BoundarySeekingGAN",
+    "DCGAN",
+    "FGAN",
+    "GAN",
+    "GeometricGAN",
+    "ImprovedGAN",
+    "LSGAN",
+    "WGAN",
+    "WGANGP",
+]

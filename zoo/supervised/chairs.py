@@ -112,7 +112,7 @@ class ChairGenerator(GenerativeModel):
         width: int = 64,
         loss: Literal["pixel", "feature"] = "pixel",
         elevations: tuple[float, float] = (10.0, 40.0),
-        pixel_weight: float = 1.0,
+        pixel_weight: float = 10.0,
         lr: float = 1e-3,
     ):
         super().__init__()

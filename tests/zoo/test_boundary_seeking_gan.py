@@ -1,0 +1,161 @@
+"""Reweighted likelihood against the sum over all images, and against a reward for each draw."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cosine_similarity, softplus
+
+from genzoo.zoo import BoundarySeekingGAN
+from tests.toys import bits, fit, loader, trainer
+from tests.zoo.digits import classes, digits, energy_distance
+
+
+def test_the_continuous_generator_aims_at_the_boundary():
+    model = BoundarySeekingGAN((2,))
+    score = torch.tensor([3.0, 0.0, -1.0], requires_grad=True)
+    loss = model.loss.generator(score)
+    (slope,) = torch.autograd.grad(loss, score)
+    assert loss.item() == pytest.approx((9 + 0 + 1) / 6)
+    assert slope.tolist() == pytest.approx([1.0, 0.0, -1 / 3])
+
+
+class Coins(nn.Module):
+    """The same three pixels for every z."""
+
+    def __init__(self, image_shape, latent_dim, num_classes, width):
+        super().__init__()
+        self.logits = nn.Parameter(torch.randn(3))
+
+    def forward(self, z):
+        return (self.logits / 2).tanh().expand(len(z), 1, 1, 3)
+
+
+class Ratio(nn.Module):
+    """The best discriminator: log p/q, of 8 images and a q that it is told."""
+
+    states = torch.tensor(list(product((-1.0, 1.0), repeat=3)))
+
+    def __init__(self, image_shape, num_classes, width):
+        super().__init__()
+        self.p = nn.Parameter(torch.randn(8).softmax(0))
+        self.q = torch.ones(8)
+
+    def forward(self, x):
+        index = ((x.flatten(1) + 1) / 2 @ torch.tensor([4.0, 2.0, 1.0])).long()
+        return (self.p / self.q).log()[index]
+
+
+class ThreePixels(BoundarySeekingGAN):
+    Generator, Discriminator = Coins, Ratio
+
+
+@pytest.mark.claim
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_weights_stand_in_for_the_data(seed):
+    """At the best D the gradient is that of the data's likelihood, whatever the generator is."""
+    torch.manual_seed(seed)
+    model = ThreePixels((1, 1, 3), binary=True, draws=2000)
+    logits, states = model.generator.logits, (Ratio.states + 1) / 2
+    log_g = (states * logits.sigmoid().log() + (1 - states) * (-logits).sigmoid().log()).sum(1)
+    model.discriminator.q = log_g.detach().exp()
+    exact = -(model.discriminator.p.detach() * log_g).sum()
+    unweighted = -(log_g.detach().exp() * log_g).sum()  # of draws as they are: no direction at all
+    (truth,) = torch.autograd.grad(exact, logits, retain_graph=True)
+    (wrong,) = torch.autograd.grad(unweighted, logits)
+    (found,) = torch.autograd.grad(model.generator_loss((torch.zeros(8, 1, 1, 3), None)), logits)
+    likeness = [cosine_similarity(truth, other, dim=0).item() for other in (found, wrong)]
+    print(f"cosine {likeness[0]:.4f}; draws as they are {likeness[1]:.2f}")
+    assert likeness[0] > 0.99 > likeness[1]
+    torch.testing.assert_close(found, truth, atol=0.03, rtol=0.1)
+
+
+def test_weights_compare_the_draws_of_one_z_and_the_discriminator_sees_bits():
+    model, seen = BoundarySeekingGAN((1, 8, 8), num_classes=3, width=8, binary=True, draws=5), []
+    model.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given))
+    grey, y = torch.rand(6, 1, 8, 8) * 2 - 1, torch.arange(6) % 3
+    model.generator_loss((grey, y))
+    model.discriminator_loss((grey, y))
+    drawn, real, fake = seen
+    assert [len(x) for x, _ in seen] == [30, 6, 6]
+    assert torch.equal(drawn[1], y.repeat(5))
+    assert torch.equal(real[0], torch.where(grey > 0, 1.0, -1.0))
+    assert all(set(x.unique().tolist()) == {-1.0, 1.0} for x, _ in seen)
+
+    # A score common to all draws of one z changes nothing.
+    class Biased(nn.Module):
+        def forward(self, x, y):
+            return 7.0 * y
+
+    model.discriminator = Biased()
+    torch.manual_seed(0)
+    biased = model.generator_loss((grey, y))
+    model.discriminator.forward = lambda x, y: 0.0 * y
+    torch.manual_seed(0)
+    torch.testing.assert_close(model.generator_loss((grey, y)), biased)
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_binary_images_are_drawn_and_every_parameter_moves(num_classes):
+    model = BoundarySeekingGAN((1, 8, 8), num_classes=num_classes, width=16, binary=True)
+    before = {key: p.clone() for key, p in model.named_parameters()}
+    fit(model, loader(bits(24)), steps=3)
+    assert not [key for key, p in model.named_parameters() if torch.equal(p, before[key])]
+    assert 1 <= model.trainer.callback_metrics["effective_draws"] <= 20
+    assert set(model.sample(8).unique().tolist()) == {-1.0, 1.0}
+    means = model.decode(model.prior(8), torch.arange(8) % 3 if num_classes else None)
+    assert len(means.unique()) > 100 and means.abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "setting", "message"),
+    [
+        ((2,), {"binary": True}, r"image_shape must be \(C, H, W\) if binary, got \(2,\)"),
+        ((1, 8, 8), {"draws": 1}, "draws must be at least 2"),
+    ],
+)
+def test_impossible_settings_are_refused(shape, setting, message):
+    with pytest.raises(ValueError, match=message):
+        BoundarySeekingGAN(shape, **setting)
+
+
+class Reinforce(BoundarySeekingGAN):
+    """Each draw by itself, by its reward log D, less the mean of past rewards."""
+
+    past = 0.0
+
+    def generator_loss(self, batch):
+        mean = self.generator(self.prior(len(batch[0])))
+        pixels = self.pixels(mean)
+        drawn = pixels.sample((self.draws,))
+        reward = -softplus(-self.discriminator(drawn.flatten(0, 1) * 2 - 1))
+        advantage = reward.detach().unflatten(0, drawn.shape[:2]) - self.past
+        self.past = 0.95 * self.past + 0.05 * reward.mean().item()
+        return -(advantage * pixels.log_prob(drawn)).mean()
+
+
+@pytest.mark.claim
+@pytest.mark.slow
+def test_binary_digits_are_learned_better_than_by_rewards():
+    x, _, unseen, _ = digits()
+    x, unseen = (torch.where(images > 0, 1.0, -1.0).flatten(1) for images in (x, unseen))
+    independent = torch.bernoulli((x.mean(0) + 1).div(2).expand(1000, -1)) * 2 - 1
+    floor, rows = energy_distance(independent, unseen), []
+    for seed in (0, 1, 2):
+        row = []
+        for model_class in (BoundarySeekingGAN, Reinforce):
+            torch.manual_seed(seed)
+            model = model_class((1, 8, 8), latent_dim=16, lr=1e-3, binary=True)
+            data = loader(x.view(-1, 1, 8, 8), batch_size=64)
+            trainer(max_epochs=30).fit(model, data)
+            drawn = model.sample(1000)
+            share = torch.bincount(classes(drawn), minlength=10) / 1000
+            row += [energy_distance(drawn.flatten(1), unseen), torch.special.entr(share).sum()]
+        rows.append(row)
+    print(f"distance and entropy of classes, by weights and by rewards; independent {floor:.3f}")
+    print(np.round(rows, 3))
+    ours, entropy, rewarded, _ = np.median(rows, axis=0)
+    assert ours < 0.3 * floor and ours < rewarded
+    assert entropy > 2.1

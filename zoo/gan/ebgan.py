@@ -1,0 +1,100 @@
+"""EBGAN: Energy-based Generative Adversarial Network.
+
+Zhao, Mathieu and LeCun, 2016. https://arxiv.org/abs/1609.03126
+
+The discriminator gives an energy, low where data are, and need not be a classifier: here it is an
+autoencoder, whose error of reconstruction is the energy. It lowers that of data and raises that of
+samples up to a margin m; the generator seeks low energy:
+
+    L_D = E_x[D(x)] + E_z[[m - D(G(z))]_+]                                  (eq. 1)
+    L_G = E_z[D(G(z))]                                                      (eq. 2)
+
+Where neither can do better, samples have the law of the data (thm 1). An autoencoder learns from
+data alone, too, where a binary target says little. So that samples do not all look alike, a
+pulling-away term asks for orthogonal codes S within a batch,
+
+    f_PT = 1 / (N (N - 1)) sum_i sum_{j != i} (S_i . S_j / (|S_i| |S_j|))^2   (sec. 2.4)
+
+which the generator alone pays. At the end the discriminator is not a good autoencoder.
+
+Differs from the paper: the energy is the mean of squares over pixels, so that a margin means the
+same at every size; codes come from networks as those of the other models.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, relu
+
+from .. import networks
+from ..adversarial import Batch
+from ..module import evaluating
+from .gan import GAN, Payoff
+from .wgan import minus_score
+
+
+def margin_loss(real: Tensor, fake: Tensor, margin: float) -> Tensor:
+    """E[D(x)] + E[[m - D(G(z))]_+], of scores that are minus the energies D."""
+    return -real.mean() + relu(margin + fake).mean()
+
+
+def energy_margin(margin: float = 1.0) -> Payoff:
+    """The discriminator gains nothing by raising a sample's energy above the margin."""
+    return Payoff(partial(margin_loss, margin=margin), minus_score)
+
+
+def pulling_away(code: Tensor) -> Tensor:
+    """Mean squared cosine of two codes out of (N, D): 0 if all are orthogonal, 1 if parallel."""
+    cosines = normalize(code) @ normalize(code).T  # (N, N)
+    return (cosines.square().sum() - cosines.diagonal().square().sum()) / (
+        len(code) * (len(code) - 1)
+    )
+
+
+class EBGAN(GAN):
+    """A GAN whose discriminator is an autoencoder.
+
+    Args:
+        margin: The paper's m, an error per pixel; beyond it samples are bad enough.
+        pulling_away_weight: Of the term that the generator pays for parallel codes; 0: none.
+        code_dim: Entries of the autoencoder's code. If it has room for every image, all energies
+            vanish. Other arguments as `GAN`.
+    """
+
+    loss = energy_margin()
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        margin: float = 1.0,
+        pulling_away_weight: float = 0.1,
+        code_dim: int = 16,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, **kwargs)
+        if not margin > 0:
+            raise ValueError(f"margin must be positive, got {margin}")
+        self.loss, self.pulling_away_weight = energy_margin(margin), pulling_away_weight
+        decoder = self.Generator(self.image_shape, code_dim, num_classes, self.hparams.width)
+        self.discriminator = networks.Autoencoding(self.discriminator, decoder, code_dim, power=2)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        x, y = self._told(batch)
+        score, code = self.discriminator.judge(*self.fake(self.prior(len(x)), y))
+        loss = self.loss.generator(score)
+        if self.pulling_away_weight and len(code) > 1:
+            term = pulling_away(code)
+            self.log("pulling_away", term.detach())
+            loss = loss + self.pulling_away_weight * term
+        return loss
+
+    def energy(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) mean squared errors of a pixel, of images (B, C, H, W)."""
+        return -self.score(x, y)
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W) through the discriminator's code and back."""
+        with evaluating(self):
+            return self.discriminator.reconstruct(*self.real(x, y))
