@@ -115,7 +115,7 @@ class Report:
     Args:
         model: Name of the model.
         data: Name of the data.
-        step: Training steps that the model had taken.
+        step: Training steps that the Trainer had taken; 0 where another trained the model.
         sections: What was found.
         figures: Pictures beside those of the sections, uint8 (H, W, 3), or the PNG.
         paths: Where pictures lie, relative to the report: by name, or by "<title>/<name>".
@@ -158,6 +158,12 @@ class Report:
                 lines.append((QUESTIONS[title], "", f"There was no evaluation of {title}."))
         return lines
 
+    @property
+    def origin(self) -> str:
+        """Whose card, after how long, as far as that is known."""
+        after = f" after {self.step:,} training steps" if self.step else ""
+        return f"Report card{after}, by genzoo {self.version}"
+
     def own_protocol(self, section: Section) -> dict[str, str | int | float]:
         """In what this section differs from the common protocol."""
         common = self.protocol
@@ -166,7 +172,7 @@ class Report:
     def to_markdown(self) -> str:
         """One page."""
         lines = [f"# {self.title}", ""]
-        lines += [f"Report card after {self.step:,} training steps, by genzoo {self.version}.", ""]
+        lines += [f"{self.origin}.", ""]
         lines += ["| | Question | Answer |", "|---|---|---|"]
         for question, flag, verdict in self.answers():
             sign = SIGNS[flag][0] if flag else "–"

@@ -99,7 +99,7 @@ class Comparison:
 
         lines = [line("", *about("model")), "|---" * (len(self.cards) + 1) + "|"]
         lines += [line("run", *(card.run for card in self.cards))]
-        lines += [line("data", *about("data")), line("steps", *(f"{n:,}" for n in about("step")))]
+        lines += [line("data", *about("data")), line("steps", *map(_steps, about("step")))]
         for title in self.titles:
             words = (
                 f"{SIGNS[flag][0] if flag else '–'} {word}" for flag, word in self.answers(title)
@@ -139,7 +139,7 @@ class Comparison:
         table = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
         table.add_column(no_wrap=True)
         for card in self.cards:
-            about = (card.run, card.report.data, f"{card.report.step:,} steps")
+            about = (card.run, card.report.data, f"steps: {_steps(card.report.step)}")
             head = f"{escape(card.report.model)}\n[not bold dim]{escape(chr(10).join(about))}[/]"
             table.add_column(head, justify="right", overflow="fold")
         for title in self.titles:
@@ -212,6 +212,10 @@ def _letter(i: int) -> str:
     """a, b ... z, aa, ab ..."""
     rest, last = divmod(i, 26)
     return (_letter(rest - 1) if rest else "") + string.ascii_lowercase[last]
+
+
+def _steps(step: int) -> str:
+    return f"{step:,}" if step else "–"
 
 
 def _flat(cell: tuple[Number, str] | None) -> str:

@@ -26,8 +26,7 @@ def page(report: Report, folder: Path) -> str:
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(report.title),
-        steps=f"{report.step:,}",
-        version=escape(report.version),
+        origin=escape(report.origin),
         answers="\n".join(map(_answer, report.answers(), _anchors(report))),
         samples="".join(beside),
         numbers="\n".join(

@@ -95,14 +95,15 @@ class Likelihood(L.Callback):
                 some = [real_images(trainer, part, few) for part in (split, "train")]
                 weighed = [self._nats(trainer, model, ask, real) for real in some]
         shape = tuple(held_out.images.shape[1:])
-        self.section = judge(*costs, shape, exact, estimated)
+        levels = getattr(model, "levels", 256)
+        self.section = judge(*costs, shape, exact, estimated, levels)
         if weighed:
             self.section.numbers |= tightened(*weighed, shape)
         self.section.protocol = {
             "split": split,
             "n_held_out": len(costs[0]),
             "n_train": len(costs[1]),
-            "levels": getattr(model, "levels", 256),
+            "levels": levels,
             "step": trainer.global_step,
             "genzoo": __version__,
         }
@@ -139,7 +140,12 @@ class Likelihood(L.Callback):
 
 
 def judge(
-    held_out: Tensor, train: Tensor, shape: tuple[int, ...], exact: bool, estimated: bool = False
+    held_out: Tensor,
+    train: Tensor,
+    shape: tuple[int, ...],
+    exact: bool,
+    estimated: bool = False,
+    levels: int = 256,
 ) -> Section:
     """What the costs in nats, (N,) of held-out and of training images, say.
 
@@ -147,6 +153,7 @@ def judge(
         shape: (C, H, W), or (D,) for points, whose density has no bits.
         exact: Whether the costs are likelihoods, not bounds.
         estimated: Whether they are neither, as their normaliser is an estimate.
+        levels: Of a pixel: one who knows nothing pays their logarithm.
     """
     nats, gap = _mean(held_out), _difference(held_out, train)
     kind = "exact" if exact else "an estimate" if estimated else "a lower bound"
@@ -174,6 +181,9 @@ def judge(
     cost = f"{cost}, training images {seen[0] / per:.4g}"
     if not all(map(math.isfinite, (*nats, *seen))):
         verdict, flag = f"{cost}: the likelihood is not finite.", "bad"
+    elif len(shape) == 3 and nats[1] / per > math.log2(levels):
+        verdict = f"{cost}: more than the {math.log2(levels):.3g} of one who knows nothing."
+        flag = "bad"
     elif low <= 0:
         verdict = f"{cost}: no more than chance lies between them."
         flag = "good"

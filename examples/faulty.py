@@ -29,27 +29,27 @@ def trained(model, data, **limits):
 def overfitted_vae(data):
     """Five hundred images, each seen three hundred times."""
     few = FashionMNIST(data.root, batch_size=100, num_train=500)
-    return trained(VAE(data.image_shape, decoder="gaussian"), few, max_epochs=300)
+    return trained(VAE(data.image_shape, decoder="gaussian"), few, max_epochs=300), few
 
 
 def collapsed_gan(data):
     """The generator moves ten times for each move of its opponent, and runs to where it is best."""
-    return trained(GAN(data.image_shape, lr=1e-3, g_steps=10), data, max_steps=3000)
+    return trained(GAN(data.image_shape, lr=1e-3, g_steps=10), data, max_steps=3000), data
 
 
-def kernel_density(data):
+def copier(data):
     """Any of the training images, and a little noise."""
     images = data.split("train").images
 
-    def draw(n):
+    def kernel_density(n):
         x = from_uint8(images[torch.randint(len(images), (n,))])
         return (x + 0.1 * torch.randn_like(x)).clamp(-1, 1)
 
-    return Wrapped(draw, data.image_shape)
+    return Wrapped(kernel_density, data.image_shape), data
 
 
 MODELS = {
-    "kernel_density": kernel_density,
+    "kernel_density": copier,
     "collapsed_gan": collapsed_gan,
     "overfitted_vae": overfitted_vae,
 }
@@ -63,5 +63,5 @@ if __name__ == "__main__":
     for name in options.only:
         L.seed_everything(0)
         data = FashionMNIST(options.data, download=True, batch_size=64)
-        model = MODELS[name](data)
+        model, data = MODELS[name](data)
         report_card(model, data, f"cards/{name}", num_samples=options.samples).print()

@@ -236,3 +236,12 @@ def test_the_vae_has_the_tighter_bound(tmp_path):
     model = VAE((1, 8, 8), latent_dim=3, width=8, decoder="gaussian")
     numbers = run(tmp_path, model)[0].section.numbers
     assert numbers["iw_bound"].value > numbers["elbo"].value
+
+
+def test_worse_than_a_guess_is_bad():
+    """Of 256 levels anyone can name one with 8 bits; of two, with one."""
+    costs = torch.full((100,), 64 * 9 * math.log(2)) + torch.randn(100)
+    section = judge(costs, costs, (1, 8, 8), exact=True)
+    assert section.flag == "bad" and "more than the 8 of one who knows nothing" in section.verdict
+    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True).flag == "good"
+    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2).flag == "bad"

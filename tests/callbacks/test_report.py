@@ -285,13 +285,11 @@ def test_intervals_are_written_for_people():
 
 
 def test_evaluations_are_the_default_set():
-    pytest.importorskip("genzoo.callbacks.realism")
-    pytest.importorskip("genzoo.callbacks.memorisation")
-    pytest.importorskip("genzoo.callbacks.diversity")
     from genzoo.callbacks import evaluations
 
     callbacks = evaluations(num_samples=123, seed=4, every_n_epochs=3)
     names = "Memorisation Realism Diversity Likelihood Samples Interpolations Reconstructions"
+    names += " Filters"
     assert [type(c).__name__ for c in callbacks] == [*names.split(), "ReportCard"]
     assert all(c.num_samples == 123 and c.seed == 4 for c in callbacks[:3])
     assert not any(callback.required for callback in callbacks[:-1])

@@ -2,7 +2,9 @@
 
 from functools import cache
 
+import numpy as np
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -10,6 +12,7 @@ from genzoo.callbacks.realism import frechet_distance
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.zoo.networks import MLP
+from tests.toys import fit
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -45,10 +48,11 @@ def classes(x: Tensor) -> Tensor:
     return _judge()(x.flatten(1)).argmax(1)
 
 
-def distance(x: Tensor) -> float:
-    """Frechet distance of images to the training images, by the judge's features."""
+def distance(x: Tensor, to: Tensor | None = None) -> float:
+    """Frechet distance of images to others, to the training images, by the judge's features."""
     *body, _ = _judge()
-    real, made = (nn.Sequential(*body)(images.flatten(1)) for images in (digits()[0], x))
+    to = digits()[0] if to is None else to
+    real, made = (nn.Sequential(*body)(images.flatten(1)) for images in (to, x))
     return frechet_distance(real, made).value
 
 
@@ -57,3 +61,25 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
     return (
         2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean()
     ).item()
+
+
+def inverted(model_class: type, seed: int) -> tuple[float, ...]:
+    """Of unseen digits: the share that come back as the same digit; how well latents are found
+    again; and how often a neighbour by codes is of the same class, before training and after."""
+    x, y, unseen, labels = digits()
+    torch.manual_seed(seed)
+    model = model_class((1, 8, 8), latent_dim=10, lr=5e-4)
+
+    def neighbour():
+        codes = model.encode(x)
+        near = KNeighborsClassifier(1).fit(codes / codes.std(0), y)
+        return near.score(model.encode(unseen) / codes.std(0), labels)
+
+    before = neighbour()
+    fit(model, Digits(batch_size=128), steps=2000, limit_val_batches=0)
+    same = (classes(model.reconstruct(unseen)) == labels).float().mean().item()
+    z = model.prior(2000)
+    pairs = zip(z.T.numpy(), model.encode(model.decode(z)).T.numpy(), strict=True)
+    again = float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]))
+    spread = (model.encode(unseen).std(0) - z.std(0)).mean().item()
+    return same, again, before, neighbour(), spread

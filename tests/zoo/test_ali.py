@@ -1,4 +1,4 @@
-"""An encoder that draws: gradients reach its width, and only the posterior fools a discriminator."""
+"""An encoder that draws: gradients reach its width, and only the posterior fools."""
 
 import math
 

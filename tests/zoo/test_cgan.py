@@ -63,36 +63,24 @@ def test_the_best_discriminator_knows_what_each_class_looks_like():
         assert error < 0.03
 
 
-def trained(seed: int, shuffled: bool = False):
-    torch.manual_seed(seed)
-    data = Digits(seed=seed)
-    return played(CGAN((1, 8, 8), 10, latent_dim=16, width=128, lr=1e-3), data, 20, shuffled), data
-
-
 @pytest.mark.claim
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_samples_show_the_class_that_was_asked_for(seed):
-    model, data = trained(seed)
-    judge, asked = Judge(data), torch.arange(1000) % 10
-    drawn = model.sample(1000, asked)
-    agree, by_chance = judge.agrees(drawn, asked), judge.agrees(drawn, asked.roll(1))
+    """Sec. 4.1. The baseline plays with labels that say nothing of the images."""
+    data, agree, asked = Digits(seed=seed), {}, torch.arange(1000) % 10
+    judge = Judge(data)
+    for shuffled in (True, False):
+        torch.manual_seed(seed)
+        model = CGAN((1, 8, 8), 10, latent_dim=16, width=128, lr=1e-3, ema_decay=0.99)
+        drawn = played(model, data, 60, shuffled).sample(1000, asked)
+        agree["shuffled" if shuffled else "told"] = judge.agrees(drawn, asked)
     x, y = split(data, "test")
     wrong = (y + torch.randint(1, 10, y.shape)) % 10
     found = (model.score(x, y) > model.score(x, wrong)).float().mean().item()
     ratio = spread(drawn, asked) / spread(*split(data, "train"))
-    print(f"as asked {agree:.3f}, of another class {by_chance:.3f}")
-    print(f"wrong names found {found:.3f}, spread within classes over that of data {ratio:.2f}")
-    assert agree >= 0.85 and by_chance < 0.1
-    assert found > 0.6
-    assert ratio > 0.3
-
-
-@pytest.mark.claim
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_labels_that_say_nothing_teach_nothing(seed):
-    model, data = trained(seed, shuffled=True)
-    asked = torch.arange(1000) % 10
-    agree = Judge(data).agrees(model.sample(1000, asked), asked)
-    print(f"as asked {agree:.3f}")
-    assert agree == pytest.approx(0.1, abs=0.05)
+    print(f"as asked {agree}, wrong names found {found:.3f}, spread over that of data {ratio:.2f}")
+    assert agree["told"] >= 0.9
+    assert agree["shuffled"] == pytest.approx(0.1, abs=0.05)
+    assert found > 0.5
+    assert 0.4 < ratio < 1.3

@@ -10,7 +10,7 @@ from genzoo.zoo.gan.gan import cross_entropy
 from genzoo.zoo.gan.improved_gan import feature_distance, smoothed_cross_entropy
 from genzoo.zoo.gan.wgan import wasserstein
 from genzoo.zoo.networks.minibatch import MinibatchDiscrimination, VirtualBatchNorm
-from tests.toys import bits, fit, loader
+from tests.toys import bits, fit, loader, trainer
 from tests.zoo.fixed import GRID, gaussian
 
 OFF = {"minibatch_kernels": 0, "label_smoothing": 0.0}
@@ -47,6 +47,25 @@ def test_all_switches_go_together_on_every_network(network, width, num_classes, 
     loaded = ImprovedGAN.load_from_checkpoint(tmp_path / "m.ckpt", weights_only=True)
     z, y = model.prior(4), torch.tensor([0, 1, 2, 0]) if num_classes else None
     assert torch.equal(loaded.decode(z, y), model.decode(z, y))
+
+
+def test_a_resumed_run_has_the_same_past_and_the_same_reference(tmp_path):
+    data = loader(bits(32))  # four batches an epoch
+
+    def build():
+        torch.manual_seed(1)
+        return ImprovedGAN((1, 8, 8), width=8, latent_dim=4, ema_decay=0.9, **ALL)
+
+    unbroken, broken, resumed = build(), build(), build()
+    torch.manual_seed(2)
+    fit(unbroken, data, steps=8)
+    torch.manual_seed(2)
+    fit(broken, data, steps=4).save_checkpoint(tmp_path / "m.ckpt")
+    going_on = trainer(max_epochs=200, max_steps=8)
+    going_on.fit(resumed, data, ckpt_path=tmp_path / "m.ckpt", weights_only=True)
+    expected, found = unbroken.state_dict(), resumed.state_dict()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert not torch.equal(expected["ema.n_averaged"], broken.state_dict()["ema.n_averaged"])
 
 
 # Feature matching
@@ -292,6 +311,7 @@ def test_the_reference_is_chosen_once(tmp_path):
         ({"label_smoothing": 0.5}, r"label_smoothing must be in \[0, 0.5\), got 0.5"),
         ({"minibatch_kernels": -1}, "minibatch_kernels must be 0 or more, got -1"),
         ({"historical_weight": -0.1}, "historical_weight must be 0 or more, got -0.1"),
+        ({"feature_matching": True, "saturating": True}, "saturating must be False: with feature"),
         (
             {"virtual_batch_norm": 4},
             "virtual_batch_norm must be 0 for a generator without batch normalisation, got 4",

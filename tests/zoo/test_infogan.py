@@ -14,7 +14,7 @@ from tests.zoo.asked import Judge, played, split
 
 
 def small(**settings) -> InfoGAN:
-    settings = {"noise_dim": 3, "categorical": (4, 2), "continuous": 2, "width": 8, **settings}
+    settings = {"latent_dim": 3, "categorical": (4, 2), "continuous": 2, "width": 8, **settings}
     return InfoGAN((1, 4, 4), **settings)
 
 
@@ -125,7 +125,7 @@ def test_samples_tell_their_code_only_if_they_must(seed):
     known = []
     for kind in (InfoGAN, Untold):
         torch.manual_seed(seed)
-        model = kind((1, 8, 8), noise_dim=16, width=64)
+        model = kind((1, 8, 8), latent_dim=16, width=64)
         known.append(played(model, Digits(seed=seed), 8).information(2000)[0].item())
     print(
         "nats known of a code of {:.3f}: {:.3f}, not made to tell {:.3f}".format(
@@ -145,7 +145,7 @@ def test_a_categorical_code_finds_the_classes_without_a_label(seed):
     judge = Judge(data)
     for kind in (InfoGAN, Untold):
         torch.manual_seed(seed)
-        model = played(kind((1, 8, 8), noise_dim=16, width=128), data, 80)
+        model = played(kind((1, 8, 8), latent_dim=16, width=128), data, 80)
         x, y = split(data, "test")
         z = model.prior(1000)
         found[kind.__name__] = (

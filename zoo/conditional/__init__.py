@@ -2,7 +2,9 @@
 
 from .acgan import ACGAN
 from .amgan import AMGAN
+from .catgan import CatGAN
 from .cgan import CGAN
 from .infogan import InfoGAN
+from .semi_supervised_gan import SemiSupervisedGAN
 
-__all__ = ["ACGAN", "AMGAN", "CGAN", "InfoGAN"]
+__all__ = ["ACGAN", "AMGAN", "CGAN", "CatGAN", "InfoGAN", "SemiSupervisedGAN"]

@@ -12,9 +12,10 @@ the discriminator ascends L_C + L_S, the generator L_C - L_S: both want samples 
 rightly. Samples are then easier to tell apart than data, and lose that when their resolution is
 taken from them (sec. 4.1).
 
-What did not hold: within a class, samples differ less from each other than data do, and less than
-those of the conditional GAN. A class that is easily named is one whose images are alike; the
-paper looks for collapsed classes in sec. 4.2.
+What did not hold: samples of a class are as various as data. On 8x8 digits they collapse early, to
+a variance of 0.015 a pixel where data have 0.17 and the conditional GAN 0.09 to 0.11, whatever the
+class weight; a faster discriminator doubles it. An image that is easily named is one like the
+others of its name; the paper looks for collapsed classes in sec. 4.2.
 
 Differs from the paper: the generator ascends log D (`saturating=True` for its L_S); networks as
 `GAN` or as `network` says.

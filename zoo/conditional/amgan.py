@@ -13,8 +13,9 @@ sample towards all real classes at once, by their probabilities. Here each sampl
 so its logits are pulled by 1 - p_t at the target and pushed by -p_k everywhere else. Targets may
 also be given beforehand (`target="label"`), which makes the generator conditional.
 
-What did not hold: on small data the improvement over a GAN without labels is that of labels, and
-LabelGAN (`target="marginal"`) has it, too.
+What did not hold: in 400 steps on 8x8 digits its Inception score was below that of a GAN without
+labels, on each of three seeds. With given targets samples show them at once, and differ little
+within a class (a variance of 0.009 a pixel, where data have 0.17).
 
 Differs from the paper: no noise on images and no decay of the learning rate; networks as `GAN`.
 """

@@ -24,26 +24,24 @@ discriminator; the fully connected one has batch normalisation.
 
 import math
 
-from torch import Tensor, nn
-from torch.special import entr
+from torch import Tensor
 
 from .. import networks
 from ..adversarial import Batch
-from ..gan.gan import GAN
-from ..gan.wgan import wasserstein
-from ..module import evaluating
 from ..networks import MLP, Heads, labelled_cross_entropy
-from ..networks.noise import noisy
+from .semi_supervised_gan import SemiSupervisedGAN
 
 
 def sureness(logits: Tensor) -> Tensor:
     """(B, K) to (B,): -H[p(y|x)] in nats, from -log K to 0 where one category has it all."""
-    return -entr(logits.softmax(dim=1)).sum(1)
+    log_p = logits.log_softmax(dim=1)
+    return (log_p.exp() * log_p).sum(1)
 
 
 def evenness(logits: Tensor) -> Tensor:
     """H[E p(y|x)] in nats, log K where the batch (B, K) uses all categories equally."""
-    return entr(logits.softmax(dim=1).mean(0)).sum()
+    log_p = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
+    return -(log_p.exp() * log_p).sum()
 
 
 class Categories(Heads):
@@ -62,22 +60,18 @@ class BatchNormMLPDiscriminator(networks.MLPDiscriminator):
         self.body = MLP(sizes, norm=True, slope=0.1)
 
 
-class CatGAN(GAN):
-    """A GAN whose discriminator sorts images into categories, of which it is told nothing or little.
-
-    It draws without labels: `num_classes` of the model is 0 whatever is given here.
+class CatGAN(SemiSupervisedGAN):
+    """A GAN whose discriminator sorts images into categories that it is told little or nothing of.
 
     Args:
-        num_classes: Of the labels 0..num_classes-1, or -1 where there is none, that the first
-            categories learn from; 0: labels are not looked at.
+        num_classes: Of the labels 0..num_classes-1, or -1 where there is none, from which the
+            first categories learn; 0: labels are not looked at.
         num_categories: K, at least num_classes; may well be more.
-        label_weight: Of the cross-entropy with the labels.
-        input_noise: Standard deviation of the noise on images that the discriminator sees.
-        hidden_noise: Likewise behind its leaky ReLUs.
-        lr: Adam's learning rate. Other arguments as `GAN`.
+        hidden_noise: Standard deviation of the noise behind the discriminator's leaky ReLUs.
+        lr: Adam's learning rate. Other arguments as `SemiSupervisedGAN`.
     """
 
-    loss = wasserstein
+    Judge = Categories
     Discriminator = BatchNormMLPDiscriminator
     pairs = {
         **networks.PAIRS,
@@ -89,8 +83,6 @@ class CatGAN(GAN):
         image_shape: tuple[int, ...],
         num_classes: int = 0,
         num_categories: int = 10,
-        label_weight: float = 1.0,
-        input_noise: float = 0.3,
         hidden_noise: float = 0.5,
         lr: float = 5e-4,
         **kwargs,
@@ -99,16 +91,14 @@ class CatGAN(GAN):
             raise ValueError(
                 f"num_categories must be at least {max(2, num_classes)}, got {num_categories}"
             )
-        super().__init__(image_shape, 0, lr=lr, **kwargs)
-        self.labelled, self.label_weight = num_classes > 0, label_weight
-        judge = noisy(self.discriminator, input_noise, hidden_noise)
-        self.discriminator = Categories(judge, score=False, classes=num_categories)
+        super().__init__(image_shape, num_categories, hidden_noise=hidden_noise, lr=lr, **kwargs)
+        self.labelled = num_classes > 0
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         logits = self.discriminator.judge(x)["classes"]
         of_fake = self.discriminator(*self.fake(self.prior(len(x)), None))
-        loss = self.loss.discriminator(sureness(logits), of_fake) - evenness(logits)
+        loss = of_fake.mean() - sureness(logits).mean() - evenness(logits)
         if self.labelled:
             loss = loss + self.label_weight * labelled_cross_entropy(logits, y)
         return loss
@@ -116,9 +106,10 @@ class CatGAN(GAN):
     def generator_loss(self, batch: Batch) -> Tensor:
         x, _ = batch
         logits = self.discriminator.judge(*self.fake(self.prior(len(x)), None))["classes"]
-        return self.loss.generator(sureness(logits)) - evenness(logits)
+        return -sureness(logits).mean() - evenness(logits)
 
-    def predict_proba(self, x: Tensor) -> Tensor:
-        """(B, num_categories), which are classes only where there were labels."""
-        with evaluating(self):
-            return self.discriminator.judge(x)["classes"].softmax(dim=1)
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if self.labelled:  # else a category is no class
+            super().validation_step(batch, batch_idx)
+
+    test_step = validation_step

@@ -10,6 +10,10 @@ For a fixed G the best answer is D(x|y) = p(x|y) / (p(x|y) + q(x|y)): an image t
 class than it is said to show is told from data, however real it looks, so the generator must
 heed y. Nothing else makes it: there is no term for the class.
 
+What did not hold: that a trained discriminator finds out nine wrong names in ten. The better the
+generator, the less of p and q lies where an image has the wrong name, and the less is learned of
+it: on held-out 8x8 digits it was 0.74 to 0.88 after 420 steps.
+
 `num_classes` does this to every GAN of the zoo; here it is the model, and must be given.
 
 Differs from the paper: the label joins its input at once, where the paper first gives noise,

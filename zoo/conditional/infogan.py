@@ -50,7 +50,7 @@ class InfoGAN(GAN):
     The latent is (noise, one-hot categorical codes, continuous codes), in this order.
 
     Args:
-        noise_dim: Entries of the noise, uniform on [-1, 1].
+        latent_dim: Entries of the noise, uniform on [-1, 1], beside the codes.
         categorical: K of each categorical code, uniform on its values.
         continuous: Number of continuous codes, uniform on [-1, 1].
         info_weight: The paper's lambda.
@@ -63,7 +63,7 @@ class InfoGAN(GAN):
         self,
         image_shape: tuple[int, ...],
         num_classes: int = 0,
-        noise_dim: int = 62,
+        latent_dim: int = 62,
         categorical: tuple[int, ...] = (10,),
         continuous: int = 2,
         info_weight: float = 1.0,
@@ -78,9 +78,9 @@ class InfoGAN(GAN):
                 f"code be there, got {tuple(categorical)} and {continuous}"
             )
         self.sizes = (*categorical, continuous)
-        latent_dim = noise_dim + sum(self.sizes)
-        super().__init__(image_shape, num_classes, latent_dim=latent_dim, lr=lr, **kwargs)
-        self.noise_dim, self.g_lr = noise_dim, g_lr
+        entries = latent_dim + sum(self.sizes)
+        super().__init__(image_shape, num_classes, latent_dim=entries, lr=lr, **kwargs)
+        self.noise_dim, self.g_lr = latent_dim, g_lr
         self.info_weight, self.continuous_weight = info_weight, continuous_weight
         self.discriminator = Heads(self.discriminator)
         self.q = MLP((self.discriminator.num_features, 128, sum(self.sizes)), slope=0.1)

@@ -51,6 +51,8 @@ class SemiSupervisedGAN(GAN):
         hidden_noise: Likewise behind its leaky ReLUs. Other arguments as `GAN`.
     """
 
+    Judge: type[Heads] = AnyClass
+
     def __init__(
         self,
         image_shape: tuple[int, ...],
@@ -65,10 +67,12 @@ class SemiSupervisedGAN(GAN):
                 f"num_classes must be at least 2, got {num_classes}: {type(self).__name__} learns "
                 "from labels (set --data.conditional true)"
             )
+        if kwargs.get("saturating"):
+            raise ValueError(f"saturating must be False: {type(self).__name__} has its own loss")
         super().__init__(image_shape, 0, **kwargs)
         self.label_weight = label_weight
         judge = noisy(self.discriminator, input_noise, hidden_noise)
-        self.discriminator = AnyClass(judge, score=False, classes=num_classes)
+        self.discriminator = self.Judge(judge, score=False, classes=num_classes)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
@@ -81,6 +85,15 @@ class SemiSupervisedGAN(GAN):
         x, _ = batch
         seen = (x,), self.fake(self.prior(len(x)), None)
         return feature_distance(*(self.discriminator.features(*images) for images in seen))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        x, y = batch
+        known = y >= 0
+        if known.any():
+            right = (self.predict_proba(x).argmax(dim=1) == y)[known].float().mean()
+            self.log("accuracy", right, batch_size=int(known.sum()), sync_dist=True)
+
+    test_step = validation_step
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """(B, K), of data."""

@@ -1,8 +1,10 @@
 """Implicit models: a generator learns from an opponent's judgement."""
 
 from .b_gan import BGAN
+from .began import BEGAN
 from .boundary_seeking_gan import BoundarySeekingGAN
 from .dcgan import DCGAN
+from .ebgan import EBGAN
 from .f_gan import FGAN
 from .gan import GAN
 from .geometric_gan import GeometricGAN
@@ -13,8 +15,10 @@ from .wgan_gp import WGANGP
 
 __all__ = [
     "BGAN",
+    "BEGAN",
     "BoundarySeekingGAN",
     "DCGAN",
+    "EBGAN",
     "FGAN",
     "GAN",
     "GeometricGAN",

@@ -18,11 +18,9 @@ the fewer things the generator draws. How far training has come can be read off
 Made for data of one kind, faces; on ten classes of digits or clothes at once samples collapse to
 one or a few.
 
-Differs from the paper: a constant learning rate, with which the paper's falls as M stalls; no skip
-connections; samples are clamped to [-1, 1].
+Differs from the paper: a constant learning rate, where the paper's falls as M stalls; convolutions
+are DCGAN's; samples are clamped to [-1, 1].
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +28,114 @@ from torch import Tensor, nn
 from .. import networks
 from ..adversarial import Batch
 from ..module import evaluating
-from ..networks.conditional import beside
-from ..networks.conv import halvings
 from .gan import GAN, Payoff
 from .wgan import minus_score
+
+
+class Plain:
+    """ELUs, no normalisation, no dropout, nothing squashed at the end; before a network's class."""
+
+    def __init__(self, *numbers):
+        super().__init__(*numbers)
+        for name, module in list(self.named_modules()):
+            if isinstance(module, nn.LeakyReLU | nn.ReLU):
+                self.set_submodule(name, nn.ELU())
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.Dropout | nn.Tanh):
+                self.set_submodule(name, nn.Identity())
+            elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.reset_parameters()  # DCGAN's are too small without normalisation
+
+
+class PlainMLPGenerator(Plain, networks.MLPGenerator):
+    pass
+
+
+class PlainMLPDiscriminator(Plain, networks.MLPDiscriminator):
+    pass
+
+
+class PlainConvGenerator(Plain, networks.ConvGenerator):
+    pass
+
+
+class PlainConvDiscriminator(Plain, networks.ConvDiscriminator):
+    pass
+
+
+def cost_apart(real: Tensor, fake: Tensor, k: Tensor | float = 0.0) -> Tensor:
+    """L(x) - k L(G(z)), of scores that are minus the costs L."""
+    return k * fake.mean() - real.mean()
+
+
+class BEGAN(GAN):
+    """A GAN whose discriminator is an autoencoder, held in balance with the generator.
+
+    Args:
+        diversity: The paper's gamma, in (0, 1]: what samples cost over what data cost.
+        control_rate: The paper's lambda_k, how fast the balance is corrected: it takes some
+            1 / control_rate steps.
+        latent_dim: D, entries of z.
+        code_dim: Entries of the autoencoder's code.
+        lr: Adam's learning rate. Other arguments as `GAN`.
+
+    Attributes:
+        k: How much of samples' cost the discriminator heeds, in [0, 1]; it starts at 0.
+    """
+
+    loss = Payoff(cost_apart, minus_score)
+    Generator, Discriminator = PlainMLPGenerator, PlainMLPDiscriminator
+    pairs = {
+        "mlp": (PlainMLPGenerator, PlainMLPDiscriminator),
+        "conv": (PlainConvGenerator, PlainConvDiscriminator),
+    }
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        diversity: float = 0.5,
+        control_rate: float = 1e-3,
+        latent_dim: int = 64,
+        code_dim: int = 64,
+        lr: float = 1e-4,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, latent_dim, lr=lr, **kwargs)
+        if not 0 < diversity <= 1:
+            raise ValueError(f"diversity must be in (0, 1], got {diversity}")
+        if not control_rate > 0:
+            raise ValueError(f"control_rate must be positive, got {control_rate}")
+        self.diversity, self.control_rate = diversity, control_rate
+        decoder = self.Generator(self.image_shape, code_dim, num_classes, self.hparams.width)
+        self.discriminator = networks.Autoencoding(self.discriminator, decoder, code_dim, power=1)
+        self.register_buffer("k", torch.zeros(()))
+        self._real_cost = torch.zeros(())  # of this batch; the discriminator plays first
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        x, y = self._told(batch)
+        real = self.discriminator(*self.real(x, y))
+        fake = self.discriminator(*self.fake(self.prior(len(x)), y))
+        self._real_cost = -real.detach().mean()
+        return self.loss.discriminator(real, fake, self.k)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        cost = super().generator_loss(batch)
+        measure = self.balance(self._real_cost, cost.detach())
+        self.log("convergence", measure, on_step=False, on_epoch=True)
+        self.log("k", self.k)
+        return cost
+
+    def balance(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Corrects k after a turn that cost so much; gives the paper's M."""
+        gap = self.diversity * real - fake
+        self.k.copy_((self.k + self.control_rate * gap).clamp(0, 1))
+        return real + gap.abs()
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        x = super().decode(z, y)
+        return x.clamp(-1, 1) if len(self.image_shape) == 3 else x
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W) through the discriminator's code and back."""
+        with evaluating(self):
+            return self.discriminator.reconstruct(*self.real(x, y))

@@ -23,7 +23,6 @@ same at every size; codes come from networks as those of the other models.
 
 from functools import partial
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize, relu
 

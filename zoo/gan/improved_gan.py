@@ -82,6 +82,8 @@ class ImprovedGAN(GAN):
         }.items():
             if count < 0:
                 raise ValueError(f"{name} must be 0 or more, got {count}")
+        if feature_matching and kwargs.get("saturating"):
+            raise ValueError("saturating must be False: with feature_matching no score is paid for")
         if not 0 <= label_smoothing < 0.5:
             raise ValueError(f"label_smoothing must be in [0, 0.5), got {label_smoothing}")
         self.feature_matching, self.historical_weight = feature_matching, historical_weight

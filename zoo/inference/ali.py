@@ -9,8 +9,8 @@ q(z|x) and the data q(x) give another. A game on pairs makes them one:
     min_G max_D  E_{q(x,z)}[log D(x, z)] + E_{p(x,z)}[log(1 - D(x, z))]     (eq. 1)
 
 That is BiGAN's game (the two were found at the same time) with a stochastic encoder: z is drawn
-from N(mu(x), sigma^2(x)) as mu + sigma epsilon, so that gradients reach both (eq. 2, 3). At the
-optimum q(z|x) is the posterior p(z|x), and the codes of all images together follow the prior.
+from N(mu(x), sigma^2(x)) as mu + sigma epsilon, so that gradients reach both. At the optimum
+q(z|x) is the posterior p(z|x), and the codes of all images together follow the prior.
 
 Differs from the paper: no maxout; the decoder adds no noise.
 """

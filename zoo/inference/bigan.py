@@ -10,7 +10,7 @@ discriminator sees images together with latents, and tells (x, E(x)) from (G(z),
 Generator and encoder move together, against it. To fool it both kinds of pairs must follow one
 joint law, and for a deterministic E that means that it inverts G: E(G(z)) = z and G(E(x)) = x
 almost everywhere (thm 2). Short of the optimum an image comes back as one of its kind rather
-than pixel by pixel: here an error in pixels is no better than that of the mean image.
+than pixel by pixel.
 
 Both ascend the logarithm of their own fooling, as a GAN's generator does, rather than descend
 eq. 3 (sec. 3.4): -log D(G(z), z) - log(1 - D(x, E(x))).

@@ -7,7 +7,7 @@ better what matters in an image: let the likelihood be a Gaussian not of x but o
 layers says of x, D_l(x), and let the VAE's decoder be the GAN's generator,
 
     L_prior = KL(q(z|x) || N(0, I))
-    L_like  = 1/2 |D_l(x) - D_l(G(z))|^2,   z from q(z|x)                   (eq. 7, 8)
+    L_like  = 1/2 |D_l(x) - D_l(G(z))|^2,   z from q(z|x)
     L_GAN   = log D(x) + log(1 - D(G(z))) + log(1 - D(G(z_p)))
 
 The discriminator sees both kinds of samples, of the encoder's z and of the prior's z_p. Each

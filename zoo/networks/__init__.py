@@ -1,5 +1,6 @@
 """Parts that two or more papers use: networks are built from numbers, scores are raw."""
 
+from .autoencoding import Autoencoding
 from .conv import ConvDiscriminator, ConvGenerator, LayerNormConvDiscriminator
 from .encoders import Encoder, GaussianEncoder, without_dropout
 from .heads import Heads, labelled_cross_entropy
@@ -16,6 +17,7 @@ PAIRS = {
 __all__ = [
     "MLP",
     "PAIRS",
+    "Autoencoding",
     "ConvDiscriminator",
     "ConvGenerator",
     "Encoder",
