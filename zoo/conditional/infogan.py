@@ -16,6 +16,10 @@ the game,
 it makes the codes mean what samples differ by most: a categorical code the class, unsupervised.
 For a categorical code the bound is at most H(c) = log K, and is reached.
 
+What did not hold: that more of real digits than 0.55 fall in line with the ten values of a code.
+After 800 steps on 8x8 digits it was 0.45, and 0.37 for a code that samples were not made to tell:
+they may mark it by what real ones lack. The noise then changes little.
+
 Differs from the paper: the discriminator's features, too, descend -lambda L_I of its samples (as
 in the authors' code). Q is a Gaussian of deviation 1 for continuous codes, which makes their term
 half a squared error. Networks as `GAN` or as `network` says.
