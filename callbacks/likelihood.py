@@ -182,8 +182,8 @@ def judge(
     if not all(map(math.isfinite, (*nats, *seen))):
         verdict, flag = f"{cost}: the likelihood is not finite.", "bad"
     elif len(shape) == 3 and nats[1] / per > math.log2(levels):
-        verdict = f"{cost}: more than the {math.log2(levels):.3g} of one who knows nothing."
-        flag = "bad"
+        guess = f"{math.log2(levels):.3g}"
+        verdict, flag = f"{cost}; one who knows nothing pays {guess}.", "bad"
     elif low <= 0:
         verdict = f"{cost}: no more than chance lies between them."
         flag = "good"

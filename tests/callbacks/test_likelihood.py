@@ -242,6 +242,6 @@ def test_worse_than_a_guess_is_bad():
     """Of 256 levels anyone can name one with 8 bits; of two, with one."""
     costs = torch.full((100,), 64 * 9 * math.log(2)) + torch.randn(100)
     section = judge(costs, costs, (1, 8, 8), exact=True)
-    assert section.flag == "bad" and "more than the 8 of one who knows nothing" in section.verdict
+    assert section.flag == "bad" and "one who knows nothing pays 8." in section.verdict
     assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True).flag == "good"
     assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2).flag == "bad"

@@ -47,5 +47,5 @@ def test_the_generators_cost_is_a_pearson_divergence(seed):
 def test_labels_that_do_not_differ_are_refused():
     with pytest.raises(ValueError, match="a must be less than b, got 1.0 and 1.0"):
         LSGAN((2,), a=1.0)
-    with pytest.raises(ValueError, match="saturating must be False: LSGAN has a loss of its own"):
+    with pytest.raises(ValueError, match="saturating must be False: LSGAN has its own loss"):
         LSGAN((2,), saturating=True)

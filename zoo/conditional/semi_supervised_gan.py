@@ -15,10 +15,14 @@ of which all but the first term needs no label: unlabelled images must belong to
 samples to none. That teaches the features what the images of a few labels could not. The
 generator matches these features (sec. 3.1).
 
-What is good for the classifier is bad for the pictures: samples of this generator are less like
-data than those of other techniques, as the paper says of its own.
+What is best for the classifier need not be for the pictures: the paper draws better ones by
+minibatch discrimination, which teaches the classifier less.
 
-Differs from the paper: networks as `GAN` or as `network` says, with Gaussian noise in the
+What did not hold: with five labels of each digit of 8x8 pixels the gain over the labelled images
+alone is 3 to 8 points, in the median of three runs 4.2 where five were looked for.
+
+Differs from the paper: labelled and unlabelled images come in one batch, mixed as in the data, so
+that few of it are labelled; networks as `GAN` or as `network` says, with Gaussian noise in the
 discriminator, but without weight normalisation and an average of its weights.
 """
 

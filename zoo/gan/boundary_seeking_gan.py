@@ -13,12 +13,13 @@ these weights, which are constants to it:
 
     L_G = -E_z[sum_m w_m log g(x_m | z)]
 
-It is the gradient of a divergence from the reweighted density, with far less variance than a
-reward for each draw by itself. Continuous samples have the boundary itself as their aim, the
-place where D = 1/2: L_G = 1/2 E_z[s(G(z))^2].
+It is the gradient of a divergence from the reweighted density. Continuous samples have the
+boundary itself as their aim, the place where D = 1/2: L_G = 1/2 E_z[s(G(z))^2].
 
-Differs from the paper: of discrete images only binary ones, their pixels independent given z. On
-eight Gaussians the continuous form is no better than Goodfellow's.
+On small binary digits REINFORCE, with as many draws, the reward log D and a baseline, was behind on
+two seeds of three and ahead on one; on eight Gaussians the continuous form is behind Goodfellow's.
+
+Differs from the paper: of discrete images only binary ones, their pixels independent given z.
 """
 
 import torch

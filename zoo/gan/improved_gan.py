@@ -19,8 +19,8 @@ help it there, each a switch of its own:
 
 Sec. 5, a discriminator that learns from a few labels, is `conditional/semi_supervised_gan.py`.
 
-Differs from the paper: the past's mean and the penalty are of all steps, not started anew;
-networks as `GAN` or as `network` says, without noise in the discriminator's layers.
+Differs from the paper: networks as `GAN` or as `network` says, without noise or weight
+normalisation in the discriminator.
 """
 
 from functools import partial

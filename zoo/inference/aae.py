@@ -18,8 +18,8 @@ encoder nor decoder need be told. A Gaussian has no parts: there all three are t
 what the class does not say, the style (sec. 4).
 
 Differs from the paper: a deterministic encoder only; Adam for momentum; tanh, for images in
-[-1, 1]; every image has a label or none has. Semi-supervised learning and clustering (sec. 5, 6)
-are not here.
+[-1, 1]; every image has a label or none has; under a Gaussian prior encoder and discriminator are
+told the class too. Semi-supervised learning and clustering (sec. 5, 6) are not here.
 """
 
 import math
@@ -48,9 +48,8 @@ def petals(part: Tensor, parts: int) -> Tensor:
 
 def swiss_roll(part: Tensor, parts: int) -> Tensor:
     """A spiral (n, 2) of two turns and radius up to 2, the parts one after the other along it."""
-    place = (
-        (part + torch.rand_like(part)) / parts
-    ).sqrt()  # as much on an inner turn as it is long
+    # Inner turns are shorter: the root spreads draws evenly.
+    place = ((part + torch.rand_like(part)) / parts).sqrt()
     angle = 4 * math.pi * place
     return 2 * place[:, None] * torch.stack((angle.cos(), angle.sin()), dim=1)
 
