@@ -16,7 +16,7 @@ def gaussian(mean: float, deviation: float) -> np.ndarray:
 
 
 def against(model_class: type, mean: float, deviation: float, steps: int = 1500, **settings):
-    """A model whose discriminator met N(0, 1) and a generator stuck elsewhere; its scores on GRID."""
+    """A model whose discriminator met N(0, 1) and a stuck generator, and its scores on GRID."""
 
     class Stuck(model_class):
         def fake(self, z, y):

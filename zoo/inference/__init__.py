@@ -1,8 +1,7 @@
 """The latent is found again: an encoder learns beside the generator."""
 
-from .aae import AAE
 from .ali import ALI
 from .bigan import BiGAN
 from .vae_gan import VAEGAN
 
-__all__ = ["AAE", "ALI", "BiGAN", "VAEGAN"]
+__all__ = ["ALI", "BiGAN", "VAEGAN"]
