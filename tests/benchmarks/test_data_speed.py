@@ -1,6 +1,6 @@
 """How fast images come, against a DataLoader over a torchvision data set.
 
-pytest tests/benchmarks -m benchmark -s
+pytest tests/benchmarks -m benchmark -n 0 -s
 """
 
 import time

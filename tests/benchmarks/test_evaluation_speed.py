@@ -1,6 +1,6 @@
 """What three answers cost beside the features that they are drawn from.
 
-pytest tests/benchmarks/test_evaluation_speed.py -m benchmark -s
+pytest tests/benchmarks/test_evaluation_speed.py -m benchmark -n 0 -s
 
 GENZOO_EVALUATION sets the number of images of each kind (1,000); the aim is meant for 10,000,
 as the cost of features grows with the number and that of neighbours with its square.

@@ -1,6 +1,6 @@
 """How fast exact neighbours come, against faiss' exact index, and in how much memory.
 
-pytest tests/benchmarks/test_neighbour_speed.py -m benchmark -s
+pytest tests/benchmarks/test_neighbour_speed.py -m benchmark -n 0 -s
 
 GENZOO_NEIGHBOURS sets the number of images on each side (8,000); the aim is meant for 50,000.
 """

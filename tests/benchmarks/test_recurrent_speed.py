@@ -1,7 +1,7 @@
 """What PixelRNN's two tricks are worth: diagonals at once beside a cell at a time, in training;
 states that are kept beside a whole pass for each pixel, in drawing.
 
-`pytest -m benchmark -s tests/benchmarks` prints the table.
+`pytest -m benchmark -n 0 -s tests/benchmarks` prints the table.
 """
 
 from time import perf_counter

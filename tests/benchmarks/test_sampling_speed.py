@@ -1,6 +1,6 @@
 """What remembering is worth: the time of cached drawing beside a whole pass for each pixel.
 
-`pytest -m benchmark -s tests/benchmarks` prints the table.
+`pytest -m benchmark -n 0 -s tests/benchmarks` prints the table.
 """
 
 from time import perf_counter
