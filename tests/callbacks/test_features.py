@@ -437,6 +437,20 @@ def Plane2(kind):
 # The cache
 
 
+def test_a_full_disk_is_a_warning_and_leaves_nothing_half_written(monkeypatch, tmp_path):
+    """No file may grow beyond a mebibyte here, as none could on a disk with no more room."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.warns(UserWarning, match="could not be written, so it will be made again"):
+            cache.save("key", {"features": torch.zeros(2**20)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir()) and cache.load("key") is None
+
+
 def count_looks(monkeypatch):
     looks = []
     forward = Pixels.forward
