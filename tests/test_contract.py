@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import genzoo.zoo
@@ -19,7 +20,7 @@ from genzoo.zoo.protocols import (
     Interpolator,
     Sampler,
 )
-from tests.toys import bits, fit, loader
+from tests.toys import bits, fit, loader, trainer
 
 MODELS = {
     name: model
@@ -213,6 +214,19 @@ def test_a_checkpoint_rebuilds_the_model_from_its_path_alone(name, num_classes, 
     expected = model.sample(4)
     torch.manual_seed(1)
     assert torch.equal(loaded.sample(4), expected)
+
+
+@each
+def test_a_resumed_training_ends_where_the_unbroken_one_does(name, tmp_path):
+    """To the bit, from the end of its first epoch; `test_resume.py` kills some in between."""
+    unbroken, resumed = build(name), build(name)
+    saver = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
+    runner = trainer(max_epochs=2, callbacks=[saver], enable_checkpointing=True)
+    runner.fit(unbroken, batches(name))
+    path = tmp_path / "epoch=0.ckpt"
+    trainer(max_epochs=2).fit(resumed, batches(name), ckpt_path=path, weights_only=True)
+    expected, found = unbroken.state_dict(), resumed.state_dict()
+    assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
 
 
 @each

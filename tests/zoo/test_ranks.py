@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 
 from genzoo.zoo.gan import DCGAN
 from genzoo.zoo.markov import RBM
+from tests.test_contract import MODELS, batches, build
 from tests.toys import bits, loader, trainer
 
 
@@ -88,3 +90,25 @@ def test_ranks_share_persistent_chains():
     runner.fit(model, data, data)
     assert model.checked.item() == 8
     assert not (model.chains == before).all(1).any()
+
+
+class SameWeights(Callback):
+    """On both ranks, which see other images and other noise, after every batch."""
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        a, b = gathered(batch[0])
+        assert not torch.equal(a, b), "ranks see the same images"
+        for name, parameter in module.named_parameters():
+            a, b = gathered(parameter)
+            assert torch.equal(a, b), f"{name} differs by rank"
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_is_one_on_two_ranks(name):
+    model = build(name)
+    before = {key: p.clone() for key, p in model.named_parameters()}
+    ddp = DDPStrategy(start_method="fork", process_group_backend="gloo")
+    trainer(devices=2, strategy=ddp, max_epochs=1, callbacks=[SameWeights()]).fit(
+        model, batches(name)
+    )
+    assert any(not torch.equal(p, before[key]) for key, p in model.named_parameters())
