@@ -15,6 +15,10 @@ than pixel by pixel.
 Both ascend the logarithm of their own fooling, as a GAN's generator does, rather than descend
 eq. 3 (sec. 3.4): -log D(G(z), z) - log(1 - D(x, E(x))).
 
+What did not hold: on 8x8 digits, after 2,000 steps, an image came back as the same digit in 0.48,
+0.36 and 0.23 of cases on three seeds (chance 0.1), not in nearly half; features were better than an
+untrained encoder's on all.
+
 Differs from the paper: multilayer perceptrons by default, learning rate and weights without
 decay.
 """
