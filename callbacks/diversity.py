@@ -292,7 +292,8 @@ class Diversity(Evaluation):
     Logs `support/<space>` of pixels and of the extractor's features, and the same of real images
     at the same numbers, `support_real/<space>`; of pixels the other ways to read the collisions,
     each under its own name (`Birthday.estimates`); and where the extractor is a classifier
-    `classes`, `classes_effective` and `classes_effective_train`.
+    `classes`, `classes_effective` and `classes_effective_train`. Of a conditional model also
+    `support_per_class/pixels`, the count for the class whose samples are least diverse.
 
     The verdict is bad where classes are missing, by name, or where collisions are more than real
     images have and tell of fewer images than there are training images. It is unsure where they
@@ -329,7 +330,8 @@ class Diversity(Evaluation):
                 numbers |= {f"{name}/{space}": number for name, number in others.items()}
             numbers[f"duplicate_below/{space}"] = Number(tau, note="calibrated on held-out images")
         classes = self._classes(evidence, numbers)
-        flag, verdict = self._judge(evidence, found, classes, size)
+        least = self._least_diverse(evidence, numbers)
+        flag, verdict = self._judge(evidence, found, classes, least, size)
         figures = {}
         if generated.images.ndim == 4 and generated.images.shape[1] in (1, 3):
             figures["closest_pairs"] = pairs_panel(generated.images[:size], train.images)
@@ -372,11 +374,36 @@ class Diversity(Evaluation):
         numbers["classes_effective_train"] = Number(effective_classes(real))
         return classes
 
+    def _least_diverse(self, evidence: Evidence, numbers: dict[str, Number]) -> str:
+        """What is to be said of the class with the fewest different samples, "" if nothing."""
+        train, generated, tau = evidence.train, evidence.generated, self._known["pixels"][0]
+        if train.labels is None or generated.labels is None:
+            return ""
+        found = {}
+        for c in generated.labels.unique().tolist():
+            ours, real = (x.images[x.labels == c] for x in (generated, train))
+            size = min(len(ours), len(real))
+            if size >= 3:
+                real = real[_chosen(len(real), size, self.seed)]
+                counts = (Birthday.of(x, tau, size, self.seed).support() for x in (ours, real))
+                found[c] = tuple(counts)
+        if not found:
+            return ""
+        c = min(found, key=lambda c: (found[c][0].value, found[c][0].low))
+        ours, real = found[c]
+        name, n = _name(evidence, c), int((train.labels == c).sum())
+        note = f"the least of {len(found)} classes, {name}; its real images {_at_least(real)}"
+        numbers["support_per_class/pixels"] = Number(ours.value, ours.low, ours.high, note)
+        if ours.high < min(real.low, n):
+            return f"within {name} the samples repeat themselves like {_about(ours)} images"
+        return ""
+
     def _judge(
         self,
         evidence: Evidence,
         found: dict[str, tuple[Number, Number]],
         classes: Classes | None,
+        least: str,
         size: int,
     ) -> tuple[str, str]:
         n = len(evidence.train)
@@ -387,7 +414,7 @@ class Diversity(Evaluation):
             ours, real = fewer[space]
             repeats = (
                 f"the samples repeat themselves in {space} like {_about(ours)} images; real data "
-                f"of the same size like {_at_least(real)}"
+                f"of the same size like {_at_least(real)}" + (f"; {least}" if least else "")
             )
         if classes and classes.missing:
             left, missing = classes.left, classes.missing
@@ -404,6 +431,8 @@ class Diversity(Evaluation):
             if ours.high < n:
                 return "bad", f"No: {repeats}."
             return "unsure", f"Not quite: {repeats}. There are {n:,} training images."
+        if least:
+            return "bad", f"No: {least}."
         space = min(found, key=lambda space: found[space][0].low)
         ours, real = found[space]
         if ours.low < min(n, real.low):

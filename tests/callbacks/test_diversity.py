@@ -278,6 +278,22 @@ def test_collapse_to_three_classes_is_named(real):
     assert sorted(verdict.split("(")[1].split(")")[0].split(", ")) == ["0", "1", "2"]
 
 
+def test_a_class_that_repeats_itself_is_named(real):
+    """Ten images of one class, among 900 samples of which the others all differ."""
+    images, labels = texture(900, 2)
+    asked = labels == 3
+    few = images[asked][:10]
+    images[asked] = few[torch.randint(10, (int(asked.sum()),))]
+    section = judge(real, (images, labels))
+    number = section.numbers["support_per_class/pixels"]
+    assert contains(number, 10) and "the least of 5 classes, dress" in number.note
+    assert section.flag == "bad"
+    assert "within dress the samples repeat themselves like" in section.verdict
+    diverse = judge(real, texture(900, 2))
+    assert diverse.numbers["support_per_class/pixels"].value == math.inf
+    assert "support_per_class/pixels" not in judge(real, texture(900, 2)[0]).numbers
+
+
 def test_one_image_over_and_over(real):
     section = judge(real, texture(1, 9)[0].expand(300, -1, -1, -1))
     assert section.flag == "bad" and "collapse to 1 class of 5" in section.verdict
