@@ -281,7 +281,7 @@ def test_latents_complete_digits_better_than_a_deterministic_network(seed):
 def test_both_claims_on_binarised_digits_of_28_pixels(real_data, seed):
     torch.manual_seed(seed)
     data = MNIST10k(str(real_data), batch_size=100, binarise="threshold", conditional=True)
-    result = worth_of_labels(data, 15, latent_dim=20, width=200)
+    result = worth_of_labels(data, 40, latent_dim=20, width=200)
     print("VAE {:.2f}, CVAE {:.2f} nats; as asked {:.3f}, shuffled {:.3f}".format(*result))
     untold, told, asked, shuffled = result
     deterministic, bound = worth_of_latents(data, 25, 1e-3, 200, latent_dim=20)
