@@ -280,7 +280,8 @@ def test_latents_complete_digits_better_than_a_deterministic_network(seed):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_both_bounds_on_binarised_digits_of_28_pixels(real_data, seed):
     """After 15 epochs. The class that was asked for is printed and not asserted: there it was found
-    in 0.81, 0.85 and 0.82 of samples (seeds 0, 1, 2), where 0.85 was looked for."""
+    in 0.81, 0.85 and 0.82 of samples (seeds 0, 1, 2), where 0.85 was looked for; after 40 epochs in
+    0.89 (seed 0)."""
     torch.manual_seed(seed)
     data = MNIST10k(str(real_data), batch_size=100, binarise="threshold", conditional=True)
     result = worth_of_labels(data, 15, latent_dim=20, width=200)
