@@ -65,20 +65,16 @@ def train(name, folder, save_every, kill_after=None, resume=None):
     return torch.load(folder / "end.ckpt", weights_only=True)
 
 
-def same(a, b, path=""):
-    """Equal to the bit, all the way down; says where not."""
+def differences(a, b, path: str = "") -> list[str]:
+    """Where two states are not equal to the bit, all the way down."""
     if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), path
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), path
-        for key in a:
-            same(a[key], b[key], f"{path}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), path
-        for i, pair in enumerate(zip(a, b, strict=True)):
-            same(*pair, f"{path}[{i}]")
-    else:
-        assert a == b, path
+        return [] if torch.equal(a, b) else [path]
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [d for key in a for d in differences(a[key], b[key], f"{path}.{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        pairs = enumerate(zip(a, b, strict=True))
+        return [d for i, pair in pairs for d in differences(*pair, f"{path}[{i}]")]
+    return [] if a == b else [path]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -100,5 +96,5 @@ def test_killed_and_resumed(name, save_every, kill_after, tmp_path):
     assert not list(broken.glob("end.ckpt"))
     found = train(name, resumed, save_every, resume=saved[-1])
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
-        same(expected[part], found[part], part)
+        assert differences(expected[part], found[part], part) == []
     assert expected["noise_seed"] == found["noise_seed"]
