@@ -1,11 +1,8 @@
 """Gated PixelCNN in closed form, and what it sees and is told that PixelCNN does not."""
 
-from math import prod
-
 import pytest
 import torch
 from torch import nn
-from torch.autograd.functional import jacobian
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from genzoo.datamodules import Digits
@@ -17,10 +14,13 @@ from genzoo.zoo.networks.gated import GatedLayer, GatedStack, VerticalConv2d
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
 from tests.zoo.exact import (
     assert_cached_is_naive,
+    assert_completion_is_the_sample,
     assert_drawn_as_likely,
     assert_one_pass_is_every_step,
+    assert_sums_to_one,
     chi_square,
-    probabilities,
+    dependence,
+    dependence_after_training,
 )
 
 
@@ -41,11 +41,7 @@ def small(shape, levels=2, num_classes=0, layers=3, width=9, **settings) -> Gate
     [((1, 3, 3), 2, 0), ((3, 1, 2), 2, 0), ((3, 2, 1), 2, 3), ((1, 2, 2), 5, 0)],
 )
 def test_probabilities_of_all_images_sum_to_one(shape, levels, num_classes):
-    model = small(shape, levels, num_classes)
-    for label in range(num_classes) if num_classes else [None]:
-        p = probabilities(model, label)
-        assert abs(p.sum().item() - 1) < 1e-10
-        assert p.max() > 3 / len(p)  # not merely uniform
+    assert_sums_to_one(small(shape, levels, num_classes))
 
 
 def test_the_gate_of_a_class_is_equation_4():
@@ -88,18 +84,6 @@ def test_labels_are_withheld_as_often_as_said():
 # What depends on what
 
 
-def dependence(model: GatedPixelCNN, y=None) -> torch.Tensor:
-    """Whether (i, j, c) of the output depends on (i, j, c) of the input, in the drawing order."""
-    x = torch.rand(1, *model.image_shape, dtype=torch.float64) * 2 - 1
-
-    def outputs(x):  # (values,): a level's logit for each, in order
-        return model.conditionals(x, y).logits[0, ..., 0].movedim(0, -1)
-
-    j = jacobian(outputs, x)[:, :, :, 0].permute(0, 1, 2, 4, 5, 3)
-    values = prod(model.image_shape)
-    return j.reshape(values, values) != 0
-
-
 @pytest.mark.parametrize("shape", [(1, 5, 6), (3, 3, 4), (2, 4, 3), (1, 1, 5), (3, 5, 1)])
 @pytest.mark.parametrize("width", [8, 9])  # 8 features for 3 colours: uneven parts
 def test_depends_on_all_that_comes_before_and_on_nothing_else(shape, width):
@@ -110,16 +94,7 @@ def test_depends_on_all_that_comes_before_and_on_nothing_else(shape, width):
 
 def test_the_optimizer_brings_no_masked_weight_back():
     model = small((3, 3, 3), levels=3, num_classes=2)
-    for layer in model.modules():
-        if isinstance(layer, MaskedConv2d):
-            nn.init.ones_(layer.weight)  # as if every weight had been moved
-    optimizer = model.configure_optimizers()
-    x, y = torch.rand(4, 3, 3, 3) * 2 - 1, torch.arange(4) % 2
-    for _ in range(3):
-        optimizer.zero_grad()
-        model.bits_per_dim(x, y).mean().backward()
-        optimizer.step()
-    assert not dependence(model, y[:1]).triu().any()
+    assert not dependence_after_training(model).triu().any()
 
 
 def test_two_stacks_have_no_blind_spot():
@@ -183,11 +158,7 @@ def test_samples_are_as_frequent_as_their_probability():
 @pytest.mark.parametrize("method", ["cached", "naive"])
 def test_completion_is_the_sample_with_the_same_beginning(method):
     model = small((3, 4, 5), levels=4, num_classes=2)
-    uniforms, y = torch.rand(6, 4, 5, 3, dtype=torch.float64), torch.arange(6) % 2
-    x = model.sample(6, y, uniforms=uniforms)
-    mask = (torch.arange(20) < 11).view(1, 1, 4, 5).expand(6, -1, -1, -1)
-    holes = torch.where(mask, x, torch.rand_like(x) * 2 - 1)
-    assert torch.equal(model.complete(holes, mask, y, method, uniforms), x)
+    assert_completion_is_the_sample(model, 11, method)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """PixelCNN in closed form: every image counted, every dependence differentiated, every cache
 compared with the pass that it replaces."""
 
-from itertools import product
-from math import log, prod
+from math import log
 
 import lightning as L
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.autograd.functional import jacobian
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.images import from_levels, to_levels
@@ -18,6 +16,18 @@ from genzoo.zoo.autoregressive import PixelCNN
 from genzoo.zoo.autoregressive.conditionals import Levels
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
 from genzoo.zoo.protocols import Completer, Density, Sampler
+from tests.zoo.exact import (
+    all_images,
+    assert_cached_is_naive,
+    assert_completion_is_the_sample,
+    assert_drawn_as_likely,
+    assert_every_open_weight_learns,
+    assert_one_pass_is_every_step,
+    assert_sums_to_one,
+    chi_square,
+    dependence,
+    dependence_after_training,
+)
 
 
 def small(shape, levels=2, num_classes=0, layers=2, width=9) -> PixelCNN:
@@ -28,11 +38,6 @@ def small(shape, levels=2, num_classes=0, layers=2, width=9) -> PixelCNN:
     return model
 
 
-def all_images(shape, levels) -> torch.Tensor:
-    values = torch.tensor(list(product(range(levels), repeat=prod(shape))))
-    return from_levels(values.view(-1, *shape), levels, torch.float64)
-
-
 # The likelihood
 
 
@@ -41,12 +46,7 @@ def all_images(shape, levels) -> torch.Tensor:
     [((1, 3, 3), 2, 0), ((3, 1, 2), 2, 0), ((3, 2, 1), 2, 3), ((1, 2, 2), 5, 0)],
 )
 def test_probabilities_of_all_images_sum_to_one(shape, levels, num_classes):
-    model, x = small(shape, levels, num_classes), all_images(shape, levels)
-    for label in range(max(1, num_classes)):
-        with torch.no_grad():
-            p = model.log_prob(x, torch.full((len(x),), label) if num_classes else None).exp()
-        assert abs(p.sum().item() - 1) < 1e-10
-        assert p.max() > 3 / len(x)  # not merely uniform
+    assert_sums_to_one(small(shape, levels, num_classes))
 
 
 def test_untaught_softmax_of_equal_logits_costs_log2_of_levels():
@@ -78,18 +78,6 @@ def test_a_class_changes_the_likelihood_and_its_bias_is_the_same_everywhere():
 
 
 # What depends on what
-
-
-def dependence(model: PixelCNN, y=None) -> torch.Tensor:
-    """Whether (i, j, c) of the output depends on (i, j, c) of the input, in the drawing order."""
-    x = torch.rand(1, *model.image_shape, dtype=torch.float64) * 2 - 1
-
-    def outputs(x):  # (values,): a level's logit for each, in order
-        return model.network(x, y).unflatten(1, (model.image_shape[0], -1))[0, :, 0].movedim(0, -1)
-
-    j = jacobian(outputs, x)[:, :, :, 0].permute(0, 1, 2, 4, 5, 3)
-    values = prod(model.image_shape)
-    return j.reshape(values, values) != 0
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 6), (3, 3, 4), (2, 4, 3)])
@@ -127,17 +115,7 @@ def test_stacked_masks_have_a_blind_spot():
 
 
 def test_masks_outlive_the_optimizer():
-    model = small((3, 3, 3), levels=3)
-    for layer in model.modules():
-        if isinstance(layer, MaskedConv2d):
-            nn.init.ones_(layer.weight)  # as if every weight had been moved
-    optimizer = model.configure_optimizers()
-    x = torch.rand(4, 3, 3, 3) * 2 - 1
-    for _ in range(3):
-        optimizer.zero_grad()
-        model.bits_per_dim(x).mean().backward()
-        optimizer.step()
-    assert not dependence(model).triu().any()
+    assert not dependence_after_training(small((3, 3, 3), levels=3)).triu().any()
 
 
 def test_gradient_reaches_every_weight_that_is_not_masked_away():
@@ -147,15 +125,7 @@ def test_gradient_reaches_every_weight_that_is_not_masked_away():
             if isinstance(layer, MaskedConv2d):
                 layer.weight.mul_(0.1)
                 layer.bias.fill_(1)  # no ReLU is dead by chance
-    x, y = torch.rand(16, 3, 6, 6) * 2 - 1, torch.arange(16) % 2
-    model.bits_per_dim(x, y).mean().backward()
-    masks = {f"{name}.weight": m.mask for name, m in model.named_modules() if hasattr(m, "mask")}
-    for name, parameter in model.named_parameters():
-        moved = parameter.grad != 0
-        if name in masks:
-            assert not moved[masks[name] == 0].any(), name
-            moved = moved[masks[name] == 1]
-        assert moved.all(), name
+    assert_every_open_weight_learns(model)
 
 
 # Drawing
@@ -173,34 +143,13 @@ CASES = [  # image_shape, levels, num_classes, layers
 
 @pytest.mark.parametrize(("shape", "levels", "num_classes", "layers"), CASES)
 def test_cached_and_naive_draw_the_same_images(shape, levels, num_classes, layers):
-    model = small(shape, levels, num_classes, layers)
-    c, h, w = shape
-    uniforms = torch.rand(4, h, w, c, dtype=torch.float64)
-    y = torch.arange(4) % num_classes if num_classes else None
-    cached = model.sample(4, y, uniforms=uniforms)
-    naive = model.sample(4, y, method="naive", uniforms=uniforms)
-    assert torch.equal(cached, naive)
-    assert len(cached.unique()) > 1 and not torch.equal(cached[0], cached[1])
-    assert torch.equal(cached, from_levels(to_levels(cached, levels), levels, torch.float64))
-    assert torch.equal(model.sample(4, y, uniforms=uniforms), cached)  # nothing is left over
+    assert_cached_is_naive(small(shape, levels, num_classes, layers))
 
 
 @pytest.mark.parametrize(("shape", "levels", "num_classes", "layers"), CASES)
 def test_cached_logits_are_those_of_one_pass(shape, levels, num_classes, layers):
     model = PixelCNN(shape, num_classes, levels, width=16, layers=layers)
-    x = from_levels(torch.randint(levels, (3, *shape)), levels)
-    y = torch.arange(3) % num_classes if num_classes else None
-    with torch.no_grad():
-        whole = model.conditionals(x, y).logits
-        with caching(model, shape[2]) as place:
-            for place.row in range(shape[1]):
-                for place.column in range(shape[2]):
-                    seen = x.clone()  # what is not drawn yet holds anything at all
-                    seen.flatten(2)[:, :, place.row * shape[2] + place.column + 1 :] = 9.0
-                    here = model.conditionals(seen, y).logits[:, :, 0, 0]
-                    difference = here - whole[:, :, place.row, place.column]
-                    assert difference.abs().max() < 1e-5
-        assert torch.equal(model.conditionals(x, y).logits, whole)  # the cache is gone
+    assert_one_pass_is_every_step(model)
 
 
 @pytest.mark.parametrize("size", [(1, 5), (3, 1), (5, 3)])
@@ -217,29 +166,11 @@ def test_kernels_that_are_not_square_remember_too(size):
 
 
 def test_probabilities_of_what_was_drawn_make_its_likelihood():
-    model = small((3, 3, 4), levels=5)
-    drawn = []
-
-    def overhear(conditionals, u):
-        level = draw(conditionals, u)
-        drawn.append(conditionals.log_prob(level))
-        return level
-
-    draw = Levels.icdf
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Levels, "icdf", overhear)
-        x = model.sample(6)
-    assert len(drawn) == 36
-    assert torch.allclose(torch.stack(drawn).sum(0), model.log_prob(x), atol=1e-10)
+    assert_drawn_as_likely(small((3, 3, 4), levels=5))
 
 
 def test_samples_are_as_frequent_as_their_probability():
-    model = small((1, 2, 2), levels=2)
-    x = model.sample(20_000)
-    counts = torch.bincount((to_levels(x, 2).flatten(1) * torch.tensor([8, 4, 2, 1])).sum(1))
-    expected = 20_000 * model.log_prob(all_images((1, 2, 2), 2)).exp()
-    chi_square = ((counts - expected) ** 2 / expected).sum().item()
-    assert chi_square < 37.7  # 15 degrees of freedom, p = 0.001
+    assert chi_square(small((1, 2, 2))) < 37.7  # 15 degrees of freedom, p = 0.001
 
 
 def test_a_level_is_the_inverse_of_the_distribution_function():
@@ -292,13 +223,7 @@ def test_a_bar_over_rows(capsys):
 @pytest.mark.parametrize("method", ["cached", "naive"])
 def test_completion_is_the_sample_with_the_same_beginning(method):
     model = small((3, 4, 5), levels=4, num_classes=2)
-    uniforms, y = torch.rand(6, 4, 5, 3, dtype=torch.float64), torch.arange(6) % 2
-    x = model.sample(6, y, uniforms=uniforms)
-    mask = (torch.arange(20) < 11).view(1, 1, 4, 5).expand(6, -1, -1, -1).clone()
-    mask[0].flatten()[:3] = False  # not all images know equally much
-    mask[0].flatten()[3:] = False
-    holes = torch.where(mask.bool(), x, torch.rand_like(x) * 2 - 1)
-    assert torch.equal(model.complete(holes, mask, y, method, uniforms), x)
+    assert_completion_is_the_sample(model, 11, method)
 
 
 def test_completion_leaves_known_pixels_untouched():

@@ -13,9 +13,11 @@ from genzoo.zoo.logistic import LogisticMixture, log_cell
 from genzoo.zoo.networks.masked import MaskedConv2d
 from tests.zoo.exact import (
     assert_cached_is_naive,
+    assert_completion_is_the_sample,
     assert_drawn_as_likely,
     assert_one_pass_is_every_step,
     chi_square,
+    nats,
     probabilities,
 )
 
@@ -188,8 +190,8 @@ def test_cached_and_naive_draw_the_same_images(shape, levels, num_classes, stage
 @pytest.mark.parametrize(("shape", "levels", "num_classes", "stages"), CASES)
 def test_cached_probabilities_are_those_of_one_pass(shape, levels, num_classes, stages):
     model = small(shape, levels, num_classes, stages=stages).float()
-    assert_one_pass_is_every_step(model, atol=1e-3)
-    assert_one_pass_is_every_step(model.double(), atol=1e-10)
+    assert_one_pass_is_every_step(model, atol=1e-3, seen_of=nats)
+    assert_one_pass_is_every_step(model.double(), atol=1e-10, seen_of=nats)
 
 
 def test_the_average_is_remembered_too():
@@ -209,11 +211,7 @@ def test_samples_are_as_frequent_as_their_probability():
 @pytest.mark.parametrize("method", ["cached", "naive"])
 def test_completion_is_the_sample_with_the_same_beginning(method):
     model = small((3, 5, 6), levels=4, num_classes=2)
-    uniforms, y = torch.rand(6, 5, 6, 3, dtype=torch.float64), torch.arange(6) % 2
-    x = model.sample(6, y, uniforms=uniforms)
-    mask = (torch.arange(30) < 14).view(1, 1, 5, 6).expand(6, -1, -1, -1)
-    holes = torch.where(mask, x, torch.rand_like(x) * 2 - 1)
-    assert torch.equal(model.complete(holes, mask, y, method, uniforms), x)
+    assert_completion_is_the_sample(model, 14, method)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,12 @@
 """PixelRNN's two models in closed form: every image counted, every dependence differentiated,
 every recurrence written out cell by cell, every state that is kept compared with a whole pass."""
 
-from itertools import product
-from math import prod
-
 import pytest
 import torch
 from torch import nn
-from torch.autograd.functional import jacobian
 
-from genzoo.images import from_levels, to_levels
 from genzoo.zoo.autoregressive import DiagonalBiLSTM, RowLSTM
-from genzoo.zoo.autoregressive.conditionals import Levels
-from genzoo.zoo.networks.masked import MaskedConv2d, caching
+from genzoo.zoo.networks.masked import MaskedConv2d
 from genzoo.zoo.networks.recurrent import (
     DiagonalCells,
     DiagonalCellsFromRight,
@@ -22,6 +16,15 @@ from genzoo.zoo.networks.recurrent import (
 )
 from tests.toys import bits, loader, trainer
 from tests.zoo.cells import cell_by_cell
+from tests.zoo.exact import (
+    assert_cached_is_naive,
+    assert_completion_is_the_sample,
+    assert_drawn_as_likely,
+    assert_every_open_weight_learns,
+    assert_one_pass_is_every_step,
+    assert_sums_to_one,
+    dependence,
+)
 
 both = pytest.mark.parametrize("model_class", [RowLSTM, DiagonalBiLSTM])
 every = pytest.mark.parametrize("cells", [RowCells, DiagonalCells, DiagonalCellsFromRight])
@@ -41,19 +44,6 @@ def awake(model) -> None:
         for layer in (model.network.first, model.network.mix):
             layer.weight.mul_(0.2)
             layer.bias.fill_(1)
-
-
-def dependence(model, y=None) -> torch.Tensor:
-    """Whether (i, j, c) of the output depends on (i, j, c) of the input, in the drawing order."""
-    awake(model)
-    x = torch.rand(1, *model.image_shape, dtype=torch.float64) * 2 - 1
-
-    def outputs(x):  # (values,): a level's logit for each, in order
-        return model.network(x, y).unflatten(1, (model.image_shape[0], -1))[0, :, 0].movedim(0, -1)
-
-    j = jacobian(outputs, x)[:, :, :, 0].permute(0, 1, 2, 4, 5, 3)
-    values = prod(model.image_shape)
-    return j.reshape(values, values) != 0
 
 
 # The recurrences
@@ -106,14 +96,7 @@ def test_sequential_steps_are_lines_not_pixels(model_class, steps, monkeypatch):
     [((1, 3, 3), 2, 0), ((3, 1, 2), 2, 0), ((3, 2, 1), 2, 3), ((1, 2, 2), 5, 0)],
 )
 def test_probabilities_of_all_images_sum_to_one(model_class, shape, levels, num_classes):
-    model = small(model_class, shape, levels, num_classes, layers=2)
-    values = torch.tensor(list(product(range(levels), repeat=prod(shape))))
-    x = from_levels(values.view(-1, *shape), levels, torch.float64)
-    for label in range(max(1, num_classes)):
-        with torch.no_grad():
-            p = model.log_prob(x, torch.full((len(x),), label) if num_classes else None).exp()
-        assert abs(p.sum().item() - 1) < 1e-10
-        assert p.max() > 3 / len(x)  # not merely uniform
+    assert_sums_to_one(small(model_class, shape, levels, num_classes, layers=2))
 
 
 @both
@@ -135,6 +118,7 @@ def test_strictly_causal_whatever_the_weights(model_class, shape, width):
     for layer in model.modules():
         if isinstance(layer, MaskedConv2d):
             nn.init.uniform_(layer.weight, -0.3, 0.3)  # as if every weight had been moved
+    awake(model)
     depends = dependence(model)
     assert not depends.triu().any()
     assert depends.any()
@@ -142,7 +126,9 @@ def test_strictly_causal_whatever_the_weights(model_class, shape, width):
 
 @both
 def test_colours_of_a_pixel_see_the_colours_before_them(model_class):
-    table = dependence(small(model_class, (3, 2, 2), levels=4)).view(4, 3, 4, 3)
+    model = small(model_class, (3, 2, 2), levels=4)
+    awake(model)
+    table = dependence(model).view(4, 3, 4, 3)
     for pixel in range(4):
         assert table[pixel, :, pixel].tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
 
@@ -151,15 +137,7 @@ def test_colours_of_a_pixel_see_the_colours_before_them(model_class):
 def test_gradient_reaches_every_weight_that_is_not_masked_away(model_class):
     model = small(model_class, (3, 6, 6), levels=4, num_classes=2, layers=2)
     awake(model)
-    x, y = torch.rand(16, 3, 6, 6) * 2 - 1, torch.arange(16) % 2
-    model.bits_per_dim(x, y).mean().backward()
-    masks = {f"{name}.weight": m.mask for name, m in model.named_modules() if hasattr(m, "mask")}
-    for name, parameter in model.named_parameters():
-        moved = parameter.grad != 0
-        if name in masks:
-            assert not moved[masks[name] == 0].any(), name
-            moved = moved[masks[name] == 1]
-        assert moved.all(), name
+    assert_every_open_weight_learns(model)
 
 
 # Drawing
@@ -179,14 +157,7 @@ cases = pytest.mark.parametrize(("shape", "levels", "num_classes", "layers"), CA
 @both
 @cases
 def test_cached_and_naive_draw_the_same_images(model_class, shape, levels, num_classes, layers):
-    model = small(model_class, shape, levels, num_classes, layers)
-    c, h, w = shape
-    uniforms = torch.rand(4, h, w, c, dtype=torch.float64)
-    y = torch.arange(4) % num_classes if num_classes else None
-    cached = model.sample(4, y, uniforms=uniforms)
-    assert torch.equal(cached, model.sample(4, y, method="naive", uniforms=uniforms))
-    assert len(cached.unique()) > 1 and not torch.equal(cached[0], cached[1])
-    assert torch.equal(model.sample(4, y, uniforms=uniforms), cached)  # nothing is left over
+    assert_cached_is_naive(small(model_class, shape, levels, num_classes, layers))
 
 
 @both
@@ -196,54 +167,19 @@ def test_cached_logits_are_those_of_one_pass(
     model_class, shape, levels, num_classes, layers, dtype, error
 ):
     model = model_class(shape, num_classes, levels, width=8, layers=layers).to(dtype)
-    x = from_levels(torch.randint(levels, (3, *shape)), levels, dtype)
-    y = torch.arange(3) % num_classes if num_classes else None
-    with torch.no_grad():
-        whole = model.conditionals(x, y).logits
-        with caching(model, shape[2] + model.margin) as place:
-            for place.row in range(shape[1]):
-                for place.column in range(shape[2] + model.margin):
-                    seen = x.clone()  # what is not drawn yet holds anything at all
-                    drawn = place.row * shape[2] + min(place.column, shape[2] - 1) + 1
-                    seen.flatten(2)[:, :, drawn:] = 9.0
-                    here = model.conditionals(seen, y).logits[:, :, 0, 0]
-                    if place.column < shape[2]:
-                        difference = here - whole[:, :, place.row, place.column]
-                        assert difference.abs().max() < error
-        assert torch.equal(model.conditionals(x, y).logits, whole)  # the states are gone
+    assert_one_pass_is_every_step(model, error)
 
 
 @both
 def test_probabilities_of_what_was_drawn_make_its_likelihood(model_class):
-    model = small(model_class, (3, 3, 4), levels=5)
-    drawn = []
-
-    def overhear(conditionals, u):
-        level = draw(conditionals, u)
-        drawn.append(conditionals.log_prob(level))
-        return level
-
-    draw = Levels.icdf
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Levels, "icdf", overhear)
-        x = model.sample(6)
-    assert len(drawn) == 36
-    assert torch.allclose(torch.stack(drawn).sum(0), model.log_prob(x), atol=1e-10)
+    assert_drawn_as_likely(small(model_class, (3, 3, 4), levels=5))
 
 
 @both
 @pytest.mark.parametrize("method", ["cached", "naive"])
 def test_completion_is_the_sample_with_the_same_beginning(model_class, method):
     model = small(model_class, (3, 4, 5), levels=4, num_classes=2)
-    uniforms, y = torch.rand(6, 4, 5, 3, dtype=torch.float64), torch.arange(6) % 2
-    x = model.sample(6, y, uniforms=uniforms)
-    mask = (torch.arange(20) < 11).view(1, 1, 4, 5).expand(6, -1, -1, -1).clone()
-    mask[0] = False  # not all images know equally much
-    holes = torch.where(mask.bool(), x, torch.rand_like(x) * 2 - 1)
-    assert torch.equal(model.complete(holes, mask, y, method, uniforms), x)
-    everywhere = torch.ones_like(mask)
-    assert torch.equal(model.complete(holes, everywhere, y, method, uniforms), holes)
-    assert torch.equal(to_levels(x, 4), to_levels(x.clamp(-1, 1), 4))
+    assert_completion_is_the_sample(model, 11, method)
 
 
 # Around it
