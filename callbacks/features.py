@@ -10,7 +10,7 @@ back. Features of real images are kept on the disk (`cache.py`).
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -28,6 +28,7 @@ from . import cache
 from .extractors import Extractor, make_extractor
 from .isolation import isolated
 from .progress import track
+from .question import Question
 from .ranks import broadcast, buffers_of_rank_zero, from_all_ranks, from_rank_zero, merge
 from .real import Real, class_names, real_images
 from .report import Section, log_numbers, publish
@@ -75,7 +76,7 @@ class Evidence:
     class_names: tuple[str, ...] = ()
 
 
-class Evaluation(L.Callback, ABC):
+class Evaluation(Question):
     """Base of the evaluations: a subclass says what it makes of the evidence.
 
         class Brightness(Evaluation):
@@ -100,7 +101,6 @@ class Evaluation(L.Callback, ABC):
     """
 
     section: Section | None = None
-    required: bool = True  # else a model that cannot be asked is passed over
 
     def __init__(
         self,
@@ -111,18 +111,14 @@ class Evaluation(L.Callback, ABC):
         seed: int = 0,
         num_real: int = 50_000,
     ) -> None:
-        super().__init__()
+        super().__init__(every_n_epochs, seed)
         counts = {"num_samples": num_samples, "num_samples_fit": num_samples_fit}
         for name, count in (counts | {"num_real": num_real}).items():
             if count < 2:
                 raise ValueError(f"{name} must be at least 2, got {count}")
-        if every_n_epochs < 0:
-            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {seed}")
         self.extractor = extractor
         self.num_samples, self.num_samples_fit = num_samples, num_samples_fit
-        self.every_n_epochs, self.seed, self.num_real = every_n_epochs, seed, num_real
+        self.num_real = num_real
 
     @abstractmethod
     def evaluate(self, evidence: Evidence) -> Section:
@@ -143,23 +139,16 @@ class Evaluation(L.Callback, ABC):
                 f"{type(self).__name__} is not asked: make_evaluable(model) gives it one"
             )
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if due(trainer, self.every_n_epochs):
-            count = self.num_samples_fit if trainer.state.fn == "fit" else self.num_samples
-            self._ask(trainer, pl_module, "val", count)
-
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._ask(trainer, pl_module, "test", self.num_samples)
-
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _shared(trainer).passes.clear()  # samples are of these weights, and large
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _shared(trainer).passes.clear()
 
-    def _ask(self, trainer: L.Trainer, model: L.LightningModule, split: str, count: int) -> None:
+    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not isinstance(model, Sampler):
             return
+        count = self.num_samples_fit if trainer.state.fn == "fit" else self.num_samples
         settings = Settings(self.extractor, count, self.seed, self.num_real)
         evidence = gather_evidence(trainer, model, split, settings)
         if evidence is None:
@@ -184,15 +173,6 @@ class Evaluation(L.Callback, ABC):
         monitors = (getattr(part, "monitor", None) for part in trainer.checkpoint_callbacks)
         names += [name for name in monitors if name and name not in trainer.callback_metrics]
         log_numbers(model, dict.fromkeys(names, math.nan))
-
-
-def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
-    """Whether this validation counts: always but in sanity checking and in epochs between."""
-    if trainer.sanity_checking:
-        return False
-    if trainer.state.fn != "fit":
-        return True
-    return every_n_epochs > 0 and (trainer.current_epoch + 1) % every_n_epochs == 0
 
 
 def make_evaluable(model: L.LightningModule) -> L.LightningModule:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..zoo.protocols import Filtering
 from .figures import grid
-from .samples import Picture, at_least
+from .samples import Grid
 
 
 def shaded(filters: Tensor) -> Tensor:
@@ -15,7 +15,7 @@ def shaded(filters: Tensor) -> Tensor:
     return (filters.float() / largest).mul(127).add(128).round().to(torch.uint8)
 
 
-class Filters(Picture):
+class Filters(Grid):
     """The weights between hidden units and the pixels, those of the heaviest units first.
 
     Args:
@@ -24,13 +24,6 @@ class Filters(Picture):
     """
 
     name, needs = "filters", (Filtering,)
-
-    def __init__(
-        self, count: int = 64, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
-    ) -> None:
-        super().__init__(every_n_epochs, seed)
-        at_least(1, count=count, columns=columns)
-        self.count, self.columns = count, columns
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
         filters = model.filters()

@@ -25,9 +25,10 @@ from .. import __version__
 from ..images import from_uint8
 from ..zoo.module import evaluating
 from ..zoo.protocols import Bounded, Density, Estimated, ImportanceWeighted
-from .features import BLOCK, due
+from .features import BLOCK
 from .isolation import isolated
 from .progress import track
+from .question import Question
 from .ranks import buffers_of_rank_zero, merge
 from .real import Real, real_images
 from .report import Number, Section, publish
@@ -37,7 +38,7 @@ DRAWS = 50  # of the latent for an importance-weighted bound
 WEIGHED = 500  # images that it is computed of, at most
 
 
-class Likelihood(L.Callback):
+class Likelihood(Question):
     """Nats and bits per dimension on the test images, and the gap to the training images.
 
     Logged in test as `test/nats`, or `test/elbo` where the model has only a bound, or
@@ -54,15 +55,12 @@ class Likelihood(L.Callback):
     """
 
     section: Section | None = None
-    required: bool = True  # else a model that cannot be asked is passed over
 
     def __init__(self, num_images: int = 10_000, every_n_epochs: int = 0, seed: int = 0) -> None:
-        super().__init__()
+        super().__init__(every_n_epochs, seed)
         if num_images < 2:
             raise ValueError(f"num_images must be at least 2, got {num_images}")
-        if every_n_epochs < 0:
-            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
-        self.num_images, self.every_n_epochs, self.seed = num_images, every_n_epochs, seed
+        self.num_images = num_images
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.section = None
@@ -70,14 +68,7 @@ class Likelihood(L.Callback):
             name = type(pl_module).__name__
             raise TypeError(f"Likelihood needs a log_prob(x) or elbo(x), but {name} has neither")
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if due(trainer, self.every_n_epochs):
-            self._ask(trainer, pl_module, "val")
-
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._ask(trainer, pl_module, "test")
-
-    def _ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not isinstance(model, (Density, Bounded)):
             return
         count = 2 * BLOCK if trainer.fast_dev_run else self.num_images

@@ -23,9 +23,10 @@ from .. import __version__
 from ..images import from_uint8
 from ..zoo.module import evaluating
 from ..zoo.protocols import Encoder
-from .features import BLOCK, due
+from .features import BLOCK
 from .isolation import isolated
 from .progress import track
+from .question import Question
 from .ranks import buffers_of_rank_zero, from_rank_zero, merge
 from .real import Real, real_images
 from .report import Number, Section, publish
@@ -144,7 +145,7 @@ def untrained(model: L.LightningModule, seed: int = 0) -> L.LightningModule | No
         return type(model)(**arguments).to(model.device, model.dtype)
 
 
-class LinearProbe(L.Callback):
+class LinearProbe(Question):
     """How well a linear classifier does on codes, for every model with `encode`.
 
     Logged in test as `test/probe/<labels>`, where 0 reads `all`, and `.../<baseline>`: `pixels`,
@@ -171,19 +172,15 @@ class LinearProbe(L.Callback):
         every_n_epochs: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(every_n_epochs, seed)
         if not num_labels or min(num_labels) < 0:
             raise ValueError(f"num_labels must be counts, 0 for all, got {tuple(num_labels)}")
         if draws < 2:
             raise ValueError(f"draws must be at least 2, got {draws}")
         if num_images < 2:
             raise ValueError(f"num_images must be at least 2, got {num_images}")
-        if every_n_epochs < 0:
-            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {seed}")
         self.num_labels, self.draws = tuple(num_labels), draws
-        self.num_images, self.every_n_epochs, self.seed = num_images, every_n_epochs, seed
+        self.num_images = num_images
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.section = None
@@ -191,14 +188,7 @@ class LinearProbe(L.Callback):
             name = type(pl_module).__name__
             raise TypeError(f"LinearProbe needs an encode(x), but {name} has none")
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if due(trainer, self.every_n_epochs):
-            self._ask(trainer, pl_module, "val")
-
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._ask(trainer, pl_module, "test")
-
-    def _ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         try:
             with isolated(self.seed):
                 self.section = self._measure(trainer, model, split)

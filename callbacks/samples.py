@@ -1,6 +1,6 @@
 """Pictures of what a model does: draw, walk between latents, give an image back."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar
 
 import lightning as L
@@ -12,15 +12,15 @@ from ..images import check_images, from_uint8, to_uint8
 from ..zoo.latent import interpolate
 from ..zoo.module import evaluating
 from ..zoo.protocols import Decoder, Encoder, Filtering, Finite, Sampler
-from .features import due
 from .figures import PAPER, grid, log_figure, scatter
 from .isolation import isolated
+from .question import Question
 from .real import Real, class_names, real_images
 
 CLASSES = 20  # rows of a page, at most
 
 
-class Picture(L.Callback, ABC):
+class Picture(Question):
     """Base of the pictures: a subclass says what it needs of a model and what it draws.
 
     The same noise is used each time, so that pictures of one run show the training and not the
@@ -36,15 +36,8 @@ class Picture(L.Callback, ABC):
     needs: ClassVar[tuple[type, ...]]  # abilities
     points: ClassVar[bool] = False  # whether points of the plane can be drawn, too
 
-    required: bool = True  # else a model that cannot be asked is passed over
-
     def __init__(self, every_n_epochs: int = 1, seed: int = 0) -> None:
-        super().__init__()
-        if every_n_epochs < 0:
-            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {seed}")
-        self.every_n_epochs, self.seed = every_n_epochs, seed
+        super().__init__(every_n_epochs, seed)
         self.figures: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -70,14 +63,7 @@ class Picture(L.Callback, ABC):
                 f"which {type(pl_module).__name__} lacks"
             )
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if due(trainer, self.every_n_epochs):
-            self._show(trainer, pl_module, "val")
-
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._show(trainer, pl_module, "test")
-
-    def _show(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not self.able(model):
             return
         try:
@@ -93,7 +79,23 @@ class Picture(L.Callback, ABC):
         log_figure(trainer, f"test/{self.name}" if split == "test" else self.name, picture)
 
 
-class Samples(Picture):
+class Grid(Picture):
+    """A picture of so many images in rows.
+
+    Args:
+        count: Images, at most.
+        columns: Images in a row. Other arguments as `Picture`.
+    """
+
+    def __init__(
+        self, count: int = 64, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__(every_n_epochs, seed)
+        at_least(1, count=count, columns=columns)
+        self.count, self.columns = count, columns
+
+
+class Samples(Grid):
     """A grid of samples; of a conditional model, a row for each class.
 
     Points of the plane are drawn over held-out ones.
@@ -104,13 +106,6 @@ class Samples(Picture):
     """
 
     name, needs, points = "samples", (Sampler,), True
-
-    def __init__(
-        self, count: int = 64, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
-    ) -> None:
-        super().__init__(every_n_epochs, seed)
-        at_least(1, count=count, columns=columns)
-        self.count, self.columns = count, columns
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
         if len(getattr(model, "image_shape", ())) == 1:
@@ -152,7 +147,7 @@ class Interpolations(Picture):
         return grid(_bytes(walks.flatten(0, 1), model), self.steps)
 
 
-class Reconstructions(Picture):
+class Reconstructions(Grid):
     """Held-out images in odd rows, what encoder and decoder make of them below.
 
     Args:
@@ -162,12 +157,8 @@ class Reconstructions(Picture):
 
     name, needs = "reconstructions", (Encoder, Decoder)
 
-    def __init__(
-        self, count: int = 16, columns: int = 8, every_n_epochs: int = 1, seed: int = 0
-    ) -> None:
-        super().__init__(every_n_epochs, seed)
-        at_least(1, count=count, columns=columns)
-        self.count, self.columns = count, columns
+    def __init__(self, count: int = 16, columns: int = 8, **kwargs) -> None:
+        super().__init__(count, columns, **kwargs)
 
     def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
         real: Real = real_images(trainer, split, self.count)

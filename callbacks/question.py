@@ -1,0 +1,43 @@
+"""When a question is asked of a model: at validations that count, and in test."""
+
+from abc import ABC, abstractmethod
+
+import lightning as L
+
+
+class Question(L.Callback, ABC):
+    """Base of all that look at a model: a subclass says what is asked.
+
+    Args:
+        every_n_epochs: Of fit, at which validations take part; 0: none.
+        seed: Of whatever is random in the question.
+    """
+
+    required: bool = True  # else a model that cannot be asked is passed over
+
+    def __init__(self, every_n_epochs: int, seed: int) -> None:
+        super().__init__()
+        if every_n_epochs < 0:
+            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        self.every_n_epochs, self.seed = every_n_epochs, seed
+
+    @abstractmethod
+    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+        """Asks, with held-out images of the split "val" or "test"."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._due(trainer):
+            self.ask(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.ask(trainer, pl_module, "test")
+
+    def _due(self, trainer: L.Trainer) -> bool:
+        """Whether this validation counts: not sanity checking, nor epochs between."""
+        if trainer.sanity_checking:
+            return False
+        if trainer.state.fn != "fit":
+            return True
+        return self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
