@@ -13,7 +13,8 @@ from genzoo.zoo.autoregressive import DiagonalBiLSTM, RowLSTM
 from genzoo.zoo.autoregressive.diagonal_bilstm import DiagonalBlock
 from genzoo.zoo.autoregressive.row_lstm import RecurrentNet
 from genzoo.zoo.networks.masked import MaskedConv2d
-from tests.zoo.test_recurrent import dependence, small
+from tests.zoo.exact import dependence
+from tests.zoo.test_recurrent import awake, small
 from tests.zoo.test_row_lstm import held_out
 
 
@@ -29,7 +30,9 @@ class Printed(RowLSTM):
 
 @pytest.mark.parametrize("shape", [(1, 7, 12), (1, 9, 4), (3, 4, 6), (2, 1, 9), (1, 9, 1)])
 def test_every_earlier_value_is_seen(shape):
-    depends = dependence(small(DiagonalBiLSTM, shape, width=8))
+    model = small(DiagonalBiLSTM, shape, width=8)
+    awake(model)
+    depends = dependence(model)
     assert torch.equal(depends, torch.ones_like(depends).tril(-1))
 
 
@@ -39,6 +42,7 @@ def test_without_the_empty_column_the_last_pixel_above_is_unseen():
     for model_class in (Printed, DiagonalBiLSTM):
         model = small(model_class, (1, 9, 9))
         model.network.first = MaskedConv2d(1, 12, 3, "A").double()
+        awake(model)
         depends = dependence(model)
         assert not depends.triu().any()
         unseen = torch.ones_like(depends).tril(-1) & ~depends
