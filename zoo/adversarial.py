@@ -33,6 +33,8 @@ class Player:
         every: It plays on every k-th batch ...
         moves: ... this many steps.
         clip_norm: Largest norm of its gradient; 0: as it is.
+        until: It leaves the game when so many steps are made; 0: never. Not for the last player,
+            whose moves are the steps.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Player:
     every: int = 1
     moves: int = 1
     clip_norm: float = 0.0
+    until: int = 0
 
     def parameters(self) -> list[nn.Parameter]:
         """Each one once, though modules may share it; what is frozen stays out."""
@@ -92,7 +95,8 @@ class Adversarial(GenerativeModel):
         *optimizers, _ = _listed(self.optimizers(use_pl_optimizer=False))
         optimizers.append(_listed(self.optimizers())[-1])
         for player, optimizer, schedule in zip(players, optimizers, self._schedules, strict=True):
-            if turn % player.every:
+            left = player.until and self.trainer.global_step >= player.until
+            if left or turn % player.every:
                 continue
             for _ in range(player.moves):
                 if player is players[-1] and self.trainer.global_step == self.trainer.max_steps:
