@@ -15,7 +15,6 @@ Legend: n images, d features, K classes; real and generated features are float (
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -24,13 +23,14 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from ..zoo.module import evaluating
-from .distances import count_below, nearest
+from .distances import count_below, nearest, squared_distances
 from .features import Evaluation, Evidence, Extractor
 from .report import Number, Section
 
 ROWS = 8192  # of a block in float64
 NORMAL = 1.96  # 95 % of a normal distribution lie within so many deviations
-STUDENT = 2.262  # and of Student's with 9 degrees of freedom
+HALVES = 10  # drawn for an interval
+STUDENT = 2.262  # 95 % of Student's distribution with as many values
 FIDELITY_SEED = 2020  # torch-fidelity's
 
 
@@ -237,11 +237,15 @@ def kernel_distance(real: Tensor, generated: Tensor) -> Number:
 
     The interval is the delete-one jackknife's. Near equality values may be negative.
     """
+    return _kernel_distance(real, generated, torch.float64)
+
+
+def _kernel_distance(real: Tensor, generated: Tensor, dtype: torch.dtype) -> Number:
     real, generated = _features(real, "real", 3), _features(generated, "generated", 3)
     _same_width(real, generated)
     n, m = len(real), len(generated)
-    (within_real, _), (within_generated, _) = _kernel_sums(real), _kernel_sums(generated)
-    across_real, across_generated = _kernel_sums(real, generated)
+    within_real, within_generated = (_kernel_sums(x, dtype=dtype)[0] for x in (real, generated))
+    across_real, across_generated = _kernel_sums(real, generated, dtype)
     a, b, c = (part.sum() for part in (within_real, within_generated, across_real))
 
     def discrepancy(a: Tensor, n: int, b: Tensor, m: int, c: Tensor) -> Tensor:
@@ -273,7 +277,7 @@ def kernel_distance_of_subsets(
     """
     real, generated = _features(real, "real", 3), _features(generated, "generated", 3)
     _same_width(real, generated)
-    whole = kernel_distance(real, generated)
+    whole = _kernel_distance(real, generated, torch.float32)  # for its interval alone
     count = min(size, len(real), len(generated))
     draw = np.random.RandomState(seed)
     values = []
@@ -289,16 +293,18 @@ def kernel_distance_of_subsets(
     return Number(value, value - half, value + half, note)
 
 
-def _kernel_sums(x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Sums of k(x_i, y_j) over j and over i, (n,) and (m,). Without y of x with itself, less its
-    diagonal."""
+def _kernel_sums(
+    x: Tensor, y: Tensor | None = None, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
+    """Sums of k(x_i, y_j) over j and over i, float64 (n,) and (m,), of kernels in `dtype`. Without
+    y of x with itself, less its diagonal."""
     other = x if y is None else y
     rows, columns = (torch.zeros(len(z), dtype=torch.float64, device=x.device) for z in (x, other))
     step = max(1, 2**24 // ROWS)  # 128 MiB a block
     for top in range(0, len(x), step):
-        q = x[top : top + step].double()
+        q = x[top : top + step].to(dtype)
         for left in range(0, len(other), ROWS):
-            r = other[left : left + ROWS].double()
+            r = other[left : left + ROWS].to(dtype)
             kernel = torch.addmm(q.new_ones(()), q, r.T, alpha=1 / x.shape[1])
             kernel = (kernel * kernel).mul_(kernel)
             rows[top : top + step] += kernel.sum(1)
@@ -348,42 +354,47 @@ def _student(freedom: int) -> float:
 # Precision, recall, density, coverage
 
 
-def precision_recall(
-    real: Tensor, generated: Tensor, k: int = 3, seed: int = 0
-) -> tuple[Number, Number]:
-    """The share of generated images within the real ones' support, and the reverse.
+def support_shares(
+    real: Tensor, generated: Tensor, k: int = 3, k_density: int = 5, seed: int = 0
+) -> dict[str, Number]:
+    """Precision, recall, density and coverage, which share their neighbours.
 
-    A support is the union of balls around its images, each reaching to the k-th neighbour. For
-    equal distributions neither is 1: compare with held-out images at the same numbers.
+    A support is the union of balls around its images, each reaching to the k-th neighbour (of
+    density and coverage to the k_density-th). For equal distributions precision and recall are
+    not 1: compare with held-out images at the same numbers.
 
     The intervals come from random halves of both sides: the deviation between halves, drawn
     without return, is that of the whole.
     """
-    real, generated = _large(real, generated, k)
-    precision, recall = _precision_recall(real, generated, k)
-    errors = _by_halves(_precision_recall, real, generated, k, seed)
-    return (
-        _share(precision, errors[0], len(generated)),
-        _share(recall, errors[1], len(real)),
-    )
+    values = _support_shares(real, generated, k, k_density)
+    errors = _errors_by_halves(real, generated, k, k_density, seed)
+    numbers = {
+        "precision": _share(values["precision"], errors[0], len(generated)),
+        "recall": _share(values["recall"], errors[1], len(real)),
+        "density": _around(values["density"], STUDENT * errors[2]),
+        "coverage": _share(values["coverage"], errors[3], len(real)),
+    }
+    expected = expected_coverage(len(real), len(generated), k_density)
+    numbers["coverage"].note = f"equal distributions would cover {expected:.3f}"
+    return numbers
+
+
+def precision_recall(
+    real: Tensor, generated: Tensor, k: int = 3, seed: int = 0
+) -> tuple[Number, Number]:
+    """The share of generated images within the real ones' support, and the reverse; see
+    `support_shares`."""
+    shares = support_shares(real, generated, k, k, seed)
+    return shares["precision"], shares["recall"]
 
 
 def density_coverage(
     real: Tensor, generated: Tensor, k: int = 5, seed: int = 0
 ) -> tuple[Number, Number]:
     """How many real balls a generated image lies in, over k; and the share of real balls with a
-    generated image inside. For equal distributions 1 and `expected_coverage`.
-
-    Intervals as in `precision_recall`.
-    """
-    real, generated = _large(real, generated, k)
-    density, coverage = _density_coverage(real, generated, k)
-    errors = _by_halves(_density_coverage, real, generated, k, seed)
-    covered = _share(coverage, errors[1], len(real))
-    expected = expected_coverage(len(real), len(generated), k)
-    covered.note = f"equal distributions would cover {expected:.3f}"
-    half = STUDENT * errors[0]
-    return Number(density, max(0.0, density - half), density + half), covered
+    generated image inside. For equal distributions 1 and `expected_coverage`."""
+    shares = support_shares(real, generated, k, k, seed)
+    return shares["density"], shares["coverage"]
 
 
 def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
@@ -392,50 +403,73 @@ def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
     return 1 - missed
 
 
-def _precision_recall(real: Tensor, generated: Tensor, k: int) -> tuple[float, float]:
-    precise = _inside(generated, real, k) > 0
-    recalled = _inside(real, generated, k) > 0
-    return precise.double().mean().item(), recalled.double().mean().item()
-
-
-def _density_coverage(real: Tensor, generated: Tensor, k: int) -> tuple[float, float]:
-    radius = nearest(real, real, k, exclude_self=True)[0][:, -1]
-    density = count_below(generated, real, radius).double().mean().item() / k
-    first = nearest(real, generated)[0][:, 0]
-    return density, (first < radius).double().mean().item()
-
-
-def _large(real: Tensor, generated: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Both sides, if each image has k neighbours on its own."""
-    real, generated = _features(real, "real", k + 1), _features(generated, "generated", k + 1)
+def _support_shares(real: Tensor, generated: Tensor, k: int, k_density: int) -> dict[str, float]:
+    most = max(k, k_density)  # neighbours that each image must have on its own side
+    real, generated = _features(real, "real", most + 1), _features(generated, "generated", most + 1)
     _same_width(real, generated)
-    return real, generated
+    balls = nearest(real, real, most, exclude_self=True)[0]
+    radius, radius_density = balls[:, k - 1], balls[:, k_density - 1]
+    radius_generated = nearest(generated, generated, k, exclude_self=True)[0][:, -1]
+    shares = {
+        "precision": count_below(generated, real, radius, inclusive=True) > 0,
+        "recall": count_below(real, generated, radius_generated, inclusive=True) > 0,
+        "density": count_below(generated, real, radius_density).double() / k_density,
+        "coverage": nearest(real, generated)[0][:, 0] < radius_density,
+    }
+    return {name: share.double().mean().item() for name, share in shares.items()}
 
 
-def _inside(queries: Tensor, references: Tensor, k: int) -> Tensor:
-    """In how many of the references' balls each query lies, the surface included."""
-    radius = nearest(references, references, k, exclude_self=True)[0][:, -1]
-    return count_below(queries, references, radius, inclusive=True)
-
-
-def _by_halves(
-    statistic: Callable[[Tensor, Tensor, int], tuple[float, ...]],
-    real: Tensor,
-    generated: Tensor,
-    k: int,
-    seed: int,
+def _errors_by_halves(
+    real: Tensor, generated: Tensor, k: int, k_density: int, seed: int
 ) -> list[float]:
-    """Standard errors: the deviation over ten random halves, drawn without return."""
+    """Standard errors of the four: the deviation over ten random halves, drawn without return.
+
+    All halves are taken from the same blocks of distances, in float32, which an error bar bears.
+    """
     generator = torch.Generator().manual_seed(seed)
-    sizes = [max(k + 1, len(x) // 2) for x in (real, generated)]
-    values = []
-    for _ in range(10):
-        halves = (
-            x[torch.randperm(len(x), generator=generator)[:size]]
-            for x, size in zip((real, generated), sizes, strict=True)
-        )
-        values.append(statistic(*halves, k))
-    return torch.tensor(values, dtype=torch.float64).std(0).tolist()
+    most, device = max(k, k_density), real.device
+
+    def half(n: int) -> Tensor:
+        drawn = torch.randperm(n, generator=generator)[: max(most + 1, n // 2)]
+        return drawn.sort().values.to(device)
+
+    halves = [(half(len(real)), half(len(generated))) for _ in range(HALVES)]
+    radii = []  # of each half's real and generated balls, squared, nearest first
+    for side, x in enumerate((real, generated)):
+        radii.append([torch.empty(len(half[side]), most, device=device) for half in halves])
+        for rows, block in squared_distances(x, x):
+            block.diagonal(rows.start).fill_(torch.inf)
+            for half, radius in zip(halves, radii[side], strict=True):
+                place, here = _within(half[side], rows)
+                part = block[here][:, half[side]]
+                radius[place] = part.topk(most, largest=False).values
+    inside = [torch.zeros(len(half[1]), dtype=torch.bool, device=device) for half in halves]
+    # How many are recalled, how often balls hold generated images, how many are covered.
+    totals = torch.zeros(HALVES, 3, dtype=torch.float64, device=device)
+    for rows, block in squared_distances(real, generated):
+        for i, half in enumerate(halves):
+            place, here = _within(half[0], rows)
+            part = block[here][:, half[1]]
+            radius, wide = radii[0][i][place, k - 1, None], radii[0][i][place, k_density - 1, None]
+            inside[i] |= (part <= radius).any(0)
+            dense = part < wide
+            totals[i, 0] += (part <= radii[1][i][:, k - 1]).any(1).sum()
+            totals[i, 1] += dense.sum()
+            totals[i, 2] += dense.any(1).sum()
+    n, m = (len(part) for part in halves[0])
+    precise = torch.stack([part.double().mean() for part in inside])[:, None]
+    shares = torch.cat([precise, totals / totals.new_tensor([n, m * k_density, n])], 1)
+    return shares.std(0).tolist()
+
+
+def _within(places: Tensor, rows: slice) -> tuple[slice, Tensor]:
+    """Which of the sorted places lie in these rows, and where in them."""
+    low, high = torch.searchsorted(places, places.new_tensor([rows.start, rows.stop])).tolist()
+    return slice(low, high), places[low:high] - rows.start
+
+
+def _around(value: float, half: float) -> Number:
+    return Number(value, max(0.0, value - half), value + half)
 
 
 def _share(value: float, error: float, n: int) -> Number:
@@ -577,8 +611,8 @@ class PrecisionRecall(_Collected):
 
     def compute(self) -> dict[str, Tensor]:
         real, generated = self._sides()
-        shares = _precision_recall(*_large(real, generated, self.k), self.k)
-        return _scalars(real, precision=shares[0], recall=shares[1])
+        shares = _support_shares(real, generated, self.k, self.k)
+        return _scalars(real, precision=shares["precision"], recall=shares["recall"])
 
 
 class DensityCoverage(_Collected):
@@ -597,8 +631,8 @@ class DensityCoverage(_Collected):
 
     def compute(self) -> dict[str, Tensor]:
         real, generated = self._sides()
-        values = _density_coverage(*_large(real, generated, self.k), self.k)
-        return _scalars(real, density=values[0], coverage=values[1])
+        shares = _support_shares(real, generated, self.k, self.k)
+        return _scalars(real, density=shares["density"], coverage=shares["coverage"])
 
 
 class InceptionScore(Metric):
@@ -773,9 +807,7 @@ class Realism(Evaluation):
         if logits is not None:
             numbers[score] = inception_score(logits, splits=10 if n >= 100 else 1)
         real = train[order[: len(some)]]
-        numbers["precision"], numbers["recall"] = precision_recall(real, some)
-        numbers["density"], numbers["coverage"] = density_coverage(real, some)
-        return numbers
+        return numbers | support_shares(real, some)
 
 
 def way_to_real(distance: Number, floor: Number, ceiling: Number) -> Number:

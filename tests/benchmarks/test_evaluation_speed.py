@@ -22,7 +22,9 @@ TIMED = 256  # images of which the network's time is taken: it is the same for e
 
 
 class Stand(Extractor):
-    """As many features and logits as Inception has, at no cost."""
+    """As many features and logits as Inception has, at no cost, and what is asked of it."""
+
+    reference = True
 
     def __init__(self):
         super().__init__("stand")
@@ -43,16 +45,16 @@ def test_three_evaluations_cost_a_tenth_of_the_features(tmp_path):
     images = torch.randint(0, 256, (3, COUNT, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         inception(images[0, :16])
-        start = time.perf_counter()
+        start = time.process_time()
         for block in images[0, :TIMED].split(64):
             inception(block)
-        each = (time.perf_counter() - start) / TIMED
+        each = (time.process_time() - start) / TIMED
         found = evidence(*images, extractor=Stand())
         seconds = {}
         for evaluation in (Realism(), Memorisation(), Diversity()):
-            start = time.perf_counter()
+            start = time.process_time()
             evaluation.evaluate(found)
-            seconds[type(evaluation).__name__] = time.perf_counter() - start
+            seconds[type(evaluation).__name__] = time.process_time() - start
     features = 2 * COUNT * each
     ratio = 1 + sum(seconds.values()) / features
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
