@@ -92,11 +92,10 @@ class AMGAN(GAN):
         """(B, K + 1), the last one of being a sample."""
         return self.discriminator.judge(x)["classes"]
 
-    def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def verdict(self, x: Tensor, *label: Tensor) -> Tensor:
         """(B,) log-odds of being data."""
-        with evaluating(self):
-            logits = self.logits(x)
-            return logits[:, :-1].logsumexp(dim=1) - logits[:, -1]
+        logits = self.logits(x)
+        return logits[:, :-1].logsumexp(dim=1) - logits[:, -1]
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """(B, K), what the discriminator takes images for, given that they are data."""

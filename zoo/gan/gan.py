@@ -18,16 +18,19 @@ Differs from the paper: Adam for momentum, leaky ReLU for maxout, tanh for sigmo
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .. import latent, networks
 from ..adversarial import Adversarial, Batch, Player
 from ..module import evaluating
+from ..networks.bound import bound
 
 
 class Payoff(NamedTuple):
@@ -78,6 +81,12 @@ class GAN(Adversarial):
             drawn; 0: none.
         network: "mlp", "conv" or "residual" networks; "own": those of the class, `Generator` and
             `Discriminator`.
+        spectral_norm: The discriminator's weights are divided by their largest singular values,
+            and it loses its normalisation layers (https://arxiv.org/abs/1802.05957).
+        r1: gamma of the penalty gamma/2 |gradient of the score at data|^2
+            (https://arxiv.org/abs/1801.04406, eq. 9).
+        augment: How images, real or not, are changed before the discriminator sees them:
+            "colour", "translation", "cutout" (DiffAugment, https://arxiv.org/abs/2006.10738).
     """
 
     loss: Payoff = non_saturating
@@ -99,6 +108,9 @@ class GAN(Adversarial):
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
         network: Literal["own", "mlp", "conv", "residual"] = "own",
+        spectral_norm: bool = False,
+        r1: float = 0.0,
+        augment: tuple[str, ...] = (),
     ):
         super().__init__(lr, betas)
         self.save_hyperparameters()
@@ -107,6 +119,8 @@ class GAN(Adversarial):
                 raise ValueError(f"{name} must be at least 1, got {count}")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
+        if r1 < 0:
+            raise ValueError(f"r1 must be 0 or more, got {r1}")
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.latent_dim, self.d_steps, self.g_steps = latent_dim, d_steps, g_steps
         self.clip_norm, self.ema_decay = clip_norm, ema_decay
@@ -121,6 +135,11 @@ class GAN(Adversarial):
                 names = ", ".join(("own", *self.pairs))
                 raise ValueError(f"network must be one of {names}, got {network!r}")
             self.Generator, self.Discriminator = self.pairs[network]
+        if augment and len(self.image_shape) != 3:
+            raise ValueError(f"augment must be empty for points, got {', '.join(augment)}")
+        if augment or spectral_norm:
+            self.Discriminator = bound(self.Discriminator, spectral_norm, augment)
+        self.r1 = r1
         self.generator = self.Generator(self.image_shape, latent_dim, num_classes, width)
         self.discriminator = self.Discriminator(self.image_shape, num_classes, width)
         if ema_decay:
@@ -166,6 +185,19 @@ class GAN(Adversarial):
         x, y = self._told(batch)
         return self.loss.generator(self.discriminator(*self.fake(self.prior(len(x)), y)))
 
+    def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
+        if self.r1 and player.name == "discriminator":
+            pay = player.loss
+            player = replace(player, loss=lambda batch: pay(batch) + self.slope_penalty(batch))
+        return super().move(player, optimizer, batch)
+
+    def slope_penalty(self, batch: Batch) -> Tensor:
+        """r1 / 2 times the mean squared norm of the score's gradient at data."""
+        x, *rest = self.real(*self._told(batch))
+        x = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(self.verdict(x, *rest).sum(), x, create_graph=True)
+        return self.r1 / 2 * slope.flatten(1).square().sum(1).mean()
+
     def _told(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         x, y = batch
         return x, y if self.num_classes else None
@@ -196,7 +228,11 @@ class GAN(Adversarial):
 
     interpolate = latent.interpolate
 
+    def verdict(self, *seen: Tensor) -> Tensor:
+        """(B,) raw scores of what `real` or `fake` show the discriminator, with gradients."""
+        return self.discriminator(*seen)
+
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) raw scores; at the optimum log p(x)/q(x), of data over samples."""
         with evaluating(self):
-            return self.discriminator(*self.real(x, y))
+            return self.verdict(*self.real(x, y))

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from .bound import unbound
 from .heads import Heads
 
 REACH = 8.0  # log-variances lie between this and minus this: no precision without end
@@ -12,13 +13,13 @@ class Encoder(nn.Module):
     """Images, and labels where the body is told them, to latents (B, D).
 
     Args:
-        discriminator: Whose body is used; its dropout is taken out, as an image has one code.
+        discriminator: Whose body is used; what is random or bound in it is taken out.
         latent_dim: D.
     """
 
     def __init__(self, discriminator: nn.Module, latent_dim: int):
         super().__init__()
-        self.body = Heads(without_dropout(discriminator), score=False, code=latent_dim)
+        self.body = Heads(without_dropout(unbound(discriminator)), score=False, code=latent_dim)
 
     def forward(self, *seen: Tensor) -> Tensor:
         return self.body.judge(*seen)["code"]
@@ -41,4 +42,6 @@ def without_dropout(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        if getattr(module, "policy", ()):
+            raise ValueError("augment must be empty: what is compared must be the same each time")
     return network
