@@ -15,6 +15,7 @@ _HOMES = {
     "Features": "features",
     "Filters": "filters",
     "FrechetDistance": "realism",
+    "GameMonitor": "game_monitor",
     "InceptionScore": "realism",
     "Interpolations": "samples",
     "KernelDistance": "realism",

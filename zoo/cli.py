@@ -26,6 +26,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .. import datamodules as _datamodules  # noqa: F401  short names are those of known classes
 from ..callbacks import Evaluation, evaluations, make_evaluable
+from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.lines import Bar, ProgressLines
 from ..callbacks.throughput import Throughput
 from ..callbacks.wandb import SafeWandbLogger
@@ -392,7 +393,7 @@ class CLI(LightningCLI):
         parts = _listed(config.callbacks)
         if self._get(self.config, "evaluate"):
             parts += evaluations(**self._get(self.config_init, "evaluation"))
-        parts.append(Throughput())
+        parts += [Throughput(), GameMonitor()]
         bars = any(isinstance(part, ProgressBar) for part in parts)
         if not bars and config.enable_progress_bar is not False:
             parts.append(Bar() if sys.stdout.isatty() else ProgressLines())

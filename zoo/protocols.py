@@ -117,6 +117,15 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class Judge(Protocol):
+    """Scores how much an image is like data, on a scale of its own."""
+
+    def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B,), higher for data."""
+        ...
+
+
+@runtime_checkable
 class Completer(Protocol):
     """Fills in what is hidden."""
 
