@@ -3,8 +3,9 @@
 from .acgan import ACGAN
 from .amgan import AMGAN
 from .catgan import CatGAN
+from .ccgan import CCGAN
 from .cgan import CGAN
 from .infogan import InfoGAN
 from .semi_supervised_gan import SemiSupervisedGAN
 
-__all__ = ["ACGAN", "AMGAN", "CGAN", "CatGAN", "InfoGAN", "SemiSupervisedGAN"]
+__all__ = ["ACGAN", "AMGAN", "CCGAN", "CGAN", "CatGAN", "InfoGAN", "SemiSupervisedGAN"]

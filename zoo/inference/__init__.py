@@ -1,7 +1,11 @@
 """The latent is found again: an encoder learns beside the generator."""
 
+from .aegan import AEGAN
 from .ali import ALI
 from .bigan import BiGAN
+from .cvae_gan import CVAEGAN
+from .ian import IAN
+from .lfvi import LFVI
 from .vae_gan import VAEGAN
 
-__all__ = ["ALI", "BiGAN", "VAEGAN"]
+__all__ = ["AEGAN", "ALI", "BiGAN", "CVAEGAN", "IAN", "LFVI", "VAEGAN"]

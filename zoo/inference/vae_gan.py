@@ -68,17 +68,24 @@ class VAEGAN(GAN):
         encoder = Player("encoder", (self.encoder,), self.encoder_loss, clip_norm=self.clip_norm)
         return encoder, *super().players()
 
+    def infer(self, x: Tensor, y: Tensor | None) -> Distribution:
+        """q(z|x), over (B, D)."""
+        return self.encoder(*self.real(x, y))
+
     def likeness(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
         """L_like: nats up to a constant, a mean over images."""
         apart = self.discriminator.features(*real) - self.discriminator.features(*fake)
         return apart.square().sum(1).mean() / 2
 
+    def divergence(self, q: Distribution) -> Tensor:
+        """L_prior: nats, a mean over images."""
+        standard = Independent(Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)), 1)
+        return kl_divergence(q, standard).mean()
+
     def encoder_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)
-        q = self.encoder(*self.real(x, y))
-        standard = Independent(Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)), 1)
-        divergence = kl_divergence(q, standard).mean()
-        return divergence + self.likeness(self.real(x, y), self.fake(q.rsample(), y))
+        q = self.infer(x, y)
+        return self.divergence(q) + self.likeness(self.real(x, y), self.fake(q.rsample(), y))
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)
@@ -95,7 +102,7 @@ class VAEGAN(GAN):
 
     def _fakes(self, x: Tensor, y: Tensor | None) -> tuple[tuple[Tensor, ...], ...]:
         """Reconstructions, and as many samples."""
-        z = self.encoder(*self.real(x, y)).rsample()
+        z = self.infer(x, y).rsample()
         return self.fake(z, y), self.fake(self.prior(len(x)), y)
 
     # What it can do
@@ -106,7 +113,7 @@ class VAEGAN(GAN):
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
         """q(z|x), over (B, D); a conditional model must be told y."""
         with evaluating(self):
-            return self.encoder(*self.real(x, y))
+            return self.infer(x, y)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior's mean, (B, D)."""

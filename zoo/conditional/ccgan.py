@@ -1,0 +1,174 @@
+"""CCGAN: Semi-Supervised Learning with Context-Conditional Generative Adversarial Networks.
+
+Denton, Gross and Fergus, 2016. https://arxiv.org/abs/1611.06430
+
+A hole is cut into an image x; m is 1 where it is still seen. A generator that sees what is around
+fills the hole, and nothing but the hole is its work:
+
+    x_G = G(m x, m, z),    x_I = m x + (1 - m) x_G
+
+A discriminator tells x from x_I, and from the same features names the class of the images that
+have a label:
+
+    L_D = -E_x[log D(x)] - E_x,m[log(1 - D(x_I))] + lambda E_labelled[-log p(y | x)]
+    L_G = -E_x,m[log D(x_I)]
+
+There is no loss of pixels: whatever goes well with what is around is as good as the original, and
+no hole is filled by a mean. To find the seams the discriminator must know what images look like,
+so that unlabelled ones teach its features, and images filled in are better fakes to learn from
+than those of a GAN that has to invent everything.
+
+CC-GAN^2 shows the discriminator whole images of the generator too. Here those are made without a
+context, so that the model samples, and have a score of their own on the same features:
+
+    CC-GAN + w GAN,    each as above
+
+What did not hold: that one score serves both. Then the mixture of images filled in and made whole
+becomes the data's, and the former make up for what the latter lack: on 8x8 digits, after 1,500
+steps on one seed, the distance of completions to data was 41 in place of 3.5, and 30 where a mean
+fills holes. Nor was a gain of two points by unlabelled images found: with 100 labels of 16x16 MNIST
+digits and convolutions 0.771 were named rightly for 0.756 without them, on the one seed tried.
+
+Differs from the paper: a generator of encoder and decoder, out of the networks of `GAN` or those
+that `network` says, is told mask and noise, and has a second decoder for whole images; Gaussian
+noise in the discriminator; no low resolution of what is hidden is given, and the classifier is not
+trained further by itself afterwards.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ...images import check_images
+from .. import networks
+from ..adversarial import Batch
+from ..module import evaluating
+from ..networks import Encoder, Heads, labelled_cross_entropy
+from .semi_supervised_gan import SemiSupervisedGAN
+
+CODE = 256  # entries of what a generator makes of what it sees
+
+
+class ContextGenerator(nn.Module):
+    """Latents (B, D) to images (B, C, H, W): whole ones, or such that go with what is seen of x."""
+
+    Networks = networks.PAIRS["mlp"]
+
+    def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
+        super().__init__()
+        if len(image_shape) != 3:
+            raise ValueError(f"image_shape must be (C, H, W), got {tuple(image_shape)}")
+        channels, *sides = image_shape
+        Generator, Discriminator = self.Networks
+        self.whole = Generator(image_shape, latent_dim, num_classes, width)
+        self.encoder = Encoder(Discriminator((channels + 1, *sides), 0, width), CODE)
+        self.decoder = Generator(image_shape, CODE + latent_dim, num_classes, width)
+
+    def forward(self, z: Tensor, x: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """mask (B, 1, H, W): 1 where x is seen; no x: nothing is."""
+        if x is None:
+            return self.whole(z)
+        seen = torch.where(mask == 1, x, 0)
+        code = self.encoder(torch.cat((seen, mask), dim=1))
+        return self.decoder(torch.cat((code, z), dim=1))
+
+
+class ConvContextGenerator(ContextGenerator):
+    Networks = networks.PAIRS["conv"]
+
+
+class ResidualContextGenerator(ContextGenerator):
+    Networks = networks.PAIRS["residual"]
+
+
+class CCGAN(SemiSupervisedGAN):
+    """A GAN that fills holes, and a classifier that learns from few labels and many images.
+
+    Args:
+        num_classes: K, at least 2. Labels are 0..K-1, or -1 where there is none.
+        hole: Side of the square that is hidden, anywhere in the image; 0: half the image's.
+        whole_weight: Of the game about whole images; 0: the paper's CC-GAN, and `sample` draws by
+            a network that is not trained.
+        label_weight: The paper's lambda. Other arguments as `SemiSupervisedGAN`.
+    """
+
+    Judge = Heads
+    Generator = ContextGenerator
+    pairs = {
+        "mlp": (ContextGenerator, networks.MLPDiscriminator),
+        "conv": (ConvContextGenerator, networks.ConvDiscriminator),
+        "residual": (ResidualContextGenerator, networks.ResidualDiscriminator),
+    }
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int,
+        hole: int = 0,
+        whole_weight: float = 1.0,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, **kwargs)
+        side = min(self.image_shape[1:])
+        if not 0 <= hole <= side:
+            raise ValueError(f"hole must be in 0..{side}, the image's side, got {hole}")
+        if whole_weight < 0:
+            raise ValueError(f"whole_weight must be 0 or more, got {whole_weight}")
+        self.hole, self.whole_weight = hole or side // 2, whole_weight
+        for name in ("score", "whole"):
+            self.discriminator.heads[name] = nn.Linear(self.discriminator.num_features, 1)
+
+    # The game
+
+    def masks(self, n: int) -> Tensor:
+        """(n, 1, H, W), 0 in a square somewhere and 1 around it."""
+
+        def within(side: int) -> Tensor:
+            first = torch.randint(side - self.hole + 1, (n, 1), device=self.device)
+            place = torch.arange(side, device=self.device) - first  # (n, side)
+            return (place >= 0) & (place < self.hole)
+
+        rows, columns = (within(side) for side in self.image_shape[1:])
+        return (~(rows[:, None, :, None] & columns[:, None, None, :])).to(self.dtype)
+
+    def filled(self, x: Tensor, mask: Tensor, generator: nn.Module) -> Tensor:
+        """x_I: images as they are where the mask is 1, and made where it is not."""
+        return torch.where(mask == 1, x, generator(self.prior(len(x)), x, mask))
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        x, y = batch
+        of_real, paid = self.discriminator.judge(x), self.loss.discriminator
+        game = paid(of_real["score"], self._of_filled(x))
+        if self.whole_weight:
+            of_whole = self._of_whole(x)
+            game = game + self.whole_weight * paid(of_real["whole"].squeeze(1), of_whole)
+        return game + self.label_weight * labelled_cross_entropy(of_real["classes"], y)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        x, _ = batch
+        game = self.loss.generator(self._of_filled(x))
+        if self.whole_weight:
+            game = game + self.whole_weight * self.loss.generator(self._of_whole(x))
+        return game
+
+    def _of_filled(self, x: Tensor) -> Tensor:
+        """(B,) scores of x_I."""
+        return self.discriminator(self.filled(x, self.masks(len(x)), self.generator))
+
+    def _of_whole(self, x: Tensor) -> Tensor:
+        """(B,) scores, by their own head, of as many whole images."""
+        made = self.generator(self.prior(len(x)))
+        return self.discriminator.judge(made)["whole"].squeeze(1)
+
+    # What it can do
+
+    def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
+        """A draw of what may be where the mask (B, 1, H, W) is 0; where it is 1, x as it is."""
+        check_images(x, self.image_shape, "the data")
+        if mask.shape != (len(x), 1, *self.image_shape[1:]):
+            got = tuple(mask.shape)
+            raise ValueError(f"mask must be ({len(x)}, 1, H, W) as the images, got {got}")
+        self.labels(len(x), y)
+        generator = self.ema.module if self.ema_decay else self.generator
+        x = x.to(self.device, self.dtype)
+        with evaluating(self):
+            return self.filled(x, mask.to(x), generator)

@@ -1,0 +1,114 @@
+"""AEGAN: Learning Inverse Mapping by AutoEncoder Based Generative Adversarial Nets.
+
+Luo, Xu, Tang and Lv, 2017. https://arxiv.org/abs/1703.10094
+
+A GAN is trained and its generator left as it is. Then an encoder E, the inverse generator, learns
+to lead back to the latents. It cannot be asked for z itself: a generator takes many z to nearly
+the same image, and what comes nearest to all of them on average is a z of another image. So let G
+be the decoder of an autoencoder whose encoder alone learns, and ask for the image,
+
+    min_E  E_z |G(E(G(z))) - G(z)|^2
+
+Its input, too, is what G made: no real image is needed. Any of the z that give an image is an
+answer, and where G can make the image the least cost is 0. The regression of z that it stands
+against, E_z |E(G(z)) - z|^2, is `loss_space="latent"`: it is at its least where E(x) is the mean of
+all z that give x, and G need not take that to x.
+
+Codes then serve to search images: those near in the latent space are of one kind.
+
+Differs from the paper: encoder and GAN start together, and the encoder follows the generator as it
+changes before it learns on the finished one; the encoder's output is bounded as the latents are;
+networks as `GAN` or as `network` says; no translation between the domains of two generators.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..adversarial import Batch, Player
+from ..gan.gan import GAN
+from ..module import evaluating
+from ..networks import Encoder
+
+
+class AEGAN(GAN):
+    """A GAN that stands still after a while, and an encoder that inverts it.
+
+    Steps are the encoder's, one with each batch.
+
+    Args:
+        gan_steps: After so many the GAN's players leave the game.
+        loss_space: What the encoder is to give back of a sample: the "image", or the "latent".
+        encoder_lr: Adam's learning rate of the encoder. Other arguments as `GAN`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        gan_steps: int = 2000,
+        loss_space: Literal["image", "latent"] = "image",
+        encoder_lr: float = 1e-3,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, **kwargs)
+        if gan_steps < 1:
+            raise ValueError(f"gan_steps must be at least 1, got {gan_steps}")
+        if loss_space not in ("image", "latent"):
+            raise ValueError(f"loss_space must be 'image' or 'latent', got {loss_space!r}")
+        self.gan_steps, self.loss_space, self.encoder_lr = gan_steps, loss_space, encoder_lr
+        body = self.Discriminator(self.image_shape, num_classes, self.hparams.width)
+        self.encoder = Encoder(body, self.latent_dim)
+
+    # The game
+
+    def players(self) -> tuple[Player, ...]:
+        gan = (replace(player, until=self.gan_steps) for player in super().players())
+        return *gan, Player("encoder", (self.encoder,), self.encoder_loss)
+
+    def optimizer(self, player: Player) -> torch.optim.Optimizer:
+        if player.name != "encoder":
+            return super().optimizer(player)
+        return torch.optim.Adam(player.parameters(), lr=self.encoder_lr)
+
+    def encoder_loss(self, batch: Batch) -> Tensor:
+        x, y = self._told(batch)
+        label = () if y is None else (y,)
+        z = self.prior(len(x))
+        image = self.decode(z, y)
+        code = self.code(image, *label)
+        if self.loss_space == "latent":
+            return (code - z).square().mean()
+        decoder = self.ema.module if self.ema_decay else self.generator
+        with evaluating(decoder), torch.enable_grad():  # as it decodes, not as it learned
+            again = decoder(code, *label)
+        return (again - image).square().mean()
+
+    def code(self, x: Tensor, *label: Tensor) -> Tensor:
+        """(B, D), in [-1, 1] as the latents are."""
+        return self.encoder(x, *label).tanh()
+
+    # What it can do
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, D); a conditional model must be told y."""
+        with evaluating(self):
+            return self.code(*self.real(x, y))
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """G(E(x)): what of the images the generator can make."""
+        return self.decode(self.encode(x, y), y)
+
+    def search(self, query: Tensor, gallery: Tensor, k: int = 5) -> Tensor:
+        """The places (B, k) in the gallery (N, C, H, W) of the images whose codes are nearest to
+        those of the queries (B, C, H, W), the nearest first.
+
+        Raises:
+            ValueError: k is not in 1..N.
+        """
+        if not 1 <= k <= len(gallery):
+            raise ValueError(f"k must be in 1..{len(gallery)} images of the gallery, got {k}")
+        apart = torch.cdist(self.encode(query), self.encode(gallery))
+        return apart.topk(k, largest=False).indices
