@@ -63,6 +63,40 @@ def interpolate(
 
 
 @torch.no_grad()
+def arithmetic(
+    model: Decoder,
+    plus: Sequence[Tensor],
+    minus: Sequence[Tensor] = (),
+    n: int = 1,
+    reach: float = 0.25,
+    y: Tensor | None = None,
+) -> Tensor:
+    """Images of what some samples show, without what others show (Radford et al., 2015,
+    https://arxiv.org/abs/1511.06434, sec. 6.3.2): smiling woman - woman + man.
+
+    Args:
+        model: What decodes; as a method of a model it is the model itself.
+        plus: Latents (k, D) for each thing, of k samples that show it. Their mean stands for it;
+            three or more, since what else a single one shows would come along.
+        minus: Likewise, of what is taken away.
+        n: The first image is that of the sum itself, the others are around it.
+        reach: These have noise on each entry of the latent, uniform in +-reach.
+        y: (n,) labels.
+
+    Returns:
+        (n, C, H, W) in [-1, 1].
+    """
+    if not plus:
+        raise ValueError("plus must have at least one group of latents, got none")
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    z = sum(group.mean(0) for group in plus) - sum(group.mean(0) for group in minus)
+    noise = torch.empty(n, *z.shape, dtype=z.dtype, device=z.device).uniform_(-reach, reach)
+    noise[0] = 0
+    return model.decode(z + noise, y)
+
+
+@torch.no_grad()
 def direction(
     model: Encoder, x: Tensor, has: Tensor, y: Tensor | None = None, within: Tensor | None = None
 ) -> Tensor:

@@ -38,16 +38,13 @@ def test_exact_neighbours_take_at_most_a_third_longer_than_faiss():
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
     x, y = torch.randn(COUNT, FEATURES), torch.randn(COUNT, FEATURES)
-    seconds = {"faiss": float("inf"), "genzoo": float("inf")}
-    for _ in range(2):  # the better of two, so that other work on the machine does not count
-        start = time.perf_counter()
-        index = faiss.IndexFlatL2(FEATURES)
-        index.add(y.numpy())
-        theirs, place = index.search(x.numpy(), 1)
-        seconds["faiss"] = min(seconds["faiss"], time.perf_counter() - start)
-        start = time.perf_counter()
-        ours, found = nearest(x, y)
-        seconds["genzoo"] = min(seconds["genzoo"], time.perf_counter() - start)
+    start = time.process_time()  # other work on the machine does not count
+    index = faiss.IndexFlatL2(FEATURES)
+    index.add(y.numpy())
+    theirs, place = index.search(x.numpy(), 1)
+    middle = time.process_time()
+    ours, found = nearest(x, y)
+    seconds = {"faiss": middle - start, "genzoo": time.process_time() - middle}
     ratio = seconds["genzoo"] / seconds["faiss"]
     print(f"\n{COUNT:,} x {COUNT:,} x {FEATURES:,}: {seconds}, ratio {ratio:.2f}")
     assert (found[:, 0] == torch.from_numpy(place[:, 0])).float().mean() > 0.999

@@ -1,15 +1,19 @@
 """Goodfellow's theorems, in numbers."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import logsigmoid
 
 from genzoo.zoo.gan import GAN
 from genzoo.zoo.gan.gan import minimax, non_saturating
-from tests.toys import loader, trainer
+from genzoo.zoo.networks.bound import Bound
+from tests.test_contract import MODELS, build
+from tests.toys import fit, loader, trainer
 from tests.zoo.fixed import GRID, against, gaussian
 
 
@@ -71,11 +75,92 @@ def test_every_network_of_its_size_plays():
         ({"d_steps": 0}, "d_steps must be at least 1, got 0"),
         ({"latent_dim": 0}, "latent_dim must be at least 1, got 0"),
         ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
+        ({"prior": "cauchy"}, "prior must be uniform or gaussian, got 'cauchy'"),
+        ({"instance_noise": -0.1}, "instance_noise must be 0 or more, got -0.1"),
+        ({"instance_noise_steps": -1}, "instance_noise_steps must be 0 or more, got -1"),
     ],
 )
 def test_impossible_numbers_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         GAN((2,), **setting)
+
+
+# Priors and instance noise
+
+
+def test_the_prior_is_a_cube_or_a_sphere():
+    torch.manual_seed(0)
+    z = GAN((2,), latent_dim=100, prior="gaussian").prior(2000)
+    assert z.mean().abs() < 0.01 and z.var().item() == pytest.approx(1, abs=0.01)
+    assert z.pow(4).mean().item() == pytest.approx(3, abs=0.1)
+    z = GAN((2,), latent_dim=100).prior(2000)
+    assert z.abs().max() <= 1 and z.var().item() == pytest.approx(1 / 3, abs=0.01)
+
+
+class Summing(nn.Module):
+    """Scores that are the sum of an image's pixels, and of one weight that nothing hangs on."""
+
+    def __init__(self, *numbers):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return x.flatten(1).sum(1) + self.weight
+
+
+class Noticing(GAN):
+    """Notes the deviation of the noise on what its discriminator saw in each step."""
+
+    Discriminator = Summing
+
+    def __init__(self, *settings, **more):
+        super().__init__(*settings, **more)
+        self.seen = []
+
+    def discriminator_loss(self, batch):
+        noise = self.discriminator(torch.zeros(4000, *self.image_shape))
+        self.seen.append(noise.std().item() / 8)  # a sum of 64
+        return super().discriminator_loss(batch)
+
+
+def test_instance_noise_is_on_all_that_is_seen_in_training_only():
+    model = Noticing((1, 8, 8), instance_noise=0.5)
+    x = torch.rand(4000, 1, 8, 8)
+    plain = x.flatten(1).sum(1)
+    assert torch.equal(model.score(x), plain)
+    off = model.train().verdict(x) - plain
+    assert off.mean().item() == pytest.approx(0, abs=0.2)
+    assert off.std().item() == pytest.approx(0.5 * 8, rel=0.05)
+
+
+def test_instance_noise_falls_along_a_line_and_goes_on_where_it_was(tmp_path):
+    def noticing():
+        return Noticing((1, 8, 8), latent_dim=2, instance_noise=0.5, instance_noise_steps=4)
+
+    data = loader(torch.rand(24, 1, 8, 8))
+    whole, first, second = noticing(), noticing(), noticing()
+    fit(whole, data, steps=6)
+    fit(first, data, steps=2).save_checkpoint(tmp_path / "m.ckpt")
+    runner = trainer(max_epochs=9, max_steps=6)
+    runner.fit(second, data, ckpt_path=tmp_path / "m.ckpt", weights_only=True)
+    expected = [0.5, 0.375, 0.25, 0.125, 0, 0]
+    assert whole.seen == pytest.approx(expected, rel=0.05, abs=1e-6)
+    assert first.seen + second.seen == pytest.approx(expected, rel=0.05, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if issubclass(MODELS[name], GAN)])
+def test_every_gan_heeds_them_or_refuses_them(name):
+    for setting in ({"prior": "gaussian"}, {"instance_noise": 0.5}):
+        try:
+            model = build(name, **setting)
+        except ValueError as error:
+            assert re.match("(prior|instance_noise) must be (left out|0)", str(error))
+            continue
+        if "prior" in setting:
+            assert model.prior(500).abs().max() > 2
+        else:
+            noisy = [m for m in model.discriminator.modules() if isinstance(m, Bound)]
+            assert noisy and all(m.noise == 0.5 for m in noisy)
 
 
 def digits():

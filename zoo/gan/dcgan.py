@@ -9,11 +9,14 @@ connected hidden layers, ReLU with a final tanh in the generator, LeakyReLU in t
 z is uniform on [-1, 1]^100, Adam has a learning rate of 2e-4 and beta_1 = 0.5 (sec. 4).
 
 Walking from one z to another changes images smoothly, in meaning rather than in pixels (sec. 6.1).
+Sums and differences of latents mean something, too, where each is the mean of a few samples that
+show one thing (sec. 6.3.2): z(woman with dark skin) is about z(man with dark skin) - z(man with
+light skin) + z(woman with light skin).
 
 Differs from the paper: kernels 4x4 for 5x5; half its width by default.
 """
 
-from .. import networks
+from .. import latent, networks
 from .gan import GAN
 
 
@@ -37,3 +40,5 @@ class DCGAN(GAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, latent_dim, width, **kwargs)
+
+    arithmetic = latent.arithmetic

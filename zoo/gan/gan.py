@@ -30,7 +30,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .. import latent, networks
 from ..adversarial import Adversarial, Batch, Player
 from ..module import evaluating
-from ..networks.bound import bound
+from ..networks.bound import bound, let_noise_fall
 
 
 class Payoff(NamedTuple):
@@ -68,7 +68,7 @@ class GAN(Adversarial):
     Args:
         image_shape: (C, H, W), or (D,) for points.
         num_classes: K, and both networks are told the class; 0: unconditional.
-        latent_dim: D, entries of the noise z, uniform on [-1, 1].
+        latent_dim: D, entries of the noise z.
         width: Units of the hidden layers (of convolutions: channels at the full side).
         lr: Adam's learning rate.
         betas: Adam's decay rates.
@@ -87,6 +87,10 @@ class GAN(Adversarial):
             (https://arxiv.org/abs/1801.04406, eq. 9).
         augment: How images, real or not, are changed before the discriminator sees them:
             "colour", "translation", "cutout" (DiffAugment, https://arxiv.org/abs/2006.10738).
+        prior: What z is drawn from: "uniform" on [-1, 1], or "gaussian", N(0, I).
+        instance_noise: Standard deviation of the noise on all that the discriminator sees
+            (https://arxiv.org/abs/1610.04490); 0: none.
+        instance_noise_steps: Steps over which it falls to 0, along a line; 0: it stays.
     """
 
     loss: Payoff = non_saturating
@@ -111,6 +115,9 @@ class GAN(Adversarial):
         spectral_norm: bool = False,
         r1: float = 0.0,
         augment: tuple[str, ...] = (),
+        prior: Literal["uniform", "gaussian"] = "uniform",
+        instance_noise: float = 0.0,
+        instance_noise_steps: int = 0,
     ):
         super().__init__(lr, betas)
         self.save_hyperparameters()
@@ -119,8 +126,17 @@ class GAN(Adversarial):
                 raise ValueError(f"{name} must be at least 1, got {count}")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
-        if r1 < 0:
-            raise ValueError(f"r1 must be 0 or more, got {r1}")
+        for name, number in (
+            ("r1", r1),
+            ("instance_noise", instance_noise),
+            ("instance_noise_steps", instance_noise_steps),
+        ):
+            if number < 0:
+                raise ValueError(f"{name} must be 0 or more, got {number}")
+        if prior not in ("uniform", "gaussian"):
+            raise ValueError(f"prior must be uniform or gaussian, got {prior!r}")
+        if prior != "uniform" and type(self).prior is not GAN.prior:
+            raise ValueError(f"prior must be left out: {type(self).__name__} has its own")
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.latent_dim, self.d_steps, self.g_steps = latent_dim, d_steps, g_steps
         self.clip_norm, self.ema_decay = clip_norm, ema_decay
@@ -137,9 +153,11 @@ class GAN(Adversarial):
             self.Generator, self.Discriminator = self.pairs[network]
         if augment and len(self.image_shape) != 3:
             raise ValueError(f"augment must be empty for points, got {', '.join(augment)}")
-        if augment or spectral_norm:
-            self.Discriminator = bound(self.Discriminator, spectral_norm, augment)
-        self.r1 = r1
+        if augment or spectral_norm or instance_noise:
+            ways = spectral_norm, augment, instance_noise
+            self.Discriminator = bound(self.Discriminator, *ways)
+        self.r1, self.gaussian_prior = r1, prior == "gaussian"
+        self.instance_noise_steps = instance_noise_steps
         self.generator = self.Generator(self.image_shape, latent_dim, num_classes, width)
         self.discriminator = self.Discriminator(self.image_shape, num_classes, width)
         if ema_decay:
@@ -198,6 +216,12 @@ class GAN(Adversarial):
         (slope,) = torch.autograd.grad(self.verdict(x, *rest).sum(), x, create_graph=True)
         return self.r1 / 2 * slope.flatten(1).square().sum(1).mean()
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        if self.instance_noise_steps:
+            gone = self.trainer.global_step / self.instance_noise_steps
+            let_noise_fall(self, max(0.0, 1 - gone))
+
     def _told(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         x, y = batch
         return x, y if self.num_classes else None
@@ -215,7 +239,8 @@ class GAN(Adversarial):
     # What it can do
 
     def prior(self, n: int) -> Tensor:
-        return torch.rand(n, self.latent_dim, device=self.device, dtype=self.dtype) * 2 - 1
+        z = torch.empty(n, self.latent_dim, device=self.device, dtype=self.dtype)
+        return z.normal_() if self.gaussian_prior else z.uniform_(-1, 1)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W), by the averaged generator where there is one."""

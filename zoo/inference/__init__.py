@@ -1,5 +1,6 @@
 """The latent is found again: an encoder learns beside the generator."""
 
+from .aae import AAE
 from .aegan import AEGAN
 from .ali import ALI
 from .bigan import BiGAN
@@ -8,4 +9,4 @@ from .ian import IAN
 from .lfvi import LFVI
 from .vae_gan import VAEGAN
 
-__all__ = ["AEGAN", "ALI", "BiGAN", "CVAEGAN", "IAN", "LFVI", "VAEGAN"]
+__all__ = ["AAE", "AEGAN", "ALI", "BiGAN", "CVAEGAN", "IAN", "LFVI", "VAEGAN"]

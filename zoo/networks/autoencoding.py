@@ -4,6 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from .bound import refuse_chance
 from .heads import Heads
 
 
@@ -23,8 +24,7 @@ class Autoencoding(nn.Module):
         super().__init__()
         if code_dim < 1:
             raise ValueError(f"code_dim must be at least 1, got {code_dim}")
-        if getattr(discriminator, "policy", ()):
-            raise ValueError("augment must be empty: an image must come back as it was")
+        refuse_chance(discriminator, "an image must come back as it was")
         self.encoder = Heads(discriminator, score=False, code=code_dim)
         self.decoder, self.power = decoder, power
 

@@ -2,6 +2,7 @@
 
 spectral normalisation   Miyato et al., 2018, https://arxiv.org/abs/1802.05957
 DiffAugment              Zhao et al., 2020, https://arxiv.org/abs/2006.10738
+instance noise           Sonderby et al., 2016, https://arxiv.org/abs/1610.04490
 """
 
 from collections.abc import Sequence
@@ -30,14 +31,18 @@ def spectrally_normal(network: nn.Module) -> nn.Module:
 
 
 class Bound:
-    """Both of them; before a network's class.
+    """All of them; before a network's class.
 
     In training every image is changed at random. Data and samples are changed alike, and
     gradients pass, so that the generator does not learn the changes, and few images last longer.
+    Noise comes last: it gives data and samples, which may have no point in common, a common
+    support, on which the best discriminator is not sure of all it sees.
     """
 
     normalise: bool = False
     policy: tuple[str, ...] = ()  # of CHANGES
+    noise: float = 0.0  # its standard deviation at first ...
+    left: float = 1.0  # ... and the share of it that is left
 
     def __init__(self, *numbers):
         super().__init__(*numbers)
@@ -48,11 +53,14 @@ class Bound:
         if self.training:
             for change in self.policy:
                 x = CHANGES[change](x)
+            if self.noise:
+                x = x + self.noise * self.left * torch.randn_like(x)
         return super().forward(x, *rest)
 
 
-def bound(network_class: type, normalise: bool, policy: Sequence[str]) -> type:
-    """A class of the same networks, spectrally normal, or with images changed by this policy.
+def bound(network_class: type, normalise: bool, policy: Sequence[str], noise: float = 0.0) -> type:
+    """A class of the same networks, spectrally normal, or with images changed by this policy, or
+    with noise of this standard deviation on them.
 
     Raises:
         ValueError: a name that is none of CHANGES.
@@ -60,18 +68,34 @@ def bound(network_class: type, normalise: bool, policy: Sequence[str]) -> type:
     unknown = [change for change in policy if change not in CHANGES]
     if unknown:
         raise ValueError(f"augment must be of {', '.join(CHANGES)}, got {', '.join(unknown)}")
-    ways = {"normalise": normalise, "policy": tuple(policy)}
+    ways = {"normalise": normalise, "policy": tuple(policy), "noise": noise}
     return type(f"Bound{network_class.__name__}", (Bound, network_class), ways)
 
 
 def unbound(network: nn.Module) -> nn.Module:
-    """The same network without either: an encoder has nothing to be held back from."""
+    """The same network without any of it: an encoder has nothing to be held back from."""
     for module in list(network.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
         if isinstance(module, Bound):
-            module.policy = ()
+            module.policy, module.noise = (), 0.0
     return network
+
+
+def refuse_chance(network: nn.Module, why: str) -> None:
+    """Raises a ValueError where a part of the network changes its images at random."""
+    for module in network.modules():
+        if isinstance(module, Bound) and module.policy:
+            raise ValueError(f"augment must be empty: {why}")
+        if isinstance(module, Bound) and module.noise:
+            raise ValueError(f"instance_noise must be 0: {why}")
+
+
+def let_noise_fall(network: nn.Module, left: float) -> None:
+    """To this share of what it was at first."""
+    for module in network.modules():
+        if isinstance(module, Bound):
+            module.left = left
 
 
 def colour(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from .bound import unbound
+from .bound import refuse_chance, unbound
 from .heads import Heads
 
 REACH = 8.0  # log-variances lie between this and minus this: no precision without end
@@ -42,6 +42,5 @@ def without_dropout(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if getattr(module, "policy", ()):
-            raise ValueError("augment must be empty: what is compared must be the same each time")
+    refuse_chance(network, "what is compared must be the same each time")
     return network

@@ -1,0 +1,204 @@
+"""AAE: Adversarial Autoencoders.
+
+Makhzani, Shlens, Jaitly, Goodfellow and Frey, 2015. https://arxiv.org/abs/1511.05644
+
+An autoencoder's codes lie anywhere, so nothing can be drawn from it. Here a GAN is played in the
+space of codes: the encoder is its generator, its data are draws of a prior p(z), and each batch is
+used twice (sec. 2),
+
+    reconstruction:  min_{E,G}    E_x |x - G(E(x))|^2
+    regularisation:  min_E max_D  E_{p(z)}[log D(z)] + E_x[log(1 - D(E(x)))]
+
+A VAE's divergence does the same with a formula and needs the prior's density. A discriminator
+needs only draws of it, so the prior may have any shape: a Gaussian, ten petals, a roll. Where both
+goals are met the codes of all images together follow the prior, and G turns draws into images.
+
+Told the class, the discriminator gives each class its part of the prior (sec. 2.3), and neither
+encoder nor decoder need be told. A Gaussian has no parts: there all three are told, and z keeps
+what the class does not say, the style (sec. 4).
+
+Each of the encoder's two losses has an Adam of its own, so no weight stands between them. In a
+plain game codes go on swinging about the prior, and images with them. Together these make them
+settle: batch normalisation in the encoder; dropout in the discriminator; four times the learning
+rate for it; and rates that fall (`decay_steps`; the paper's fall in stages).
+
+What did not hold: the game is not all that brings codes near N(0, I). On 8x8 digits with two
+numbers in a code, three seeds, their energy distance from it was 0.53 to 0.55 in a plain
+autoencoder, 0.020 to 0.033 in one with batch normalisation, and 0.006 to 0.012 here (draws of the
+prior: 0.003 to 0.005). Without the normalisation, and with `r1=1` for dropout, the game got to
+0.006, 0.022 and 0.031.
+
+Differs from the paper: the first three of those four; a deterministic encoder only; Adam for
+momentum; leaky ReLU in the encoder; tanh, for images in [-1, 1]; every image has a label or none
+has; under a Gaussian prior encoder and discriminator are told the class too. Semi-supervised
+learning and clustering (sec. 5, 6) are not here.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..adversarial import Batch, Player
+from ..gan.gan import GAN
+from ..module import evaluating
+from ..networks import MLP, PAIRS, Encoder, MLPDiscriminator, MLPGenerator
+from ..networks.bound import bound, refuse_chance
+
+PARTS = 10  # of a prior, where there are no classes
+
+
+def petals(part: Tensor, parts: int) -> Tensor:
+    """Gaussians (n, 2) that point away from the origin, evenly around it: 0.5 long, 0.1 wide."""
+    angle = 2 * math.pi * part / parts
+    along, across = 1.5 + 0.5 * torch.randn_like(angle), 0.1 * torch.randn_like(angle)
+    sine, cosine = angle.sin(), angle.cos()
+    return torch.stack((along * cosine - across * sine, along * sine + across * cosine), dim=1)
+
+
+def swiss_roll(part: Tensor, parts: int) -> Tensor:
+    """A spiral (n, 2) of two turns and radius up to 2, the parts one after the other along it."""
+    # Inner turns are shorter: the root spreads draws evenly.
+    place = ((part + torch.rand_like(part)) / parts).sqrt()
+    angle = 4 * math.pi * place
+    return 2 * place[:, None] * torch.stack((angle.cos(), angle.sin()), dim=1)
+
+
+PLANES: dict[str, Callable[[Tensor, int], Tensor]] = {"petals": petals, "swiss_roll": swiss_roll}
+
+
+class EncoderBody(MLPDiscriminator):
+    """With batch normalisation for dropout, as the generator has it: for images, not for points."""
+
+    def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
+        super().__init__(image_shape, num_classes, width)
+        sizes = (math.prod(image_shape) + num_classes, width, width, 1)
+        self.body = MLP(sizes, norm=len(image_shape) > 1, slope=0.2)
+
+
+class AAE(GAN):
+    """An autoencoder and a discriminator of its codes. For any prior: override `prior`.
+
+    Args:
+        prior: "gaussian", N(0, I), or "petals" or "swiss_roll" in the first two entries of z
+            beside N(0, I) in the others; of these each class has a part.
+        latent_dim: D.
+        code_width: Units of the hidden layers of the discriminator.
+        d_lr_ratio: The discriminator's learning rate over that of the others.
+        decay_steps: All learning rates fall to 0 over the second half of so many moves, say of
+            `max_steps`; 0: they are constant.
+        spectral_norm: Of the discriminator of codes. Other arguments as `GAN`; `network` says what
+            decoder and encoder are.
+    """
+
+    Encoder = Encoder
+    Discriminator = EncoderBody  # the encoder's body; the discriminator sees codes
+    pairs = PAIRS | {"mlp": (MLPGenerator, EncoderBody)}
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...],
+        num_classes: int = 0,
+        prior: Literal["gaussian", "petals", "swiss_roll"] = "gaussian",
+        latent_dim: int = 8,
+        code_width: int = 256,
+        d_lr_ratio: float = 4.0,
+        decay_steps: int = 0,
+        spectral_norm: bool = False,
+        **kwargs,
+    ):
+        if prior not in ("gaussian", *PLANES):
+            names = ", ".join(("gaussian", *PLANES))
+            raise ValueError(f"prior must be one of {names}, got {prior!r}")
+        if prior != "gaussian" and latent_dim < 2:
+            raise ValueError(f"latent_dim must be at least 2 for {prior}, got {latent_dim}")
+        if d_lr_ratio <= 0:
+            raise ValueError(f"d_lr_ratio must be above 0, got {d_lr_ratio}")
+        if decay_steps < 0:
+            raise ValueError(f"decay_steps must be 0 or more, got {decay_steps}")
+        told = num_classes if prior == "gaussian" else 0
+        super().__init__(image_shape, told, latent_dim=latent_dim, **kwargs)
+        self.num_classes, self.prior_shape = num_classes, prior
+        self.d_lr_ratio, self.decay_steps = d_lr_ratio, decay_steps
+        refuse_chance(self.discriminator, "codes are judged, not images")
+        self.encoder = self.Encoder(self.discriminator, latent_dim)
+        # A code as an image of one line: the discriminator of images has dropout, of points none.
+        Judge = bound(MLPDiscriminator, spectral_norm, ())
+        self.discriminator = Judge((1, 1, latent_dim), num_classes, code_width)
+
+    # The game
+
+    def players(self) -> tuple[Player, ...]:
+        discriminator, encoder = super().players()
+        both = Player(
+            "reconstruction",
+            (self.encoder, self.generator),
+            self.reconstruction_loss,
+            clip_norm=self.clip_norm,
+        )
+        return both, discriminator, replace(encoder, name="encoder", modules=(self.encoder,))
+
+    def optimizer(self, player: Player) -> Optimizer:
+        ratio = self.d_lr_ratio if player.name == "discriminator" else 1
+        return torch.optim.Adam(player.parameters(), lr=self.lr * ratio, betas=self.betas)
+
+    def schedule(self, player: Player, optimizer: Optimizer) -> LambdaLR | None:
+        """In moves of this player."""
+        if not self.decay_steps:
+            return None
+        return LambdaLR(optimizer, lambda move: min(1, max(0, 2 - 2 * move / self.decay_steps)))
+
+    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        """What the discriminator sees of the prior, as many draws as there are images."""
+        return super().real(self.prior(len(x), y), y)
+
+    def fake(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        """What it sees of images: their codes."""
+        return super().real(self.encoder(x, y), y)
+
+    def reconstruction_loss(self, batch: Batch) -> Tensor:
+        x, y = self._told(batch)
+        return (x - self.generator(self.encoder(x, y), y)).square().mean()
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        real, fake = self.real(*self._told(batch)), self.fake(*self._told(batch))
+        scores = self.discriminator(*real), self.discriminator(*fake)
+        return self.loss.discriminator(*scores) + self.penalty(real, fake)
+
+    def generator_loss(self, batch: Batch) -> Tensor:
+        """The encoder's: its codes shall pass for draws of the prior."""
+        return self.loss.generator(self.discriminator(*self.fake(*self._told(batch))))
+
+    # What it can do
+
+    def prior(self, n: int, y: Tensor | None = None) -> Tensor:
+        """(n, D), of the parts that belong to classes y (n,); of random ones without."""
+        z = torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+        if self.prior_shape != "gaussian":
+            parts = self.num_classes or PARTS
+            part = torch.randint(parts, (n,), device=self.device) if y is None else y
+            z[:, :2] = PLANES[self.prior_shape](part.to(z), parts)
+        return z
+
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        y = self.labels(n, y)
+        return self.decode(self.prior(n, y), y)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, D); told the class only where the prior is Gaussian."""
+        with evaluating(self):
+            return self.encoder(x, y)
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """G(E(x))"""
+        return self.decode(self.encode(x, y), y)
+
+    def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """(B,) raw scores of codes; at the optimum log p(z)/q(z), of the prior over all codes."""
+        with evaluating(self):
+            return self.discriminator(*self.fake(x, y))
