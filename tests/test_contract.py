@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import genzoo.zoo
+from genzoo.zoo.adversarial import Adversarial
 from genzoo.zoo.module import GenerativeModel
 from genzoo.zoo.protocols import (
     Bounded,
@@ -153,6 +154,9 @@ LABELLED = {
 SHAPE = (1, 8, 8)
 
 each = pytest.mark.parametrize("name", sorted(MODELS))
+games = pytest.mark.parametrize(
+    "name", sorted(name for name, model in MODELS.items() if issubclass(model, Adversarial))
+)
 conditional = pytest.mark.parametrize("num_classes", [0, 3])
 
 
@@ -290,6 +294,39 @@ def test_likelihoods_are_nats_of_each_image(name, num_classes):
             nats = getattr(model, method)(x, y)
             assert nats.shape == (6,) and (nats < 0).all()
             assert nats.mean() > -64  # less than a nat a pixel: untrained is about log 2
+
+
+@games
+def test_players_move_in_turn_and_nobody_elses_parameters(name, monkeypatch):
+    """Each its own, in the order in which they are listed, with gradients of nobody else."""
+    model, seen = build(name), []
+    listed = [player.name for player in model.players()]
+    move = model.move
+
+    def watched(player, optimizer, batch):
+        own = set(map(id, player.parameters()))
+        others = {
+            key: (p, p.clone(), None if p.grad is None else p.grad.clone())
+            for key, p in model.named_parameters()
+            if id(p) not in own and not key.startswith("ema.")  # which follows
+        }
+        loss = move(player, optimizer, batch)
+        for key, (p, before, grad) in others.items():
+            assert torch.equal(p, before), (player.name, key)
+            assert (p.grad is None) == (grad is None), (player.name, key)
+            assert grad is None or torch.equal(p.grad, grad), (player.name, key)
+        seen.append(player.name)
+        return loss
+
+    monkeypatch.setattr(model, "move", watched)
+    fit(model, batches(name), steps=2)
+    turns, steps, expected = 0, 0, []
+    while steps < 2:
+        turns += 1
+        playing = [player for player in model.players() if not turns % player.every]
+        expected += [player.name for player in playing for _ in range(player.moves)]
+        steps += expected[-1] == listed[-1]
+    assert seen == expected
 
 
 @each

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,18 @@ def test_importing_the_zoo_is_no_heavier_than_lightning():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+def test_no_model_file_repeats_another():
+    """The share of lines that lie in a run of six which another model's file has too."""
+    files = {path: [line.strip() for line in path.read_text().splitlines()] for path in MODELS}
+    files = {path: [line for line in lines if line] for path, lines in files.items()}
+    homes = defaultdict(set)
+    for path, lines in files.items():
+        for start in range(len(lines) - 5):
+            homes[tuple(lines[start : start + 6])].add(path)
+    repeated = 0
+    for lines in files.values():
+        runs = (i for i in range(len(lines) - 5) if len(homes[tuple(lines[i : i + 6])]) > 1)
+        repeated += len({line for start in runs for line in range(start, start + 6)})
+    assert repeated < 0.05 * sum(map(len, files.values()))

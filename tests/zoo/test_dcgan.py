@@ -134,6 +134,7 @@ def test_arithmetic_of_nothing_is_refused():
         latent.arithmetic(Linear(), plus=[torch.zeros(3, 2)], n=0)
 
 
+SEXES = ({"1F468", "2642"}, {"1F469", "2640"})  # men, women; other designs are neither
 TONES = ("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF")  # from light to dark
 
 
@@ -152,14 +153,8 @@ def people(real_data):
             varied = design.get("skin_variations", {})
             if design["subcategory"] not in kinds or not set(TONES) <= set(varied):
                 continue
-            points = design["unified"].split("-")
-            sex = (
-                1
-                if {"1F469", "2640"} & set(points)
-                else 0
-                if {"1F468", "2642"} & set(points)
-                else -1
-            )
+            points = set(design["unified"].split("-"))
+            sex = next((sex for sex, marks in enumerate(SEXES) if marks & points), -1)
             for tone, point in enumerate(TONES):
                 path = folder / "img" / vendor / "64" / varied[point]["image"]
                 if path.exists():
