@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from genzoo.callbacks import GameMonitor
 from genzoo.callbacks.game_monitor import told_apart
-from genzoo.zoo.gan import GAN, WGANGP
+from genzoo.zoo.gan import GAN
 from genzoo.zoo.variational import VAE
 from tests.toys import bits, fit, loader, trainer
 
@@ -91,15 +91,8 @@ def test_a_game_that_goes_round_is_named_and_one_that_is_damped_is_not():
 
 
 @pytest.mark.claim
-@pytest.mark.parametrize(
-    ("model", "images", "steps"),
-    [
-        (lambda: GAN((1, 8, 8), width=64), digits, 600),
-        (lambda: WGANGP((2,), latent_dim=8, width=64, lr=1e-3, penalty_weight=0.1), ring, 250),
-    ],
-)
-def test_nothing_is_named_where_nothing_fails(model, images, steps):
-    assert watched(model(), images(), steps)[0] == set()
+def test_nothing_is_named_where_nothing_fails():
+    assert watched(GAN((1, 8, 8), width=64), digits(), 600)[0] == set()
 
 
 def test_looks_leave_the_training_as_it_is():
