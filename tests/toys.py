@@ -2,13 +2,16 @@
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
 
 def loader(images: torch.Tensor, batch_size: int = 8, num_classes: int = 3) -> DataLoader:
     """Batches (x, y) of these images, in their order, with labels that go round."""
     labels = torch.arange(len(images)) % num_classes
-    return DataLoader(TensorDataset(images, labels), batch_size)
+    data = TensorDataset(images, labels)
+    # Whole batches are indexed at once: image by image would take longer than a small training.
+    batches = BatchSampler(SequentialSampler(data), batch_size, drop_last=False)
+    return DataLoader(data, batch_size=None, sampler=batches)
 
 
 def bits(n: int, shape: tuple[int, ...] = (1, 8, 8)) -> torch.Tensor:
