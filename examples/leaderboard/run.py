@@ -45,6 +45,7 @@ MODELS = {
     "BGAN": (gan.BGAN, {}),
     "BoundarySeekingGAN": (gan.BoundarySeekingGAN, {}),
     "EBGAN": (gan.EBGAN, {}),
+    "EBGAN, margin=0.2": (gan.EBGAN, {"margin": 0.2}),
     "BEGAN": (gan.BEGAN, {}),
     "ImprovedGAN": (gan.ImprovedGAN, {}),
     "GoGAN": (gan.GoGAN, {"num_stages": 2}),
