@@ -5,7 +5,7 @@
 Fashion-MNIST at 32x32. Every model has the same convolutional generator and discriminator, sees
 the same number of batches, and both of its players move once with each, by the same learning
 rate. (The classes' own rates and d_steps, from their papers, are for fifty times as many steps:
-after these few a WGAN would not have begun.) Nothing is tuned for any of them.
+after these few a WGAN would not have begun.) Nothing is tuned but EBGAN's margin, once.
 
 The runs stay in `runs/leaderboard`, for `genzoo compare`; the table of medians and ranges over
 seeds is printed and written to `table.md` beside them. What was run before is not run again, so it

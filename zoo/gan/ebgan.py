@@ -55,7 +55,8 @@ class EBGAN(GAN):
     """A GAN whose discriminator is an autoencoder.
 
     Args:
-        margin: The paper's m, an error per pixel; beyond it samples are bad enough.
+        margin: The paper's m, an error per pixel; beyond it samples are bad enough. With
+            convolutions on Fashion-MNIST samples stayed grey at 1 and were drawn at 0.2.
         pulling_away_weight: Of the term that the generator pays for parallel codes; 0: none.
         code_dim: Entries of the autoencoder's code. If it has room for every image, all energies
             vanish. Other arguments as `GAN`.
