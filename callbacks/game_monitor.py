@@ -29,6 +29,7 @@ from ..zoo.module import evaluating
 from ..zoo.protocols import Judge, Sampler
 from .isolation import isolated
 
+SHOWN = ("told_apart", "gradient", "offset", "spread", "swing")
 HINTS = {
     "discriminator too good": "the generator has hardly a gradient left; a loss that does not "
     "saturate, fewer d_steps, r1, spectral_norm or augment give it one",
@@ -60,8 +61,8 @@ def spread(x: Tensor) -> Tensor:
 class GameMonitor(L.Callback):
     """Looks at a game every so often, logs how it stands, and names what fails, with a hint.
 
-    Nothing is asked of models without `score(x)` and a `generator`. The training stays what it is
-    without, to the bit.
+    Nothing is asked of models without `score(x)` and a `generator`, nor of batches that are not
+    images and labels, two at least. The training stays what it is without, to the bit.
 
     Args:
         every_n_steps: Moves of the generator between two looks.
@@ -98,10 +99,13 @@ class GameMonitor(L.Callback):
             return
         if self._looks and self._looks[-1]["step"] == step:
             return  # the discriminator alone has moved
+        pair = isinstance(batch, (list, tuple)) and len(batch) == 2
+        if not pair or not all(isinstance(part, Tensor) for part in batch) or len(batch[0]) < 2:
+            return  # somebody's own kind of batch
         look = self._look(pl_module, generator, batch)
-        for name, value in look.items():
-            if name != "mean":
-                pl_module.log(f"game/{name}", value, batch_size=1, sync_dist=True)
+        for name in SHOWN:
+            if name in look:
+                pl_module.log(f"game/{name}", look[name], batch_size=1, sync_dist=True)
         self._looks.append(look | {"step": step})
         self._name_failures(step)
 
@@ -121,12 +125,16 @@ class GameMonitor(L.Callback):
             "gradient": gradient,
             "offset": ((mean - data.mean(0)).norm() / unit).item(),
             "spread": (spread(fake) / spread(data)).item(),
-            "mean": (mean / unit).cpu(),
+            "mean": mean,
+            "unit": unit,
         }
         if self._looks:
-            look["swing"] = (look["mean"] - self._looks[-1]["mean"]).norm().item()
+            look["swing"] = self._way(self._looks[-1], look)
         self._largest = max(self._largest, gradient)
         return look
+
+    def _way(self, before: dict[str, Any], after: dict[str, Any]) -> float:
+        return ((after["mean"] - before["mean"]).norm() / after["unit"]).item()
 
     def failures(self) -> set[str]:
         """Those that all of the last looks show."""
@@ -140,7 +148,7 @@ class GameMonitor(L.Callback):
         if len(self._looks) == self._looks.maxlen:
             first, *others = self._looks
             gone = sum(look["swing"] for look in others)
-            made = (others[-1]["mean"] - first["mean"]).norm().item()
+            made = self._way(first, others[-1])
             if gone > self.RESTLESS * len(others) and made < self.IDLE * gone:
                 found.add("oscillation")
         return found
@@ -162,8 +170,7 @@ class GameMonitor(L.Callback):
         for failure in sorted(found - self._lasting):
             self.named.append((failure, step))
             last = self._looks[-1]
-            shown = ("told_apart", "gradient", "offset", "spread", "swing")
-            numbers = ", ".join(f"{name} {last[name]:.2g}" for name in shown if name in last)
+            numbers = ", ".join(f"{name} {last[name]:.2g}" for name in SHOWN if name in last)
             rank_zero_warn(f"step {step:,}: {failure} ({numbers}): {HINTS[failure]}")
         self._lasting = found
 

@@ -125,6 +125,16 @@ def test_what_is_no_game_is_passed_over():
     assert not monitor._looks
 
 
+@pytest.mark.parametrize("batch", [torch.rand(4, 1, 8, 8), {"x": 1}, [torch.rand(1, 1, 8, 8)] * 2])
+def test_somebodys_own_batches_are_passed_over(batch):
+    class Now:
+        global_step = 1
+
+    monitor = GameMonitor(every_n_steps=1)
+    monitor.on_train_batch_end(Now(), GAN((1, 8, 8), width=8), None, batch, 0)
+    assert not monitor._looks
+
+
 @pytest.mark.parametrize("name", ["every_n_steps", "patience"])
 def test_bad_settings(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):

@@ -12,6 +12,7 @@ from genzoo.zoo.inference.aae import petals, swiss_roll
 from genzoo.zoo.networks import MLPDiscriminator
 from tests.toys import bits, fit, loader
 from tests.zoo.digits import classes, digits, distance, energy_distance
+from tests.zoo.turns import moved_by_each
 
 
 def test_petals_by_their_moments():
@@ -69,14 +70,7 @@ def test_three_players_move_their_own():
     }
     batch = bits(6), torch.arange(6) % 3
     assert [player.name for player in model.players()] == list(expected)
-    for player in model.players():
-        before = {name: p.clone() for name, p in model.named_parameters()}
-        model.zero_grad()
-        optimizer = model.optimizer(player)
-        player.loss(batch).backward()
-        optimizer.step()
-        moved = {n.split(".")[0] for n, p in model.named_parameters() if (p != before[n]).any()}
-        assert moved == expected[player.name]
+    assert moved_by_each(model, batch) == expected
 
 
 def test_a_checkpoint_knows_whom_it_told(tmp_path):

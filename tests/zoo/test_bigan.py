@@ -9,6 +9,7 @@ from torch import nn
 from genzoo.zoo import BiGAN
 from tests.toys import bits, loader, trainer
 from tests.zoo.digits import inverted
+from tests.zoo.turns import moved_by_each
 
 
 class Undecided(nn.Module):
@@ -45,15 +46,7 @@ def test_each_turn_moves_its_own():
         "discriminator": {"discriminator"},
         "generator": {"generator", "encoder"},
     }
-    for player in model.players():
-        before = {name: p.clone() for name, p in model.named_parameters()}
-        model.requires_grad_(True)
-        optimizer = model.optimizer(player)
-        model.zero_grad()
-        player.loss(batch).backward()
-        optimizer.step()
-        moved = {n.split(".")[0] for n, p in model.named_parameters() if (p != before[n]).any()}
-        assert moved == parts[player.name]
+    assert moved_by_each(model, batch) == parts
 
 
 def test_the_discriminator_sees_which_latent_belongs_to_which_image():

@@ -9,6 +9,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from genzoo.zoo import LFVI
 from tests.toys import bits, fit, loader, trainer
+from tests.zoo.turns import moved_by_each
 
 NOISE = 0.5  # of points about the line
 STEPS = 1200  # of the posterior
@@ -170,14 +171,7 @@ def test_each_turn_moves_its_own():
     players = model.players()
     assert [player.name for player in players] == list(parts)
     assert [player.every for player in players] == [1, 2, 2]
-    for player in players:
-        before = {name: p.clone() for name, p in model.named_parameters()}
-        optimizer = model.optimizer(player)
-        model.zero_grad()
-        player.loss(batch).backward()
-        optimizer.step()
-        moved = {n.split(".")[0] for n, p in model.named_parameters() if (p != before[n]).any()}
-        assert moved == parts[player.name]
+    assert moved_by_each(model, batch) == parts
     assert [player.name for player in Regression().players()] == ["ratio", "posterior"]
     assert [model.optimizer(p).param_groups[0]["lr"] for p in players] == [2e-4, 2e-4, 1e-2]
 
