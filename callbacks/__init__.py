@@ -7,6 +7,7 @@ them, and what only reads a card needs not even torch.
 from importlib import import_module
 
 _HOMES = {
+    "Compile": "compile",
     "DensityCoverage": "realism",
     "Diversity": "diversity",
     "Edits": "latents",

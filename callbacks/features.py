@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
+from ..checks import at_least
 from ..images import check_images, to_uint8
 from ..zoo.module import evaluating
 from ..zoo.protocols import Finite, Sampler
@@ -112,10 +113,7 @@ class Evaluation(Question):
         num_real: int = 50_000,
     ) -> None:
         super().__init__(every_n_epochs, seed)
-        counts = {"num_samples": num_samples, "num_samples_fit": num_samples_fit}
-        for name, count in (counts | {"num_real": num_real}).items():
-            if count < 2:
-                raise ValueError(f"{name} must be at least 2, got {count}")
+        at_least(2, num_samples=num_samples, num_samples_fit=num_samples_fit, num_real=num_real)
         self.extractor = extractor
         self.num_samples, self.num_samples_fit = num_samples, num_samples_fit
         self.num_real = num_real

@@ -4,12 +4,13 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from ..checks import at_least
 from ..images import from_uint8
 from ..zoo.latent import direction, edit, manifold, traverse
 from ..zoo.protocols import Decoder, Encoder
 from .figures import grid
 from .real import real_images
-from .samples import Picture, _bytes, at_least
+from .samples import Picture, _bytes
 
 MEASURED = 2_000  # images of a split that are looked at, at most
 

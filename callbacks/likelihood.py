@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from ..checks import at_least
 from ..images import from_uint8
 from ..zoo.module import evaluating
 from ..zoo.protocols import Bounded, Density, Estimated, ImportanceWeighted
@@ -58,8 +59,7 @@ class Likelihood(Question):
 
     def __init__(self, num_images: int = 10_000, every_n_epochs: int = 0, seed: int = 0) -> None:
         super().__init__(every_n_epochs, seed)
-        if num_images < 2:
-            raise ValueError(f"num_images must be at least 2, got {num_images}")
+        at_least(2, num_images=num_images)
         self.num_images = num_images
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

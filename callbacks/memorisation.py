@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import at_least
 from .distances import count_below, nearest
 from .features import Evaluation, Evidence
 from .figures import grid
@@ -360,12 +361,8 @@ class Memorisation(Evaluation):
         self, *args, shifts: int = 1, mirror: bool = True, most: int = 2000, **kwargs
     ) -> None:
         super().__init__(*args, **kwargs)
-        if shifts < 0:
-            raise ValueError(f"shifts must be 0 or more, got {shifts}")
-        counts = {"num_samples": self.num_samples, "num_samples_fit": self.num_samples_fit}
-        for name, count in (counts | {"most": most}).items():
-            if count < 20:
-                raise ValueError(f"{name} must be at least 20, got {count}")
+        at_least(0, shifts=shifts)
+        at_least(20, num_samples=self.num_samples, num_samples_fit=self.num_samples_fit, most=most)
         self.shifts, self.mirror, self.most = shifts, mirror, most
         self._known: dict[str, Any] = {}
 

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from .. import __version__
+from ..checks import at_least
 from ..images import from_uint8
 from ..zoo.module import evaluating
 from ..zoo.protocols import Encoder
@@ -175,10 +176,7 @@ class LinearProbe(Question):
         super().__init__(every_n_epochs, seed)
         if not num_labels or min(num_labels) < 0:
             raise ValueError(f"num_labels must be counts, 0 for all, got {tuple(num_labels)}")
-        if draws < 2:
-            raise ValueError(f"draws must be at least 2, got {draws}")
-        if num_images < 2:
-            raise ValueError(f"num_images must be at least 2, got {num_images}")
+        at_least(2, draws=draws, num_images=num_images)
         self.num_labels, self.draws = tuple(num_labels), draws
         self.num_images = num_images
 

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 import lightning as L
 
+from ..checks import at_least
+
 
 class Question(L.Callback, ABC):
     """Base of all that look at a model: a subclass says what is asked.
@@ -17,10 +19,7 @@ class Question(L.Callback, ABC):
 
     def __init__(self, every_n_epochs: int, seed: int) -> None:
         super().__init__()
-        if every_n_epochs < 0:
-            raise ValueError(f"every_n_epochs must be 0 or more, got {every_n_epochs}")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {seed}")
+        at_least(0, every_n_epochs=every_n_epochs, seed=seed)
         self.every_n_epochs, self.seed = every_n_epochs, seed
 
     @abstractmethod

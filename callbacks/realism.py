@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from ..checks import at_least
 from ..zoo.module import evaluating
 from .distances import count_below, nearest, squared_distances
 from .features import Evaluation, Evidence, Extractor
@@ -733,10 +734,7 @@ class Realism(Evaluation):
 
     def __init__(self, *args, most: int = 10_000, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        counts = {"num_samples": self.num_samples, "num_samples_fit": self.num_samples_fit}
-        for name, count in (counts | {"most": most}).items():
-            if count < 10:
-                raise ValueError(f"{name} must be at least 10, got {count}")
+        at_least(10, num_samples=self.num_samples, num_samples_fit=self.num_samples_fit, most=most)
         self.most = most
         self._known: tuple = ()
 

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from ..checks import at_least
 from ..images import check_images, from_uint8, to_uint8
 from ..zoo.latent import interpolate
 from ..zoo.module import evaluating
@@ -177,12 +178,6 @@ class Reconstructions(Grid):
             blank = torch.full((short, *rows[-1].shape[1:]), PAPER, dtype=torch.uint8)
             rows[-2], rows[-1] = torch.cat([rows[-2], blank]), torch.cat([rows[-1], blank])
         return grid(torch.cat(rows), min(self.columns, len(real.images)))
-
-
-def at_least(least: int, **counts: int) -> None:
-    for name, count in counts.items():
-        if count < least:
-            raise ValueError(f"{name} must be at least {least}, got {count}")
 
 
 def _bytes(x: Tensor, model: L.LightningModule) -> Tensor:

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from lightning_utilities import apply_to_collection
 from torch import Tensor
 
+from ..checks import at_least
 from ..images import from_uint8
 from .batches import Batches, Images, TrainingBatches, generator
 
@@ -86,14 +87,12 @@ class ImageData(L.LightningDataModule, ABC):
         num_train: int = 0,
     ):
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        at_least(1, batch_size=batch_size)
         if image_size < 0:
             raise ValueError(f"image_size must be 0 or more pixels, got {image_size}")
         if binarise not in ("none", "threshold", "static"):
             raise ValueError(f"binarise must be none, threshold or static, got {binarise!r}")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {seed}")
+        at_least(0, seed=seed)
         if num_train < 0:
             raise ValueError(f"num_train must be 0 (all) or more, got {num_train}")
         if conditional and not self.class_names:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..checks import at_least
 from ..images import to_levels
 from .module import evaluating
 from .protocols import Density
@@ -64,8 +65,7 @@ class BayesClassifier(nn.Module):
         classes = getattr(model, "num_classes", 0)
         if classes < 2:
             raise ValueError(f"model.num_classes must be at least 2, got {classes}")
-        if neighbours < 1:
-            raise ValueError(f"neighbours must be at least 1, got {neighbours}")
+        at_least(1, neighbours=neighbours)
         prior = torch.ones(classes) if prior is None else torch.as_tensor(prior).float()
         if prior.shape != (classes,) or not (prior > 0).all():
             raise ValueError(f"prior must be {classes} positive numbers, got {prior.tolist()}")

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checks import at_least
 from ..images import from_uint8
 
 LARGEST_SIDE = 32  # larger images are pooled to this, by area
@@ -42,8 +43,7 @@ class DomainClassifier(nn.Module):
         super().__init__()
         if len(image_shape) != 3:
             raise ValueError(f"image_shape must be (C, H, W), got {tuple(image_shape)}")
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        at_least(2, num_classes=num_classes)
         channels, *sides = image_shape
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.sides = tuple(min(side, LARGEST_SIDE) for side in sides)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import at_least
 from .protocols import Decoder, Encoder
 
 
@@ -55,8 +56,7 @@ def interpolate(
     """
     if mode not in WALKS:
         raise ValueError(f"mode must be one of {sorted(WALKS)}, got {mode!r}")
-    if steps < 2:
-        raise ValueError(f"steps must be at least 2, got {steps}")
+    at_least(2, steps=steps)
     z = WALKS[mode](z0, z1, torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device))
     labels = None if y is None else y.repeat_interleave(steps)
     return model.decode(z.flatten(0, 1), labels).unflatten(0, (len(z0), steps))
@@ -88,8 +88,7 @@ def arithmetic(
     """
     if not plus:
         raise ValueError("plus must have at least one group of latents, got none")
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    at_least(1, n=n)
     z = sum(group.mean(0) for group in plus) - sum(group.mean(0) for group in minus)
     noise = torch.empty(n, *z.shape, dtype=z.dtype, device=z.device).uniform_(-reach, reach)
     noise[0] = 0
@@ -165,8 +164,7 @@ def traverse(
     Returns:
         (dimensions, steps, C, H, W) in [-1, 1].
     """
-    if steps < 2:
-        raise ValueError(f"steps must be at least 2, got {steps}")
+    at_least(2, steps=steps)
     dimensions = range(len(z)) if dimensions is None else dimensions
     if any(not 0 <= d < len(z) for d in dimensions):
         raise ValueError(f"dimensions must be in 0..{len(z) - 1}, got {list(dimensions)}")
@@ -190,8 +188,7 @@ def manifold(model: Decoder, side: int = 16, y: Tensor | None = None) -> Tensor:
     Args:
         y: (1,) the label of all.
     """
-    if side < 2:
-        raise ValueError(f"side must be at least 2, got {side}")
+    at_least(2, side=side)
     like = model.prior(1)
     if like.shape[1] != 2:
         raise ValueError(f"latent_dim must be 2 for a picture of the plane, got {like.shape[1]}")

@@ -39,6 +39,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri
 
+from ...checks import at_least
+
 if TYPE_CHECKING:
     from ..card import Section
 
@@ -111,11 +113,8 @@ def export_study(
     key_path = output.with_name(f"{output.name}-key.json")
     if mode not in ANSWERS:
         raise ValueError(f"mode must be 'single' or 'pairs', got {mode!r}")
-    for argument, number in (("num_real", num_real), ("num_generated", num_generated)):
-        if number < 1:
-            raise ValueError(f"{argument} must be at least 1, got {number}")
-    if attention_checks < 0:
-        raise ValueError(f"attention_checks must be at least 0, got {attention_checks}")
+    at_least(1, num_real=num_real, num_generated=num_generated)
+    at_least(0, attention_checks=attention_checks)
     if mode == "pairs" and num_real != num_generated:
         raise ValueError(f"num_generated must equal num_real in pairs, got {num_generated}")
     if mode == "pairs" and num_real < 2:

@@ -15,14 +15,16 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
+from genzoo.callbacks import Compile
 from genzoo.zoo.gan import DCGAN
 from tests.toys import loader, trainer
 
 STEPS, BATCH = 22, 64
+FIRST = 2  # steps that are not counted; compiled networks are compiled in them
 
 
 def by_hand(model: DCGAN, data) -> float:
-    """Seconds of a step, after the first two."""
+    """Seconds of a step, after the first ones."""
     networks = model.generator, model.discriminator
     of_g, of_d = (torch.optim.Adam(n.parameters(), lr=2e-4, betas=(0.5, 0.999)) for n in networks)
     generator, discriminator = networks
@@ -37,7 +39,7 @@ def by_hand(model: DCGAN, data) -> float:
         cross_entropy(discriminator(fake), torch.ones(BATCH)).backward()
         of_g.step()
         times.append(time.process_time())
-    return (times[-1] - times[1]) / (len(times) - 2)
+    return of_one(times)
 
 
 class Clock(L.Callback):
@@ -46,6 +48,17 @@ class Clock(L.Callback):
 
     def on_train_batch_end(self, *_):
         self.times.append(time.process_time())
+
+
+def of_one(times: list[float]) -> float:
+    return (times[-1] - times[FIRST - 1]) / (len(times) - FIRST)
+
+
+def here(model: DCGAN, data, *callbacks: L.Callback) -> float:
+    """Seconds of a step of this model, trained by Lightning."""
+    clock = Clock()
+    trainer(max_epochs=1, callbacks=[clock, *callbacks]).fit(copy.deepcopy(model), data)
+    return of_one(clock.times)
 
 
 @pytest.mark.benchmark
@@ -57,12 +70,25 @@ def test_a_step_is_about_as_fast_as_by_hand(width, most):
     model = DCGAN((1, 32, 32), width=width)
     ratios = []
     for _ in range(3):
-        hand, clock = by_hand(copy.deepcopy(model), data), Clock()
-        ours = copy.deepcopy(model)
-        trainer(max_epochs=1, callbacks=[clock]).fit(ours, data)
-        step = (clock.times[-1] - clock.times[1]) / (len(clock.times) - 2)
+        hand, step = by_hand(copy.deepcopy(model), data), here(model, data)
         ratios.append(step / hand)
         print(f"\nwidth {width}: by hand {1e3 * hand:.0f} ms, here {1e3 * step:.0f} ms")
     ratio = sorted(ratios)[1]
     print(f"ratio {ratio:.2f}")
     assert ratio < most
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("width", [64, 16])
+def test_compiled_networks_are_no_slower(width):
+    torch.set_num_threads(1)
+    data = loader(torch.rand(STEPS * BATCH, 1, 32, 32) * 2 - 1, BATCH)
+    model = DCGAN((1, 32, 32), width=width)
+    ratios = []
+    for _ in range(3):
+        plain, compiled = here(model, data), here(model, data, Compile())
+        ratios.append(compiled / plain)
+        print(f"\nwidth {width}: {1e3 * plain:.0f} ms, compiled {1e3 * compiled:.0f} ms")
+    ratio = sorted(ratios)[1]
+    print(f"ratio {ratio:.2f}")
+    assert ratio < 1.05

@@ -189,7 +189,7 @@ def test_the_rule_of_exclusion_is_in_the_key(tmp_path):
         ({"num_real": 39, "num_generated": 39, "mode": "pairs"}, "num_real must be at most 38"),
         ({"num_generated": 0}, "num_generated must be at least 1, got 0"),
         ({"num_generated": 5, "mode": "pairs"}, "num_generated must equal num_real in pairs"),
-        ({"attention_checks": -1}, "attention_checks must be at least 0, got -1"),
+        ({"attention_checks": -1}, "attention_checks must be 0 or more, got -1"),
     ],
 )
 def test_a_study_that_cannot_be_is_refused_and_leaves_nothing(tmp_path, options, message):

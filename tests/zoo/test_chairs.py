@@ -117,7 +117,7 @@ def test_what_cannot_be_is_refused():
         (lambda: small(loss="cat"), "loss must be 'pixel' or 'feature', got 'cat'"),
         (lambda: small(num_classes=0, loss="feature"), "num_classes must be at least 2 for loss"),
         (lambda: small(elevations=(40, 10)), r"elevations must be \(lowest, highest\) degrees"),
-        (lambda: small(pixel_weight=-1), "pixel_weight must be at least 0, got -1"),
+        (lambda: small(pixel_weight=-1), "pixel_weight must be 0 or more, got -1"),
         (lambda: loss_of(small(), (x, y[:, 0].long())), r"y must be \(B, 3\).*views true"),
         (lambda: loss_of(small(), (x, y + 3)), r"y must be in 0\.\.2, got 3\.\.5"),
         (lambda: small().render(3, 0, 0), r"y must be in 0\.\.2, got 3\.\.3"),

@@ -219,7 +219,7 @@ def test_completion_is_the_sample_with_the_same_beginning(method):
     [
         ({"layers": 0}, r"layers must be at least 1, got 0"),
         ({"mixtures": 0}, r"mixtures must be at least 1, got 0"),
-        ({"stages": -1}, r"stages must be at least 0, got -1"),
+        ({"stages": -1}, r"stages must be 0 or more, got -1"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1.0"),
     ],

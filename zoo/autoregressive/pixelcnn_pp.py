@@ -30,6 +30,7 @@ from torch.nn.functional import elu
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ...checks import at_least
 from ..logistic import LogisticMixture
 from ..networks.gated import VerticalConv2d
 from ..networks.masked import Cached, ClassBias, MaskedConv2d, OncePerRow, Place, ThisPixel
@@ -233,11 +234,8 @@ class PixelCNNpp(Autoregressive):
         lr: float = 1e-3,
     ):
         super().__init__(image_shape, num_classes, levels, lr)
-        for name, count in (("layers", layers), ("mixtures", mixtures), ("width", width)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        if stages < 0:
-            raise ValueError(f"stages must be at least 0, got {stages}")
+        at_least(1, layers=layers, mixtures=mixtures, width=width)
+        at_least(0, stages=stages)
         for name, share in (("dropout", dropout), ("ema_decay", ema_decay)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {share}")

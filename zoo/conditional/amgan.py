@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from ...checks import labelled
 from ..adversarial import Batch
 from ..gan.gan import GAN
 from ..module import evaluating
@@ -61,11 +62,7 @@ class AMGAN(GAN):
     ):
         if target not in ("dynamic", "label", "marginal"):
             raise ValueError(f"target must be dynamic, label or marginal, got {target!r}")
-        if num_classes < 2:
-            raise ValueError(
-                f"num_classes must be at least 2, got {num_classes}: {type(self).__name__} learns "
-                "from labels (set --data.conditional true)"
-            )
+        labelled(self, num_classes)
         super().__init__(image_shape, num_classes if target == "label" else 0, **kwargs)
         self.target = target
         untold = self.Discriminator(self.image_shape, 0, self.hparams.width)

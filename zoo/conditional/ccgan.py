@@ -38,6 +38,7 @@ trained further by itself afterwards.
 import torch
 from torch import Tensor, nn
 
+from ...checks import at_least
 from ...images import check_images
 from .. import networks
 from ..adversarial import Batch
@@ -111,8 +112,7 @@ class CCGAN(SemiSupervisedGAN):
         side = min(self.image_shape[1:])
         if not 0 <= hole <= side:
             raise ValueError(f"hole must be in 0..{side}, the image's side, got {hole}")
-        if whole_weight < 0:
-            raise ValueError(f"whole_weight must be 0 or more, got {whole_weight}")
+        at_least(0, whole_weight=whole_weight)
         self.hole, self.whole_weight = hole or side // 2, whole_weight
         for name in ("score", "whole"):
             self.discriminator.heads[name] = nn.Linear(self.discriminator.num_features, 1)

@@ -21,6 +21,7 @@ image and label hidden layers of their own; Adam for momentum with a decaying ra
 maxout, the generator's non-saturating loss.
 """
 
+from ...checks import labelled
 from ..gan.gan import GAN
 
 
@@ -33,8 +34,4 @@ class CGAN(GAN):
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, **kwargs):
         super().__init__(image_shape, num_classes, **kwargs)
-        if num_classes < 2:
-            raise ValueError(
-                f"num_classes must be at least 2, got {num_classes}: {type(self).__name__} learns "
-                "from labels (set --data.conditional true)"
-            )
+        labelled(self, num_classes)

@@ -28,6 +28,7 @@ discriminator, but without weight normalisation and an average of its weights.
 
 from torch import Tensor
 
+from ...checks import labelled
 from ..adversarial import Batch
 from ..gan.gan import GAN
 from ..gan.improved_gan import feature_distance
@@ -66,11 +67,7 @@ class SemiSupervisedGAN(GAN):
         hidden_noise: float = 0.3,
         **kwargs,
     ):
-        if num_classes < 2:
-            raise ValueError(
-                f"num_classes must be at least 2, got {num_classes}: {type(self).__name__} learns "
-                "from labels (set --data.conditional true)"
-            )
+        labelled(self, num_classes)
         if kwargs.get("saturating"):
             raise ValueError(f"saturating must be False: {type(self).__name__} has its own loss")
         super().__init__(image_shape, 0, **kwargs)

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..module import evaluating
 from .gan import GAN, cross_entropy
@@ -131,14 +132,8 @@ class AdaGAN(GAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, **kwargs)
-        counts = {
-            "num_components": num_components,
-            "stage_steps": stage_steps,
-            "classifier_steps": classifier_steps,
-        }
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        at_least(1, num_components=num_components, stage_steps=stage_steps)
+        at_least(1, classifier_steps=classifier_steps)
         if not 0 <= beta < 1:
             raise ValueError(f"beta must be in [0, 1), got {beta}")
         if not 0 < top_share <= 1:

@@ -27,9 +27,10 @@ from torch.nn.functional import softplus
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ...checks import at_least
 from .. import latent, networks
 from ..adversarial import Adversarial, Batch, Player
-from ..module import evaluating
+from ..module import eager, evaluating
 from ..networks.bound import bound, let_noise_fall
 
 
@@ -121,18 +122,10 @@ class GAN(Adversarial):
     ):
         super().__init__(lr, betas)
         self.save_hyperparameters()
-        for name, count in (("d_steps", d_steps), ("g_steps", g_steps), ("latent_dim", latent_dim)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        at_least(1, d_steps=d_steps, g_steps=g_steps, latent_dim=latent_dim)
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
-        for name, number in (
-            ("r1", r1),
-            ("instance_noise", instance_noise),
-            ("instance_noise_steps", instance_noise_steps),
-        ):
-            if number < 0:
-                raise ValueError(f"{name} must be 0 or more, got {number}")
+        at_least(0, r1=r1, instance_noise=instance_noise, instance_noise_steps=instance_noise_steps)
         if prior not in ("uniform", "gaussian"):
             raise ValueError(f"prior must be uniform or gaussian, got {prior!r}")
         if prior != "uniform" and type(self).prior is not GAN.prior:
@@ -213,7 +206,9 @@ class GAN(Adversarial):
         """r1 / 2 times the mean squared norm of the score's gradient at data."""
         x, *rest = self.real(*self._told(batch))
         x = x.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(self.verdict(x, *rest).sum(), x, create_graph=True)
+        with eager(self.discriminator):
+            score = self.verdict(x, *rest)
+        (slope,) = torch.autograd.grad(score.sum(), x, create_graph=True)
         return self.r1 / 2 * slope.flatten(1).square().sum(1).mean()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -35,6 +35,7 @@ from torch.nn.functional import relu
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..module import evaluating
 from .wgan import wasserstein
@@ -73,9 +74,7 @@ class GoGAN(WGANGP):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, **kwargs)
-        for name, count in (("num_stages", num_stages), ("stage_steps", stage_steps)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        at_least(1, num_stages=num_stages, stage_steps=stage_steps)
         if not margin > 0:
             raise ValueError(f"margin must be positive, got {margin}")
         self.num_stages, self.stage_steps = num_stages, stage_steps

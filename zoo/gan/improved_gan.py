@@ -31,6 +31,7 @@ from torch.nn.functional import softplus
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..networks import Heads
 from ..networks.minibatch import MinibatchDiscrimination, WithReference
@@ -75,13 +76,8 @@ class ImprovedGAN(GAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, **kwargs)
-        for name, count in {
-            "minibatch_kernels": minibatch_kernels,
-            "virtual_batch_norm": virtual_batch_norm,
-            "historical_weight": historical_weight,
-        }.items():
-            if count < 0:
-                raise ValueError(f"{name} must be 0 or more, got {count}")
+        at_least(0, minibatch_kernels=minibatch_kernels, virtual_batch_norm=virtual_batch_norm)
+        at_least(0, historical_weight=historical_weight)
         if feature_matching and kwargs.get("saturating"):
             raise ValueError("saturating must be False: with feature_matching no score is paid for")
         if not 0 <= label_smoothing < 0.5:

@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
+from ...checks import at_least
 from ..adversarial import Batch
 from ..module import evaluating
 from ..networks.conditional import beside
@@ -261,8 +262,7 @@ class ProgressiveGAN(WGANGP):
         d_steps: int = 1,
         **kwargs,
     ):
-        if stage_steps < 1:
-            raise ValueError(f"stage_steps must be at least 1, got {stage_steps}")
+        at_least(1, stage_steps=stage_steps)
         settings = {"lr": lr, "betas": betas, "d_steps": d_steps, "ema_decay": ema_decay}
         super().__init__(
             image_shape, num_classes, latent_dim=latent_dim, width=width, **settings, **kwargs

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import grad
 
 from .. import networks
-from ..module import evaluating
+from ..module import eager, evaluating
 from .gan import GAN
 from .wgan import wasserstein
 
@@ -68,7 +68,9 @@ class WGANGP(GAN):
         t = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)  # one for each image
         with torch.enable_grad():
             x_hat = torch.lerp(x, x_fake, t.to(x)).detach().requires_grad_()
-            (slope,) = grad(self.discriminator(x_hat, *label).sum(), x_hat, create_graph=True)
+            with eager(self.discriminator):
+                score = self.discriminator(x_hat, *label)
+            (slope,) = grad(score.sum(), x_hat, create_graph=True)
         return (slope.flatten(1).square().sum(1) + 1e-12).sqrt()  # a norm of 0 has no gradient
 
     def gradient_norms(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -44,6 +44,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
@@ -119,8 +120,7 @@ class AAE(GAN):
             raise ValueError(f"latent_dim must be at least 2 for {prior}, got {latent_dim}")
         if d_lr_ratio <= 0:
             raise ValueError(f"d_lr_ratio must be above 0, got {d_lr_ratio}")
-        if decay_steps < 0:
-            raise ValueError(f"decay_steps must be 0 or more, got {decay_steps}")
+        at_least(0, decay_steps=decay_steps)
         told = num_classes if prior == "gaussian" else 0
         super().__init__(image_shape, told, latent_dim=latent_dim, **kwargs)
         self.num_classes, self.prior_shape = num_classes, prior

@@ -27,6 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
@@ -54,8 +55,7 @@ class AEGAN(GAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, **kwargs)
-        if gan_steps < 1:
-            raise ValueError(f"gan_steps must be at least 1, got {gan_steps}")
+        at_least(1, gan_steps=gan_steps)
         if loss_space not in ("image", "latent"):
             raise ValueError(f"loss_space must be 'image' or 'latent', got {loss_space!r}")
         self.gan_steps, self.loss_space, self.encoder_lr = gan_steps, loss_space, encoder_lr

@@ -28,6 +28,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
@@ -68,8 +69,7 @@ class BiGAN(GAN):
         self, image_shape: tuple[int, ...], num_classes: int = 0, pair_width: int = 256, **kwargs
     ):
         super().__init__(image_shape, num_classes, **kwargs)
-        if pair_width < 1:
-            raise ValueError(f"pair_width must be at least 1, got {pair_width}")
+        at_least(1, pair_width=pair_width)
         body = self.Discriminator(self.image_shape, num_classes, self.hparams.width)
         self.encoder = self.Encoder(body, self.latent_dim)
         self.discriminator = PairDiscriminator(self.discriminator, self.latent_dim, pair_width)

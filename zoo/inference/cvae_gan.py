@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from ...checks import at_least, labelled
 from ..adversarial import Batch, Player
 from ..module import evaluating
 from ..networks import Heads, labelled_cross_entropy, without_dropout
@@ -69,18 +70,11 @@ class CVAEGAN(VAEGAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, like_weight=like_weight, **kwargs)
-        if num_classes < 2:
-            raise ValueError(
-                f"num_classes must be at least 2, got {num_classes}: {type(self).__name__} learns "
-                "from labels (set --data.conditional true)"
-            )
-        weights = {"kl": kl_weight, "mean": mean_weight, "class": class_weight}
-        for name, weight in weights.items():
-            if weight < 0:
-                raise ValueError(f"{name}_weight must be 0 or more, got {weight}")
+        labelled(self, num_classes)
+        at_least(0, kl_weight=kl_weight, mean_weight=mean_weight, class_weight=class_weight)
         if kwargs.get("saturating"):
             raise ValueError("saturating must be False: the generator is not paid for scores")
-        self.kl_weight, self.mean_weight, self.class_weight = weights.values()
+        self.kl_weight, self.mean_weight, self.class_weight = kl_weight, mean_weight, class_weight
         discriminator, classifier = (
             without_dropout(Untold(self.Discriminator(self.image_shape, 0, self.hparams.width)))
             for _ in range(2)
@@ -142,8 +136,7 @@ class CVAEGAN(VAEGAN):
 
         Encoded and decoded so many times, and what is known put back each time.
         """
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        at_least(1, steps=steps)
         y, known = self.labels(len(x), y), mask == 1
         found = torch.where(known, x, torch.zeros_like(x))
         for _ in range(steps):

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import conv2d, pad
 
+from ...checks import at_least
 from ..adversarial import Batch
 from ..module import evaluating
 from ..networks import MLP
@@ -100,16 +101,10 @@ class IAN(VAEGAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, latent_dim=latent_dim, **kwargs)
-        weights = {
-            "pixel_weight": pixel_weight,
-            "feature_weight": feature_weight,
-            "kl_weight": kl_weight,
-            "orthogonal_weight": orthogonal_weight,
-        }
-        for name, weight in weights.items():
-            if weight < 0:
-                raise ValueError(f"{name} must be 0 or more, got {weight}")
-            setattr(self, name, weight)
+        at_least(0, pixel_weight=pixel_weight, feature_weight=feature_weight, kl_weight=kl_weight)
+        at_least(0, orthogonal_weight=orthogonal_weight)
+        self.pixel_weight, self.feature_weight = pixel_weight, feature_weight
+        self.kl_weight, self.orthogonal_weight = kl_weight, orthogonal_weight
         features = self.discriminator.num_features
         self.discriminator.heads["score"] = nn.Linear(features, 3)
         self.encoder = self.Encoder(MLP((features, head_width, 1), slope=0.2), latent_dim)

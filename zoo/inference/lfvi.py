@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from torch.optim import Optimizer
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
@@ -87,13 +88,8 @@ class LFVI(GAN):
         q_lr: float = 1e-2,
         **kwargs,
     ):
-        for name, count in (("beta_dim", beta_dim), ("samples", samples)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        if num_data < 0:
-            raise ValueError(f"num_data must be 0 or more, got {num_data}")
-        if spread < 1:
-            raise ValueError(f"spread must be at least 1, got {spread}")
+        at_least(1, beta_dim=beta_dim, samples=samples, spread=spread)
+        at_least(0, num_data=num_data)
         entries = beta_dim + latent_dim
         super().__init__(image_shape, num_classes, latent_dim=entries, d_steps=d_steps, **kwargs)
         self.beta_dim, self.samples, self.spread, self.q_lr = beta_dim, samples, spread, q_lr

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
+from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
@@ -54,8 +55,7 @@ class VAEGAN(GAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, latent_dim=latent_dim, **kwargs)
-        if like_weight < 0:
-            raise ValueError(f"like_weight must be 0 or more, got {like_weight}")
+        at_least(0, like_weight=like_weight)
         self.like_weight = like_weight
         body = self.Discriminator(self.image_shape, num_classes, self.hparams.width)
         self.encoder = self.Encoder(body, latent_dim)

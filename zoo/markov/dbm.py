@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli
 
+from ...checks import at_least
 from ..module import evaluating
 from .rbm import RBM, log_sum
 
@@ -62,9 +63,7 @@ class DBM(RBM):
         super().__init__(
             image_shape, num_classes, hidden, gibbs_steps, chains, lr, momentum, sweeps
         )
-        for name, count in (("top", top), ("chains", chains), ("mean_field", mean_field)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        at_least(1, top=top, chains=chains, mean_field=mean_field)
         self.mean_field = mean_field
         self._connect(self.pixels + top, hidden, chains)
 

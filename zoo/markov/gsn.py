@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli
 
+from ...checks import at_least
 from ..module import GenerativeModel, evaluating
 from ..networks.conditional import beside
 from .bits import from_bits, known_bits, to_bits
@@ -95,11 +96,8 @@ class GSN(GenerativeModel):
             raise ValueError(f"image_shape must be (C, H, W), got {tuple(image_shape)}")
         if not 0 < corruption <= 1:
             raise ValueError(f"corruption must be in (0, 1], got {corruption}")
-        if noise < 0:
-            raise ValueError(f"noise must be 0 or more, got {noise}")
-        for name, count in (("width", width), ("walkback", walkback), ("steps", steps)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        at_least(0, noise=noise)
+        at_least(1, width=width, walkback=walkback, steps=steps)
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.corruption, self.walkback, self.steps, self.lr = corruption, walkback, steps, lr
         self.pixels = math.prod(image_shape)

@@ -43,6 +43,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from ...checks import at_least
 from ..module import GenerativeModel, evaluating
 from .bits import from_bits, known_bits, to_bits
 
@@ -87,11 +88,8 @@ class RBM(GenerativeModel):
         self.save_hyperparameters()
         if len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"image_shape must be (C, H, W), got {tuple(image_shape)}")
-        for name, count in (("hidden", hidden), ("gibbs_steps", gibbs_steps), ("sweeps", sweeps)):
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        if chains < 0:
-            raise ValueError(f"chains must be 0 or more, got {chains}")
+        at_least(1, hidden=hidden, gibbs_steps=gibbs_steps, sweeps=sweeps)
+        at_least(0, chains=chains)
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.gibbs_steps, self.sweeps = gibbs_steps, sweeps
         self.lr, self.momentum = lr, momentum
@@ -268,9 +266,7 @@ class RBM(GenerativeModel):
             betas: Distributions on the way, both ends included.
             seed: Of noise of its own, so that a model has one value.
         """
-        for name, count in (("chains", chains), ("betas", betas)):
-            if count < 2:
-                raise ValueError(f"{name} must be at least 2, got {count}")
+        at_least(2, chains=chains, betas=betas)
         noise = torch.Generator(self.device).manual_seed(seed)
         y = torch.arange(len(self.hidden_bias), device=self.device).repeat_interleave(chains)
         b, c = self.visible_bias[y], self.hidden_bias[y]

@@ -4,6 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ...checks import at_least
 from .bound import refuse_chance
 from .heads import Heads
 
@@ -22,8 +23,7 @@ class Autoencoding(nn.Module):
         self, discriminator: nn.Module, decoder: nn.Module, code_dim: int, power: Literal[1, 2]
     ):
         super().__init__()
-        if code_dim < 1:
-            raise ValueError(f"code_dim must be at least 1, got {code_dim}")
+        at_least(1, code_dim=code_dim)
         refuse_chance(discriminator, "an image must come back as it was")
         self.encoder = Heads(discriminator, score=False, code=code_dim)
         self.decoder, self.power = decoder, power

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
+from ...checks import at_least
 from .masked import Cached, MaskedConv2d, OncePerRow, Place
 
 
@@ -196,8 +197,7 @@ class GatedStack(nn.Module):
         condition: int = 0,
     ):
         super().__init__()
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
+        at_least(1, layers=layers)
         first = GatedLayer(colours, width, first_kernel_size, "A", colours, condition)
         later = (width, width, kernel_size, "B", colours, condition)
         self.layers = nn.ModuleList([first, *(GatedLayer(*later) for _ in range(layers - 1))])

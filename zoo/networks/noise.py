@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ...checks import at_least
+
 
 class GaussianNoise(nn.Module):
     """Adds N(0, deviation^2) in training, nothing in evaluation."""
@@ -23,9 +25,7 @@ def noisy(network: nn.Module, on_input: float, hidden: float) -> nn.Sequential:
         on_input: Standard deviation; 0: none.
         hidden: Likewise.
     """
-    for name, deviation in (("input_noise", on_input), ("hidden_noise", hidden)):
-        if deviation < 0:
-            raise ValueError(f"{name} must be 0 or more, got {deviation}")
+    at_least(0, input_noise=on_input, hidden_noise=hidden)
     activations = [name for name, m in network.named_modules() if isinstance(m, nn.LeakyReLU)]
     if hidden and not activations:
         raise ValueError(

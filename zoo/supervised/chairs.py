@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize, one_hot
 
+from ...checks import at_least
 from .. import latent
 from ..classifier import DomainClassifier, train_classifier
 from ..module import GenerativeModel, evaluating
@@ -124,8 +125,7 @@ class ChairGenerator(GenerativeModel):
                 f"num_classes must be at least 2 for loss='feature', got {num_classes}: "
                 "set --data.conditional true"
             )
-        if pixel_weight < 0:
-            raise ValueError(f"pixel_weight must be at least 0, got {pixel_weight}")
+        at_least(0, pixel_weight=pixel_weight)
         low, high = elevations
         if not -90 <= low <= high <= 90:
             raise ValueError(f"elevations must be (lowest, highest) degrees, got {elevations}")

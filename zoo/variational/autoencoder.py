@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from ...checks import at_least
 from .. import latent, networks
 from ..module import GenerativeModel, evaluating
 
@@ -146,8 +147,7 @@ class Autoencoder(GenerativeModel):
     ):
         super().__init__()
         self.save_hyperparameters()
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        at_least(1, latent_dim=latent_dim)
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.latent_dim, self.lr = latent_dim, lr
         self.encoder = self.Encoder(self.image_shape, latent_dim, 0, width)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, kl_divergence
 from torch.nn.functional import softplus
 
+from ...checks import at_least
 from .. import latent, networks
 from ..module import GenerativeModel, evaluating
 from ..networks.conditional import beside
@@ -102,10 +103,8 @@ class VAE(GenerativeModel):
         self.save_hyperparameters()
         if decoder not in ("bernoulli", "gaussian"):
             raise ValueError(f"decoder must be 'bernoulli' or 'gaussian', got {decoder!r}")
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
-        if beta < 0:
-            raise ValueError(f"beta must be 0 or more, got {beta}")
+        at_least(1, latent_dim=latent_dim)
+        at_least(0, beta=beta)
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.latent_dim, self.bernoulli = latent_dim, decoder == "bernoulli"
         self.lr, self.beta = lr, beta

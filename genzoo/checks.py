@@ -1,0 +1,26 @@
+"""What arguments must be, in one line: what must hold, and what was got."""
+
+
+def at_least(least: float, **arguments: float) -> None:
+    """Refuses arguments below a bound, NaN included.
+
+    Raises:
+        ValueError: names the first one that is less, and its value.
+    """
+    for name, value in arguments.items():
+        if not value >= least:
+            bound = f"at least {least}" if least else "0 or more"
+            raise ValueError(f"{name} must be {bound}, got {value}")
+
+
+def labelled(model: object, num_classes: int) -> None:
+    """Refuses fewer than two classes for a model that learns from labels.
+
+    Raises:
+        ValueError: says how the data is asked for its labels.
+    """
+    if num_classes < 2:
+        raise ValueError(
+            f"num_classes must be at least 2, got {num_classes}: {type(model).__name__} learns "
+            "from labels (set --data.conditional true)"
+        )
