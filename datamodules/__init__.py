@@ -1,7 +1,7 @@
 """The data, served as `ImageData`; `genzoo data` lists them."""
 
 from .base import ImageData
-from .batches import Batches, Images, TrainingBatches
+from .batches import Batches, Images, SemiSupervisedBatches, TrainingBatches
 from .celeba import CelebA
 from .chairs import Chairs
 from .cifar10 import CIFAR10
@@ -23,6 +23,7 @@ __all__ = [
     "Images",
     "MNIST10k",
     "Toy",
+    "SemiSupervisedBatches",
     "TrainingBatches",
     "mode_coverage",
 ]

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..checks import at_least
 from ..images import from_uint8
-from .batches import Batches, Images, TrainingBatches, generator
+from .batches import Batches, Images, SemiSupervisedBatches, TrainingBatches, generator
 
 PARTS = ("train", "val", "test")
 STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
@@ -68,6 +68,9 @@ class ImageData(L.LightningDataModule, ABC):
             training images where the set has none of its own.
         num_train: Training images to use, 0 for all. They are the first of the split's order, so
             more images contain fewer, and validation and test stay the same.
+        labels_per_class: Of each class so many training images keep their label, and a training
+            batch has twice `batch_size` images: some without labels (-1), then as many with, of
+            those few (`SemiSupervisedBatches`). 0: all images are labelled.
     """
 
     raw_shape: tuple[int, ...]  # of the images as they are read
@@ -85,6 +88,7 @@ class ImageData(L.LightningDataModule, ABC):
         seed: int = 0,
         val_size: float = 0.1,
         num_train: int = 0,
+        labels_per_class: int = 0,
     ):
         super().__init__()
         at_least(1, batch_size=batch_size)
@@ -99,10 +103,17 @@ class ImageData(L.LightningDataModule, ABC):
             raise ValueError(
                 f"conditional must be False for images without labels, got {conditional}"
             )
+        at_least(0, labels_per_class=labels_per_class)
+        if labels_per_class and not conditional:
+            raise ValueError(
+                f"conditional must be True with labels_per_class {labels_per_class}, got False: "
+                "the model is not told labels otherwise"
+            )
         check_size("val_size", val_size)
         self.root, self.batch_size, self.image_size = root, batch_size, image_size
         self.binarise, self.conditional, self.seed = binarise, conditional, seed
         self.val_size, self.num_train = val_size, num_train
+        self.labels_per_class = labels_per_class
         self.name = type(self).__name__
         self.image_shape = self.raw_shape
         if image_size:
@@ -145,7 +156,7 @@ class ImageData(L.LightningDataModule, ABC):
         return self._splits[part]
 
     def train_dataloader(self) -> Batches:
-        """Raises: ValueError: there are fewer training images than a batch over all ranks has."""
+        """Raises: ValueError: there are fewer training images, or labels, than are asked for."""
         images, share = self.split("train"), self._share()
         whole = self.batch_size * share["world_size"]
         if len(images) < whole:
@@ -153,10 +164,19 @@ class ImageData(L.LightningDataModule, ABC):
                 f"batch_size must be at most the {len(images) // share['world_size']}"
                 f" training images of each rank, got {self.batch_size}"
             )
+        if self.labels_per_class:
+            loader = SemiSupervisedBatches(
+                images, self.batch_size, self.labels_per_class, **share, seed=self.seed
+            )
+        else:
+            loader = TrainingBatches(images, self.batch_size, **share, seed=self.seed)
         if self.trainer is not None and self.trainer.overfit_batches > 0:  # the same each epoch
+            if self.labels_per_class:
+                raise ValueError(
+                    f"labels_per_class must be 0 with overfit_batches, got {self.labels_per_class}"
+                )
             full = torch.arange(len(images) // whole * whole)
             return Batches(images[full], self.batch_size, **share)
-        loader = TrainingBatches(images, self.batch_size, **share, seed=self.seed)
         if self.trainer is not None:  # Lightning forgets a loader's place if an epoch just ended
             loader.given = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
         return loader

@@ -119,3 +119,41 @@ class TrainingBatches(Batches):
             yield self._batch(
                 order[step * whole + self.rank : (step + 1) * whole : self.world_size]
             )
+
+
+class SemiSupervisedBatches(TrainingBatches):
+    """Batches twice as large: images without their labels, then as many labelled ones.
+
+    The former are those of `TrainingBatches`, all with the label -1. The latter are drawn with
+    replacement from the few that keep their label, the first of each class (Salimans et al., 2016,
+    sec. 5, https://arxiv.org/abs/1606.03498: a step sees as many labelled images as others).
+
+    Args:
+        labels_per_class: How many keep their label. Other arguments as `TrainingBatches`.
+
+    Attributes:
+        labelled: (K * labels_per_class,) their places in the data.
+
+    Raises:
+        ValueError: a class has fewer images.
+    """
+
+    def __init__(self, data: Images, batch_size: int, labels_per_class: int, **kwargs: int):
+        super().__init__(data, batch_size, **kwargs)
+        counts = data.labels[data.labels >= 0].bincount()
+        if not len(counts) or counts.min() < labels_per_class:
+            fewest = counts.min().item() if len(counts) else 0
+            raise ValueError(
+                f"labels_per_class must be at most the {fewest} training images of the rarest "
+                f"class, got {labels_per_class}"
+            )
+        places = [(data.labels == k).nonzero()[:labels_per_class, 0] for k in range(len(counts))]
+        self.labelled = torch.cat(places)
+
+    def _batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = super()._batch(index)
+        random = generator("labelled", self.seed, self.given)
+        whole = len(index) * self.world_size
+        drawn = torch.randint(len(self.labelled), (whole,), generator=random)
+        told = self.data[self.labelled[drawn[self.rank :: self.world_size]]]
+        return torch.cat([x, told.images]), torch.cat([torch.full_like(y, -1), told.labels])

@@ -220,6 +220,8 @@ def test_a_training_set_smaller_than_a_batch_is_refused():
         (dict(val_size=float("inf")), "val_size must be a fraction .* got inf"),
         (dict(val_size=80), "val_size must leave images for every split, got 80 of 100"),
         (dict(val_size=0.001), "val_size must leave images for every split, got 0.001 of 100"),
+        (dict(labels_per_class=-1), "labels_per_class must be 0 or more, got -1"),
+        (dict(labels_per_class=5), "conditional must be True with labels_per_class 5, got False"),
         (dict(num_train=71), "num_train must be at most the 70 training images, got 71"),
     ],
 )

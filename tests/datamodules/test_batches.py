@@ -5,7 +5,14 @@ import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from genzoo.datamodules import Batches, ImageData, Images, TrainingBatches
+from genzoo.datamodules import (
+    Batches,
+    Digits,
+    ImageData,
+    Images,
+    SemiSupervisedBatches,
+    TrainingBatches,
+)
 from tests.toys import trainer
 
 
@@ -87,6 +94,61 @@ def test_a_loader_goes_on_where_another_was(given):
     assert resumed.state_dict() == broken.state_dict()  # saved again before anything is drawn
     assert labels(resumed) == batches[given : given + 6]
     assert labels(resumed) == batches[given + 6 : given + 12]
+
+
+def classes() -> Images:
+    """Twenty-four images known by their pixel, of three classes in turn."""
+    data = numbered(24)
+    return Images(data.images, data.labels % 3)
+
+
+def test_half_of_a_semi_supervised_batch_has_no_label_and_the_other_half_the_few_there_are():
+    loader = SemiSupervisedBatches(classes(), 4, labels_per_class=2, seed=3)
+    plain = TrainingBatches(classes(), 4, seed=3)
+    drawn = []
+    for _ in range(20):
+        for (x, y), (same, _) in zip(loader, plain, strict=True):
+            assert torch.equal(x[:4], same) and y[:4].tolist() == [-1] * 4
+            assert torch.equal(y[4:], x[4:].flatten() % 3)
+            drawn += x[4:].flatten().tolist()
+    assert sorted(set(drawn)) == [0, 1, 2, 3, 4, 5]
+    assert min(drawn.count(k) for k in range(6)) > 40  # of 480
+
+
+def test_semi_supervised_batches_resume_and_do_not_depend_on_the_number_of_ranks():
+    def batches(loader):
+        return [(x.flatten().tolist(), y.tolist()) for x, y in loader]
+
+    one = SemiSupervisedBatches(classes(), 8, labels_per_class=2)
+    first = batches(one)
+    again = SemiSupervisedBatches(classes(), 8, labels_per_class=2)
+    again.load_state_dict(one.state_dict())
+    assert batches(again) == batches(one) != first
+    two = [
+        batches(SemiSupervisedBatches(classes(), 4, labels_per_class=2, rank=rank, world_size=2))
+        for rank in range(2)
+    ]
+    for (x, y), *shares in zip(first, *two, strict=True):
+        assert sorted(zip(x, y, strict=True)) == sorted(
+            pair for share in shares for pair in zip(*share, strict=True)
+        )
+    assert two[0] != two[1]
+
+
+def test_only_training_is_semi_supervised():
+    data = Digits(batch_size=50, conditional=True, labels_per_class=5)
+    _, y = next(iter(data.train_dataloader()))
+    assert (y < 0).tolist() == [True] * 50 + [False] * 50
+    assert all((y >= 0).all() for _, y in data.val_dataloader())
+    assert (data.split("train").labels >= 0).all()  # evaluation may know them
+
+
+def test_more_labels_than_there_are_images_are_refused():
+    with pytest.raises(ValueError, match="at most the 8 training images of the rarest class"):
+        SemiSupervisedBatches(classes(), 4, labels_per_class=9)
+    unlabelled = Images(classes().images, torch.full((24,), -1))
+    with pytest.raises(ValueError, match="labels_per_class must be at most the 0 training"):
+        SemiSupervisedBatches(unlabelled, 4, labels_per_class=1)
 
 
 class Numbered(ImageData):

@@ -7,15 +7,6 @@ from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 
 
-def few_labels(seed: int, each: int, batch_size: int = 100) -> Digits:
-    """All training images, with labels of so many of each class, -1 for the others."""
-    data = Digits(batch_size=batch_size, conditional=True, seed=seed)
-    labels = data.split("train").labels
-    for label in range(10):
-        labels[(labels == label).nonzero()[each:, 0]] = -1
-    return data
-
-
 def held_out(data: Digits) -> tuple[torch.Tensor, torch.Tensor]:
     """The 500 images that training does not see, in [-1, 1], and their classes."""
     parts = [data.split(name) for name in ("val", "test")]
@@ -30,8 +21,7 @@ def accuracy(model, data: Digits) -> float:
 
 def taught(model, data: Digits, steps: int, lr: float):
     """The model, its discriminator trained on the labelled images and nothing else."""
-    train = data.split("train")
-    known = train[(train.labels >= 0).nonzero()[:, 0]]
+    known = data.split("train")[data.train_dataloader().labelled]
     x, y = from_uint8(known.images), known.labels
     optimizer = torch.optim.Adam(model.discriminator.parameters(), lr=lr, betas=model.betas)
     for _ in range(steps):

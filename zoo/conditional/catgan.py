@@ -28,7 +28,7 @@ from torch import Tensor
 
 from .. import networks
 from ..adversarial import Batch
-from ..networks import MLP, Heads, labelled_cross_entropy
+from ..networks import MLP, Heads, labelled_cross_entropy, without_label
 from .semi_supervised_gan import SemiSupervisedGAN
 
 
@@ -97,8 +97,9 @@ class CatGAN(SemiSupervisedGAN):
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         logits = self.discriminator.judge(x)["classes"]
-        of_fake = self.discriminator(*self.fake(self.prior(len(x)), None))
-        loss = of_fake.mean() - sureness(logits).mean() - evenness(logits)
+        sorted_out = logits[without_label(y)] if self.labelled else logits
+        of_fake = self.discriminator(*self.fake(self.prior(len(sorted_out)), None))
+        loss = of_fake.mean() - sureness(sorted_out).mean() - evenness(sorted_out)
         if self.labelled:
             loss = loss + self.label_weight * labelled_cross_entropy(logits, y)
         return loss

@@ -43,7 +43,7 @@ from ...images import check_images
 from .. import networks
 from ..adversarial import Batch
 from ..module import evaluating
-from ..networks import Encoder, Heads, labelled_cross_entropy
+from ..networks import Encoder, Heads, labelled_cross_entropy, without_label
 from .semi_supervised_gan import SemiSupervisedGAN
 
 CODE = 256  # entries of what a generator makes of what it sees
@@ -137,14 +137,17 @@ class CCGAN(SemiSupervisedGAN):
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         of_real, paid = self.discriminator.judge(x), self.loss.discriminator
-        game = paid(of_real["score"], self._of_filled(x))
+        plays = without_label(y)
+        x = x[plays]
+        game = paid(of_real["score"][plays], self._of_filled(x))
         if self.whole_weight:
-            of_whole = self._of_whole(x)
-            game = game + self.whole_weight * paid(of_real["whole"].squeeze(1), of_whole)
+            of_real_whole = of_real["whole"].squeeze(1)[plays]
+            game = game + self.whole_weight * paid(of_real_whole, self._of_whole(x))
         return game + self.label_weight * labelled_cross_entropy(of_real["classes"], y)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, _ = batch
+        x, y = batch
+        x = x[without_label(y)]
         game = self.loss.generator(self._of_filled(x))
         if self.whole_weight:
             game = game + self.whole_weight * self.loss.generator(self._of_whole(x))

@@ -3,7 +3,7 @@
 from .autoencoding import Autoencoding
 from .conv import ConvDiscriminator, ConvGenerator, LayerNormConvDiscriminator
 from .encoders import Encoder, GaussianEncoder, without_dropout
-from .heads import Heads, labelled_cross_entropy
+from .heads import Heads, labelled_cross_entropy, without_label
 from .mlp import MLP, MLPDiscriminator, MLPGenerator
 from .residual import ResidualDiscriminator, ResidualGenerator
 
@@ -30,4 +30,5 @@ __all__ = [
     "ResidualGenerator",
     "labelled_cross_entropy",
     "without_dropout",
+    "without_label",
 ]

@@ -67,3 +67,13 @@ def labelled_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Mean nats over the images that have a label, y >= 0; 0 where none has."""
     nats = cross_entropy(logits, y, ignore_index=-1, reduction="sum")
     return nats / (y >= 0).sum().clamp(min=1)
+
+
+def without_label(y: Tensor) -> Tensor:
+    """(B,) which images a semi-supervised game is about: all, if each has a label.
+
+    Labelled images beside unlabelled ones are few, seen again and again, and would be learned by
+    heart as what data looks like.
+    """
+    unknown = y < 0
+    return unknown | ~unknown.any()
