@@ -242,6 +242,17 @@ def test_impossible_labels_are_refused(name):
 
 
 @each
+def test_no_training_begins_with_labels_that_name_no_class(name):
+    model = build(name, num_classes=3)
+    if name in UNTOLD or name == "ChairGenerator":
+        pytest.skip(f"{name} learns without labels, or is told more than one")
+    x = bits(24)
+    for y, got in ((torch.full((24,), -1), r"0\.\.2, got -1"), (torch.rand(24, 3), r"integers")):
+        with pytest.raises(ValueError, match=f"y must be .*{got}"):
+            fit(model, DataLoader(TensorDataset(x, y), 8), steps=1)
+
+
+@each
 @conditional
 def test_a_checkpoint_rebuilds_the_model_from_its_path_alone(name, num_classes, tmp_path):
     model = build(name, num_classes)

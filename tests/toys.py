@@ -38,6 +38,6 @@ def trainer(**settings) -> L.Trainer:
 
 def fit(model: L.LightningModule, data, steps: int, **settings) -> L.Trainer:
     """Trains for so many batches."""
-    runner = trainer(max_epochs=200, max_steps=steps, **settings)
+    runner = trainer(max_epochs=-1, max_steps=steps, **settings)
     runner.fit(model, data)
     return runner

@@ -26,15 +26,26 @@ class GenerativeModel(L.LightningModule):
     image_shape: tuple[int, ...]
     num_classes: int = 0
     noise_seed: int | None = None
+    _looked_at_labels = False
 
     def on_fit_start(self) -> None:
         if self.noise_seed is None:  # else a checkpoint brought it
             self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
+        self._looked_at_labels = False
 
     def on_train_batch_start(self, batch, batch_idx) -> None:
+        if not self._looked_at_labels:
+            self.check_labels(batch)
+            self._looked_at_labels = True
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+
+    def check_labels(self, batch) -> None:
+        """Refuses a first batch that no class stands for, before a network fails over it."""
+        if self.num_classes:
+            x, y = batch
+            self.labels(len(x), y)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["noise_seed"] = self.noise_seed

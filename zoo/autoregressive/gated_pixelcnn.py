@@ -97,6 +97,10 @@ class GatedPixelCNN(Autoregressive):
         classes = torch.arange(self.num_classes, device=y.device)
         return (y[:, None] == classes).to(x)[:, :, None, None]
 
+    def check_labels(self, batch) -> None:
+        if not self.label_dropout:  # else an image without a label is one whose label is withheld
+            super().check_labels(batch)
+
     def _told(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         if not (self.num_classes and self.label_dropout):
             return super()._told(x, y)

@@ -171,6 +171,9 @@ class ChairGenerator(GenerativeModel):
             self.classifier.eval()  # it judges, and does not learn from what it is shown
         return self
 
+    def check_labels(self, batch) -> None:
+        """A view stands beside the type: `_redraw` reads it."""
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         drawn = self._redraw(batch)
         loss = pixels = mse_loss(drawn, batch[0])
