@@ -46,7 +46,7 @@ MODELS = {
     "BGAN": (gan.BGAN, {}),
     "BoundarySeekingGAN": (gan.BoundarySeekingGAN, {}),
     "EBGAN": (gan.EBGAN, {}),
-    "EBGAN, margin=0.2": (gan.EBGAN, {"margin": 0.2}),
+    "EBGAN, margin=1": (gan.EBGAN, {"margin": 1.0}),
     "BEGAN": (gan.BEGAN, {}),
     "ImprovedGAN": (gan.ImprovedGAN, {}),
     "GoGAN": (gan.GoGAN, {"num_stages": 2}),
