@@ -164,19 +164,18 @@ class ImageData(L.LightningDataModule, ABC):
                 f"batch_size must be at most the {len(images) // share['world_size']}"
                 f" training images of each rank, got {self.batch_size}"
             )
-        if self.labels_per_class:
-            loader = SemiSupervisedBatches(
-                images, self.batch_size, self.labels_per_class, **share, seed=self.seed
-            )
-        else:
-            loader = TrainingBatches(images, self.batch_size, **share, seed=self.seed)
+        few = self.labels_per_class
         if self.trainer is not None and self.trainer.overfit_batches > 0:  # the same each epoch
-            if self.labels_per_class:
-                raise ValueError(
-                    f"labels_per_class must be 0 with overfit_batches, got {self.labels_per_class}"
-                )
+            if few:
+                raise ValueError(f"labels_per_class must be 0 with overfit_batches, got {few}")
             full = torch.arange(len(images) // whole * whole)
             return Batches(images[full], self.batch_size, **share)
+        share["seed"] = self.seed
+        loader = (
+            SemiSupervisedBatches(images, self.batch_size, few, **share)
+            if few
+            else TrainingBatches(images, self.batch_size, **share)
+        )
         if self.trainer is not None:  # Lightning forgets a loader's place if an epoch just ended
             loader.given = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
         return loader

@@ -13,6 +13,7 @@ from genzoo.datamodules import (
     SemiSupervisedBatches,
     TrainingBatches,
 )
+from genzoo.zoo import GAN
 from tests.toys import trainer
 
 
@@ -141,6 +142,12 @@ def test_only_training_is_semi_supervised():
     assert (y < 0).tolist() == [True] * 50 + [False] * 50
     assert all((y >= 0).all() for _, y in data.val_dataloader())
     assert (data.split("train").labels >= 0).all()  # evaluation may know them
+
+
+def test_the_same_batches_each_epoch_cannot_be_semi_supervised():
+    data = Digits(batch_size=50, conditional=True, labels_per_class=5)
+    with pytest.raises(ValueError, match="labels_per_class must be 0 with overfit_batches, got 5"):
+        trainer(max_epochs=1, overfit_batches=2).fit(GAN((1, 8, 8), width=8), data)
 
 
 def test_more_labels_than_there_are_images_are_refused():
