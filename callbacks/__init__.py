@@ -7,6 +7,7 @@ them, and what only reads a card needs not even torch.
 from importlib import import_module
 
 _HOMES = {
+    "ChannelsLast": "channels_last",
     "Compile": "compile",
     "DensityCoverage": "realism",
     "Diversity": "diversity",

@@ -39,7 +39,11 @@ class GenerativeModel(L.LightningModule):
             self._looked_at_labels = True
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # of other devices, a millisecond a step
+        else:
+            torch.manual_seed(seed)
 
     def check_labels(self, batch) -> None:
         """Refuses a first batch that no class stands for, before a network fails over it."""

@@ -22,7 +22,7 @@ import lightning as L
 
 from genzoo.callbacks import Diversity, Memorisation, Realism, ReportCard, Samples
 from genzoo.datamodules import FashionMNIST
-from genzoo.zoo import gan
+from genzoo.zoo import conditional, gan, inference
 
 SAME = {
     "network": "conv",
@@ -50,6 +50,15 @@ MODELS = {
     "ImprovedGAN": (gan.ImprovedGAN, {}),
     "GoGAN": (gan.GoGAN, {"num_stages": 2}),
     "AdaGAN": (gan.AdaGAN, {"num_components": 2}),
+    "LAPGAN": (gan.LAPGAN, {"detail_width": 16}),
+    "ProgressiveGAN": (gan.ProgressiveGAN, {"network": "own"}),
+    "InfoGAN": (conditional.InfoGAN, {}),
+    "CatGAN": (conditional.CatGAN, {}),
+    "BiGAN": (inference.BiGAN, {}),
+    "ALI": (inference.ALI, {}),
+    "VAEGAN": (inference.VAEGAN, {}),
+    "AAE": (inference.AAE, {}),
+    "IAN": (inference.IAN, {}),
 }
 SHOWN = {
     "realism": ("fd/domain", "way_to_real", "precision", "recall", "density", "coverage"),
@@ -76,15 +85,16 @@ def settings(name: str, batches: int) -> dict:
         own = {**own, "stage_steps": batches // 2}
     if name == "AdaGAN":
         own = {**own, "stage_steps": batches // 2 - 200, "classifier_steps": 200}
+    if name == "ProgressiveGAN":  # grown after the first half of the batches
+        own = {**own, "stage_steps": batches // 12}
     return own
 
 
 def run(name: str, seed: int, folder: Path, options) -> None:
     L.seed_everything(seed, verbose=False)
     data = FashionMNIST(options.data, image_size=32, batch_size=64)
-    model = MODELS[name][0](
-        data.image_shape, **SAME, width=options.width, **settings(name, options.batches)
-    )
+    own = {"width": options.width, **settings(name, options.batches)}
+    model = MODELS[name][0](data.image_shape, **{**SAME, **own})
     asked = {"num_samples": options.samples, "num_real": options.real}
     trainer = L.Trainer(
         max_epochs=-1,

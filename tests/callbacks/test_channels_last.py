@@ -1,0 +1,57 @@
+"""Another order in memory is the same training: same steps, same names, nothing left behind."""
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+
+from genzoo.callbacks import ChannelsLast
+from genzoo.zoo import GAN, WGANGP, ConvAutoencoder, PixelCNN, ProgressiveGAN
+from tests.toys import bits, fit, loader
+
+MODELS = {
+    "conv": lambda: GAN(
+        (3, 16, 16), network="conv", width=4, latent_dim=4, num_classes=3, ema_decay=0.9
+    ),
+    "spectral": lambda: GAN((1, 16, 16), network="conv", width=4, latent_dim=4, spectral_norm=True),
+    "residual": lambda: WGANGP((1, 16, 16), network="residual", width=4, latent_dim=4, d_steps=1),
+    "growing": lambda: ProgressiveGAN((1, 8, 8), width=4, latent_dim=4, stage_steps=1),
+    "autoencoder": lambda: ConvAutoencoder((1, 8, 8), width=4, latent_dim=4),
+    "pixelcnn": lambda: PixelCNN((1, 8, 8), width=4, layers=3, levels=2),
+    "mlp": lambda: GAN((1, 8, 8), width=16, latent_dim=4),
+}
+
+
+class Orders(L.Callback):
+    """Notes in what order each convolution's weights, and Adam's averages of them, are."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        states = [optimizer.state for optimizer in trainer.optimizers]
+        for part in pl_module.modules():
+            if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+                own = list(part.parameters())  # with spectral norm the weight is deeper
+                weights = [p for p in own if p.ndim == 4 and min(p.shape[1:]) > 1]
+                weights += [s[p]["exp_avg"] for s in states for p in weights if p in s]
+                self.seen += [w.is_contiguous(memory_format=torch.channels_last) for w in weights]
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_weights_and_their_names_stay_what_they_are(make):
+    found = []
+    for callbacks in ([], [ChannelsLast()]):
+        torch.manual_seed(0)
+        model, orders = make(), Orders()
+        data = loader(bits(24, model.image_shape).double())
+        fit(model, data, 3, callbacks=[*callbacks, orders], precision="64-true")
+        has_convolutions = any(isinstance(part, nn.Conv2d) for part in model.modules())
+        assert bool(orders.seen) == has_convolutions
+        assert all(order == bool(callbacks) for order in orders.seen)
+        assert all(p.is_contiguous() for p in model.parameters())
+        found.append(model.state_dict())
+    plain, other = found
+    assert list(plain) == list(other)
+    for name in plain:
+        torch.testing.assert_close(other[name], plain[name], rtol=1e-6, atol=1e-8)
