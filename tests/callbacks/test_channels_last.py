@@ -7,7 +7,7 @@ from torch import nn
 
 from genzoo.callbacks import ChannelsLast
 from genzoo.zoo import GAN, WGANGP, ConvAutoencoder, PixelCNN, ProgressiveGAN
-from tests.toys import bits, fit, loader
+from tests.toys import bits, fit, loader, trainer
 
 MODELS = {
     "conv": lambda: GAN(
@@ -55,3 +55,17 @@ def test_weights_and_their_names_stay_what_they_are(make):
     assert list(plain) == list(other)
     for name in plain:
         torch.testing.assert_close(other[name], plain[name], rtol=1e-6, atol=1e-8)
+
+
+def test_a_resumed_training_ends_where_the_unbroken_one_does(tmp_path):
+    def train(epochs, path=None):
+        torch.manual_seed(0)
+        model = GAN((1, 16, 16), network="conv", width=8, latent_dim=4, ema_decay=0.9)
+        runner = trainer(max_epochs=epochs, callbacks=[ChannelsLast()])
+        runner.fit(model, loader(bits(24, (1, 16, 16))), ckpt_path=path, weights_only=True)
+        runner.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return model.state_dict()
+
+    whole, _ = train(2), train(1)
+    rest = train(2, tmp_path / "1.ckpt")
+    assert all(torch.equal(rest[name], whole[name]) for name in whole)
