@@ -1,5 +1,6 @@
 """Every example runs, on generated data."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -51,3 +52,26 @@ def test_the_subclass_runs(data, monkeypatch, capsys):
     line = "fit --model subclass.Mine --data Digits --data.conditional true --evaluate false"
     code = main([*line.split(), "--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu"])
     assert code == 0, capsys.readouterr()
+
+
+def test_the_leaderboard_puts_the_nearest_first(tmp_path):
+    script = runpy.run_path(str(ROOT / "examples" / "leaderboard" / "run.py"), run_name="board")
+    for name, distances in {"GAN": (30.0, 10.0, 50.0), "LSGAN": (20.0, 21.0, 90.0)}.items():
+        for seed, distance in enumerate(distances):
+            figures = tmp_path / name / f"seed{seed}" / "figures"
+            figures.mkdir(parents=True)
+            found = {"fd/domain": {"value": distance}, "recall": {"value": 0.5}}
+            card = {"sections": [{"title": "realism", "numbers": found}]}
+            (figures.parent / "report.json").write_text(json.dumps(card))
+            colour = 255 if name == "GAN" else 0
+            page = Image.new("RGB", (530, 530), (colour,) * 3)
+            page.save(figures / "test-samples-step=9.png")
+    rows = script["board"](tmp_path)
+    assert list(rows) == ["LSGAN", "GAN"]
+    *_, second, first = script["table"](rows).splitlines()
+    assert second == "| LSGAN | 21 (20 to 90) | 0.5 (0.5 to 0.5) |"
+    assert first == "| GAN | 30 (10 to 50) | 0.5 (0.5 to 0.5) |"
+    strips = np.array(script["picture"](tmp_path, rows))[:, -500:]
+    upper, lower = np.array_split(strips, 2)
+    assert upper.max() == 0
+    assert lower.min() == 255

@@ -1,26 +1,33 @@
 """Adversarial objectives beside each other: the same networks, the same steps, the same test.
 
-    python examples/leaderboard/run.py --data FOLDER        (about 40 minutes on one CPU core)
+    python examples/leaderboard/run.py --data FOLDER        (about 70 minutes on one CPU core)
 
 Fashion-MNIST at 32x32. Every model has the same convolutional generator and discriminator, sees the
 same number of batches, and both of its players move once with each, by the same learning rate.
 (The classes' own rates and d_steps, from their papers, are for fifty times as many steps: after
-these few a WGAN would not have begun.) Nothing is tuned but EBGAN's margin, once.
+these few a WGAN would not have begun.) Nothing is tuned but EBGAN's margin, once. Two have networks
+of their own, as their papers are about these: LAPGAN and ProgressiveGAN.
 
 The runs stay in `runs/leaderboard`, for `genzoo compare`; the table of medians and ranges over
-seeds is printed and written to `table.md` beside them. What was run before is not run again, so it
-can be stopped; `--names` and `--seeds` choose.
+seeds is printed and written to `table.md` beside them, the first eight samples of each to
+`samples.png`. What was run before is not run again, so it can be stopped; `--names` and `--seeds`
+choose.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
 import lightning as L
+import numpy as np
+import torch
+from PIL import Image
 
 from genzoo.callbacks import Diversity, Memorisation, Realism, ReportCard, Samples
+from genzoo.callbacks.figures import grid
 from genzoo.datamodules import FashionMNIST
 from genzoo.zoo import conditional, gan, inference
 
@@ -130,23 +137,39 @@ def numbers(folder: Path) -> dict[str, float]:
     }
 
 
-def table(root: Path) -> str:
-    """Medians of the seeds, lowest and highest behind them; nearest to the data first."""
+def board(root: Path) -> dict[str, dict[str, list[float]]]:
+    """Each model's numbers, of all seeds; nearest to the data first."""
     rows = {}
     for name in MODELS:
         cards = [numbers(path.parent) for path in sorted(root.glob(f"{name}/*/report.json"))]
         if cards:
             rows[name] = {key: [card[key] for card in cards] for key in cards[0]}
     order = sorted(rows, key=lambda name: median(rows[name]["fd/domain"]))
-    heads = list(rows[order[0]])
+    return {name: rows[name] for name in order}
+
+
+def table(rows: dict[str, dict[str, list[float]]]) -> str:
+    """Medians of the seeds, lowest and highest behind them."""
+    heads = list(next(iter(rows.values())))
     lines = [f"| Model | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
-    for name in order:
+    for name, found in rows.items():
         cells = [
             f"{median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
-            for values in rows[name].values()
+            for values in found.values()
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def picture(root: Path, names: Iterable[str]) -> Image.Image:
+    """The upper row of each model's grid of samples, of its first seed."""
+    strips = []
+    for name in names:
+        path = next(iter(sorted(root.glob(f"{name}/*/figures/test-samples*.png"))))
+        page = torch.from_numpy(np.array(Image.open(path).convert("L")))
+        side = page.shape[1] // 8  # of an image and the gap before it
+        strips.append(page[:side, : 8 * side].unflatten(1, (8, side)).movedim(1, 0)[:, None])
+    return Image.fromarray(grid(torch.cat(strips), padding=0, rows=list(names)).numpy())
 
 
 if __name__ == "__main__":
@@ -166,6 +189,8 @@ if __name__ == "__main__":
             if not (folder / "report.json").exists():
                 run(name, seed, folder, options)
                 print(name, seed, numbers(folder), flush=True)
-    shown = table(options.runs)
+    rows = board(options.runs)
+    shown = table(rows)
+    picture(options.runs, rows).save(options.runs / "samples.png")
     (options.runs / "table.md").write_text(shown + "\n")
     print(shown)
