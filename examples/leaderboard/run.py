@@ -130,7 +130,7 @@ def numbers(folder: Path) -> dict[str, float]:
     card = json.loads((folder / "report.json").read_text())
     found = {section["title"]: section["numbers"] for section in card["sections"]}
     return {
-        name: found[title][name]["value"]
+        name: float(found[title][name]["value"])  # JSON has no infinity: "inf"
         for title, names in SHOWN.items()
         for name in names
         if name in found.get(title, {})
