@@ -17,7 +17,9 @@ the fewer things the generator draws. How far training has come can be read off
 
 It was made for one kind of thing, faces. On ten digits at once it did not hold: samples collapsed
 to one or a few, whatever gamma; and 124 images of one digit are so soon known by heart that at
-gamma = 0.4 k stays 0.
+gamma = 0.4 k stays 0. Nor did it on Fashion-MNIST without the class, in 1,500 batches of 64: codes
+of 4, 8 and 16, rates from 2e-4 to 1e-3, gamma 0.7 and 0.9, lambda_k 0.001 and 0.02, by either kind
+of networks, left one to four kinds of things.
 
 Differs from the paper: a constant learning rate, where the paper's falls as M stalls; convolutions
 are DCGAN's; samples are clamped to [-1, 1].
