@@ -69,9 +69,9 @@ def test_the_leaderboard_puts_the_nearest_first(tmp_path):
             page.save(figures / "test-samples-step=9.png")
     rows = script["board"](tmp_path)
     assert list(rows) == ["LSGAN", "GAN"]
-    *_, second, first = script["table"](rows).splitlines()
-    assert second == "| LSGAN | 21 (20 to 90) | nan (nan to nan) |"
-    assert first == "| GAN | 30 (10 to 50) | nan (nan to nan) |"
+    *_, upper, lower = script["table"](rows).splitlines()
+    assert upper == "| LSGAN | 21 (20 to 90) | nan (nan to nan) |"
+    assert lower == "| GAN | 30 (10 to 50) | nan (nan to nan) |"
     strips = np.array(script["picture"](tmp_path, rows))[:, -500:]
     upper, lower = np.array_split(strips, 2)
     assert upper.max() == 0

@@ -41,7 +41,7 @@ class GenerativeModel(L.LightningModule):
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
         if self.device.type == "cpu":
-            torch.default_generator.manual_seed(seed)  # of other devices, a millisecond a step
+            torch.default_generator.manual_seed(seed)  # the other asks for every device
         else:
             torch.manual_seed(seed)
 

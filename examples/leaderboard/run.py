@@ -165,7 +165,7 @@ def picture(root: Path, names: Iterable[str]) -> Image.Image:
     """The upper row of each model's grid of samples, of its first seed."""
     strips = []
     for name in names:
-        path = next(iter(sorted(root.glob(f"{name}/*/figures/test-samples*.png"))))
+        path = min(root.glob(f"{name}/*/figures/test-samples*.png"))
         page = torch.from_numpy(np.array(Image.open(path).convert("L")))
         side = page.shape[1] // 8  # of an image and the gap before it
         strips.append(page[:side, : 8 * side].unflatten(1, (8, side)).movedim(1, 0)[:, None])
