@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .distances import closest_pairs, collisions, nearest
+from ..metrics.intervals import NORMAL, wilson
+from ..metrics.neighbours import closest_pairs, collisions, nearest
+from ..metrics.number import Number
 from .features import Evaluation, Evidence
 from .figures import grid
-from .realism import wilson
-from .report import Number, Section
+from .report import Section
 
-NORMAL = 1.96
 # Deviations for the jackknife: with one heavy image the deviation is underestimated just when
 # collisions are, and 1.96 covered 0.92 in simulations where 2.3 covers 0.95.
 JACKKNIFE = 2.3

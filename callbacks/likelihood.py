@@ -24,6 +24,8 @@ from torch import Tensor
 from .. import __version__
 from ..checks import at_least
 from ..images import from_uint8
+from ..metrics.intervals import NORMAL
+from ..metrics.number import Number
 from ..zoo.module import evaluating
 from ..zoo.protocols import Bounded, Density, Estimated, ImportanceWeighted
 from .features import BLOCK
@@ -32,9 +34,8 @@ from .progress import track
 from .question import Question
 from .ranks import buffers_of_rank_zero, merge
 from .real import Real, real_images
-from .report import Number, Section, publish
+from .report import Section, publish
 
-NORMAL = 1.959964  # of a 95 % interval
 DRAWS = 50  # of the latent for an importance-weighted bound
 WEIGHED = 500  # images that it is computed of, at most
 

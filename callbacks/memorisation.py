@@ -25,14 +25,13 @@ import torch
 from torch import Tensor
 
 from ..checks import at_least
-from .distances import count_below, nearest
+from ..metrics.intervals import NORMAL, wilson
+from ..metrics.neighbours import count_below, nearest
+from ..metrics.number import Number
 from .features import Evaluation, Evidence
 from .figures import grid
-from .realism import Moments, wilson
-from .report import Number, Section
-
-NORMAL = 1.96
-
+from .realism import Moments
+from .report import Section
 
 # Copied fraction
 

@@ -10,9 +10,10 @@ import math
 import torch
 from torch import Tensor
 
-from .card import Number
+from ..metrics.intervals import wilson
+from ..metrics.number import Number
 from .features import Evidence, Features
-from .realism import frechet_distance, wilson
+from .realism import frechet_distance
 
 
 def per_class(evidence: Evidence, distance: str) -> dict[str, Number]:

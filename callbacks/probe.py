@@ -22,6 +22,8 @@ from torch import Tensor
 from .. import __version__
 from ..checks import at_least
 from ..images import from_uint8
+from ..metrics.intervals import NORMAL
+from ..metrics.number import Number
 from ..zoo.module import evaluating
 from ..zoo.protocols import Encoder
 from .features import BLOCK
@@ -30,10 +32,9 @@ from .progress import track
 from .question import Question
 from .ranks import buffers_of_rank_zero, from_rank_zero, merge
 from .real import Real, real_images
-from .report import Number, Section, publish
+from .report import Section, publish
 
 PENALTIES = tuple(10.0**k for k in range(-4, 2))  # of which one is chosen: sklearn's C
-NORMAL = 1.959964  # of a 95 % interval
 BASELINES = {
     "pixels": "the pixels themselves",
     "pca": "principal components, as many as the code has numbers",

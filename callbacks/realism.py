@@ -23,13 +23,14 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from ..checks import at_least
+from ..metrics.intervals import NORMAL, wilson
+from ..metrics.neighbours import count_below, nearest, squared_distances
+from ..metrics.number import Number
 from ..zoo.module import evaluating
-from .distances import count_below, nearest, squared_distances
 from .features import Evaluation, Evidence, Extractor
-from .report import Number, Section
+from .report import Section
 
 ROWS = 8192  # of a block in float64
-NORMAL = 1.96  # 95 % of a normal distribution lie within so many deviations
 HALVES = 10  # drawn for an interval
 STUDENT = 2.262  # 95 % of Student's distribution with as many values
 FIDELITY_SEED = 2020  # torch-fidelity's
@@ -479,14 +480,6 @@ def _share(value: float, error: float, n: int) -> Number:
     low, high = wilson(value, n)
     half = STUDENT * error
     return Number(value, max(0.0, min(low, value - half)), min(1.0, max(high, value + half)))
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % interval of a share of n independent answers (Wilson, 1927)."""
-    z2 = NORMAL**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = NORMAL / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
-    return centre - half, centre + half
 
 
 def _features(x: Tensor, name: str, least: int = 2) -> Tensor:

@@ -30,7 +30,7 @@ build_meta.build_sdist({str(out)!r})
 
 def modules() -> set[str]:
     """Every module of the checkout, by its installed place."""
-    found = {f"genzoo/{path.name}" for path in (ROOT / "genzoo").glob("*.py")}
+    found = {p.relative_to(ROOT).as_posix() for p in (ROOT / "genzoo").rglob("*.py")}
     for folder in FOLDERS:
         found |= {
             f"genzoo/{p.relative_to(ROOT).as_posix()}" for p in ROOT.glob(f"{folder}/**/*.py")
@@ -78,8 +78,8 @@ def test_the_sdist_can_build_the_wheel(built):
     (sdist,) = built.glob("*.tar.gz")
     names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
     needed = {"pyproject.toml", "setup.py", "LICENSE", "genzoo/__init__.py"}
-    sources = {name.removeprefix("genzoo/") for name in modules()} - {
-        path.name for path in (ROOT / "genzoo").glob("*.py")
+    sources = {
+        name if (ROOT / name).is_file() else name.removeprefix("genzoo/") for name in modules()
     }
     assert needed | sources <= names
 

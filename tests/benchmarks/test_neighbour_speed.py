@@ -13,14 +13,14 @@ import time
 import pytest
 import torch
 
-from genzoo.callbacks.distances import nearest
+from genzoo.metrics.neighbours import nearest
 
 COUNT = int(os.environ.get("GENZOO_NEIGHBOURS", "8000"))
 FEATURES = 2048
 
 MEMORY = """
 import re, torch
-from genzoo.callbacks.distances import nearest
+from genzoo.metrics.neighbours import nearest
 torch.set_num_threads(1)
 def peak():  # KiB; getrusage would remember the process that started this one
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])

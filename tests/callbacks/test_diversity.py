@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from genzoo.callbacks.distances import closest_pairs
 from genzoo.callbacks.diversity import (
     Birthday,
     Diversity,
@@ -16,6 +15,7 @@ from genzoo.callbacks.diversity import (
     missing_classes,
     pairs_panel,
 )
+from genzoo.metrics.neighbours import closest_pairs
 
 from .evidence import Seen, evidence, pattern_means, texture
 

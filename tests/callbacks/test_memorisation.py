@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genzoo.callbacks.distances import nearest
 from genzoo.callbacks.memorisation import (
     Asymmetry,
     Memorisation,
@@ -24,6 +23,7 @@ from genzoo.callbacks.memorisation import (
     quantile,
     transforms,
 )
+from genzoo.metrics.neighbours import nearest
 
 from .evidence import Seen, evidence, pattern_means, texture
 

@@ -32,7 +32,7 @@ from genzoo.callbacks.realism import (
     way_to_real,
     wilson,
 )
-from genzoo.callbacks.report import Number
+from genzoo.metrics.number import Number
 
 from .evidence import Seen, evidence, pattern_means, texture
 

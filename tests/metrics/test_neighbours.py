@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from genzoo.callbacks import distances
-from genzoo.callbacks.distances import (
+from genzoo.metrics import neighbours
+from genzoo.metrics.neighbours import (
     closest_pairs,
     collisions,
     count_below,
@@ -30,8 +30,8 @@ def images(n, seed=0, high=256):
 @pytest.fixture(params=[(4096, 8192), (64, 100), (7, 13)])
 def blocks(request, monkeypatch):
     """Blocks that hold everything, and ragged ones."""
-    monkeypatch.setattr(distances, "QUERIES", request.param[0])
-    monkeypatch.setattr(distances, "REFERENCES", request.param[1])
+    monkeypatch.setattr(neighbours, "QUERIES", request.param[0])
+    monkeypatch.setattr(neighbours, "REFERENCES", request.param[1])
 
 
 @pytest.mark.parametrize("k", [1, 5])

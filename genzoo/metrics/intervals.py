@@ -1,0 +1,14 @@
+"""Intervals of 95 %, for what is counted."""
+
+import math
+
+NORMAL = 1.96  # 95 % of a normal distribution lie within so many deviations
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """95 % interval of a share of n independent answers (Wilson, 1927), within 0 and 1."""
+    z2 = NORMAL**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
+    # At a share of 0 and of 1 the ends are these to rounding.
+    return max(0.0, centre - half), min(1.0, centre + half)
