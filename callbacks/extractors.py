@@ -23,6 +23,7 @@ from . import cache
 
 # The published file's name ends with the beginning of its sha256.
 PUBLISHED = "6726825d"
+STEPS = 2000  # of the classifier "domain"
 Track = Callable[[Iterable[int]], Iterable[int]]
 
 
@@ -82,7 +83,7 @@ class Domain(Extractor):
         images: Tensor,
         labels: Tensor | None,
         seed: int = 0,
-        steps: int = 2000,
+        steps: int = STEPS,
         device: torch.device | str = "cpu",
         track: Track = iter,
     ):
@@ -118,6 +119,53 @@ class Domain(Extractor):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.classifier.features(from_uint8(images))
         return features, self.classifier.logits(features)
+
+
+class Instance(Extractor):
+    """A space in which altered copies stay near their source (`genzoo/features/instance.py`).
+
+    Learned from the images themselves, training and held-out ones alike, in a minute and a half at
+    most, and kept in the cache under a hash of them, the seed and the number of steps. Numbers of
+    two data sets, or of two seeds, are not comparable with each other.
+
+    Args:
+        images: uint8 (N, C, H, W), in an order that tells nothing of who was trained on.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        seed: int = 0,
+        steps: int = 0,
+        device: torch.device | str = "cpu",
+        track: Track = iter,
+    ):
+        from ..features.instance import InstanceEncoder, enough_steps, train_encoder
+        from .isolation import isolated
+
+        if images.ndim != 4:
+            raise ValueError(
+                "extractor must be one that takes points, as 'pixels', for data that has no "
+                "images, got 'instance'"
+            )
+        steps = steps or enough_steps(len(images))
+        key = f"instance-{cache.digest(__version__, seed, steps, images)}"
+        saved = cache.load(key)
+        with isolated(seed):
+            if saved is None:
+                encoder = train_encoder(images, steps, device=device, track=track)
+                saved = encoder.state_dict()
+                cache.save(key, saved)
+            encoder = InstanceEncoder(tuple(images.shape[1:]))
+        made = {"instance_seed": seed, "instance_steps": steps, "instance_images": len(images)}
+        super().__init__("instance", resize="area, at most 32 a side", **made)
+        self.encoder = encoder
+        self.encoder.load_state_dict(saved)
+        self.encoder.eval().requires_grad_(False)
+        self.protocol["weights"] = cache.digest_weights(self.encoder)[:16]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        return self.encoder(from_uint8(images)), None
 
 
 class Inception(Extractor):
@@ -171,7 +219,7 @@ class Fidelity(Extractor):
         from torch_fidelity.utils import create_feature_extractor
 
         if name not in registry:
-            choices = ", ".join(["auto", "domain", "pixels", "inception", *registry])
+            choices = ", ".join(["auto", "domain", "instance", "pixels", "inception", *registry])
             raise ValueError(f"extractor must be a module or one of {choices}, got {name!r}")
         layer = registry[name].get_default_feature_layer_for_metric("fid")
         try:
@@ -218,34 +266,50 @@ def make_extractor(
     choice: str | nn.Module,
     images: Tensor,
     labels: Tensor | None,
-    steps: int = 2000,
+    steps: int = 0,
     device: torch.device | str = "cpu",
     track: Track = iter,
+    mixed: Callable[[], Tensor] | None = None,
 ) -> Extractor:
     """The extractor that was chosen, ready to be used.
 
     Args:
-        choice: "auto", "domain", "pixels", "inception", any name of torch-fidelity, or a module.
-            "auto" is "domain" where the data has labels and "pixels" otherwise; its numbers
-            carry the name of the one it is.
+        choice: As `resolve` takes it.
         images: The training images, uint8 (N, C, H, W).
         labels: int64 (N,), -1 where unlabelled; None: no labels at all.
-        steps: Of the training of "domain".
-        device: Where "domain" is trained.
+        steps: Of the training of "domain" and "instance"; 0: as many as they need.
+        device: Where "domain" and "instance" are trained.
         track: Wraps the steps of that training, to show progress.
+        mixed: Gives the images that "instance" learns from; None: the training images.
     """
+    choice = resolve(choice, images, labels)
     if isinstance(choice, Extractor):
         return choice
     if isinstance(choice, nn.Module):
         return Own(choice)
-    if choice == "auto":
-        several = labels is not None and len(labels[labels >= 0].unique()) > 1
-        choice = "domain" if several and images.ndim == 4 else "pixels"
     if choice == "pixels":
         return Pixels()
+    if choice == "instance":
+        return Instance(mixed() if mixed else images, steps=steps, device=device, track=track)
     if choice == "domain":
-        return Domain(images, labels, steps=steps, device=device, track=track)
+        return Domain(images, labels, steps=steps or STEPS, device=device, track=track)
     return Inception() if choice == "inception" else Fidelity(choice)
+
+
+def resolve(choice: str | nn.Module, images: Tensor, labels: Tensor | None) -> str | nn.Module:
+    """What "auto" is for these training images; all else is what it is.
+
+    Args:
+        choice: "auto", "domain", "instance", "pixels", "inception", any name of torch-fidelity, or
+            a module. "auto" is "domain" where images have labels, "instance" where they have
+            none, and "pixels" for points; its numbers carry the name of the one it is.
+    """
+    if not isinstance(choice, str) or choice != "auto":
+        return choice
+    if images.ndim != 4:
+        return "pixels"
+    several = labels is not None and len(labels[labels >= 0].unique()) > 1
+    return "domain" if several else "instance"
 
 
 def _three_channels(images: Tensor, name: str) -> Tensor:

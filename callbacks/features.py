@@ -11,7 +11,9 @@ back. Features of real images are kept on the disk (`cache.py`).
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -23,10 +25,11 @@ from torch import Tensor, nn
 
 from ..checks import at_least
 from ..images import check_images, to_uint8
+from ..metrics.copies import pool
 from ..zoo.module import evaluating
 from ..zoo.protocols import Finite, Sampler
 from . import cache
-from .extractors import Extractor, make_extractor
+from .extractors import Extractor, make_extractor, resolve
 from .isolation import isolated
 from .progress import track
 from .question import Question
@@ -35,7 +38,6 @@ from .real import Real, class_names, real_images
 from .report import Section, log_numbers, publish
 
 BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
-STEPS = 2000  # of the classifier "domain"
 
 
 @dataclass
@@ -67,6 +69,9 @@ class Evidence:
         held_out: Of the validation split during fit and validate, of the test split in test.
         generated: What the model draws.
         protocol: What must be known to repeat the numbers.
+        through: Gives the same images through another extractor, by its name; None: there is no
+            other to be had.
+        findings: What one evaluation has to tell those after it, by a word.
     """
 
     train: Features
@@ -75,6 +80,8 @@ class Evidence:
     extractor: Extractor
     protocol: dict[str, str | int | float]
     class_names: tuple[str, ...] = ()
+    through: "Callable[[str | nn.Module], Evidence] | None" = None
+    findings: dict[str, str] = field(default_factory=dict)
 
 
 class Evaluation(Question):
@@ -91,9 +98,9 @@ class Evaluation(Question):
     elsewhere. What monitors a number must have the same `every_n_epochs`.
 
     Args:
-        extractor: "auto" (the classifier "domain" where the data has labels, else "pixels"),
-            "inception", any extractor of torch-fidelity by name, or a module from uint8 images
-            to features.
+        extractor: "auto" (the classifier "domain" where the data has labels, else "instance"),
+            "pixels", "inception", any extractor of torch-fidelity by name, or a module from uint8
+            images to features.
         num_samples: Samples in validate and test.
         num_samples_fit: Samples in each validation during fit.
         every_n_epochs: Of fit, at which validations take part; 0: none.
@@ -248,32 +255,41 @@ def _make_evidence(
         count = min(settings.num_samples, model.num_available)
         settings = settings._replace(num_samples=count)
     images = {part: _real(trainer, part, settings.num_real) for part in ("train", split)}
-    extractor = _extractor(trainer, settings.extractor, images["train"])
-    extractor.to(trainer.strategy.root_device)
-    try:
-        train, held_out = (
-            _real_features(trainer, extractor, part, images[part]) for part in ("train", split)
-        )
-        labels = _labels_to_draw(model, images["train"].labels, settings)
-        shape = tuple(images["train"].images.shape[1:])
-        samples = draw(trainer, model, settings.num_samples, shape, labels, settings.seed)
-        if samples is None:
-            return None
-        generated = Features(samples, *extract(trainer, extractor, samples, "generated"), labels)
-    finally:
-        extractor.cpu()
-    protocol = {
-        "n_train": len(train),
-        "n_held_out": len(held_out),
-        "n_generated": len(generated),
+    _extractor(trainer, settings.extractor, images, split)  # what cannot be had is said first
+    labels = _labels_to_draw(model, images["train"].labels, settings)
+    shape = tuple(images["train"].images.shape[1:])
+    samples = draw(trainer, model, settings.num_samples, shape, labels, settings.seed)
+    if samples is None:
+        return None
+    common = {
+        "n_train": len(images["train"].images),
+        "n_held_out": len(images[split].images),
+        "n_generated": len(samples),
         "split": split,
         "step": trainer.global_step,
         "sample_seed": settings.seed,
         "ema": getattr(model, "ema_decay", 0),
-        **extractor.protocol,
         "lightning": L.__version__,
     }
-    return Evidence(train, held_out, generated, extractor, protocol, class_names(trainer))
+
+    def through(choice: str | nn.Module) -> Evidence:
+        extractor = _extractor(trainer, choice, images, split)
+        extractor.to(trainer.strategy.root_device)
+        try:
+            real = (
+                _real_features(trainer, extractor, part, images[part]) for part in ("train", split)
+            )
+            generated = extract(trainer, extractor, samples, "generated")
+            sides = (*real, Features(samples, *generated, labels))
+        finally:
+            extractor.cpu()
+        # In the validations of a training one extractor must do.
+        others = None if trainer.state.fn == "fit" else through
+        return Evidence(
+            *sides, extractor, common | extractor.protocol, class_names(trainer), others
+        )
+
+    return through(settings.extractor)
 
 
 def draw(
@@ -348,26 +364,43 @@ def _real(trainer: L.Trainer, split: str, limit: int) -> Real:
     return real[key]
 
 
-def _extractor(trainer: L.Trainer, choice: str | nn.Module, train: Real) -> Extractor:
+def _extractor(
+    trainer: L.Trainer, choice: str | nn.Module, images: dict[str, Real], split: str
+) -> Extractor:
     """Made on rank 0, so that all ranks judge by the same weights."""
-    shared = _shared(trainer)
-    extractors, place = shared.extractors, ("digest", len(train.images))
-    if choice in ("auto", "domain") and place not in shared.real:
-        shared.real[place] = cache.digest(*(part for part in train if part is not None))
-    key = (choice, shared.real.get(place, ""))
+    train = images["train"]
+    shared, choice = _shared(trainer), resolve(choice, *train)
+    extractors, of = shared.extractors, ""
+    if choice in ("domain", "instance"):  # they are made of the images
+        parts = (train,) if choice == "domain" else (train, images[split])
+        place = ("digest", *(len(part.images) for part in parts), split, choice)
+        if place not in shared.real:
+            tensors = (x for part in parts for x in part if x is not None)
+            shared.real[place] = cache.digest(*tensors)
+        of = shared.real[place]
+    key = (choice, of)
     if key not in extractors:
-        steps = 20 if trainer.fast_dev_run else STEPS
+        what = "Classifier of the data" if choice == "domain" else "Space of copies"
+        steps = 20 if trainer.fast_dev_run else 0
 
         def make() -> Extractor:
             def follow(steps: range):
-                return track(trainer, steps, "Classifier of the data", len(steps))
+                return track(trainer, steps, what, len(steps))
 
             device = trainer.strategy.root_device
-            return make_extractor(choice, *train, steps=steps, device=device, track=follow)
+            mixed = partial(_mixed, train.images, images[split].images)
+            return make_extractor(
+                choice, *train, steps=steps, device=device, track=follow, mixed=mixed
+            )
 
         given = isinstance(choice, nn.Module)  # every rank has it already
         extractors[key] = make() if given else from_rank_zero(trainer, make)
     return extractors[key]
+
+
+def _mixed(train: Tensor, held_out: Tensor) -> Tensor:
+    """All real images, each once, in an order that tells nothing of who was trained on."""
+    return torch.cat([train, held_out])[pool(train, held_out).place]
 
 
 def _real_features(trainer: L.Trainer, extractor: Extractor, split: str, images: Real) -> Features:

@@ -1,0 +1,82 @@
+"""How far two images are apart once one of them is moved onto the other.
+
+A copy that was turned, zoomed, moved or made brighter differs from its source in most pixels. So
+image x is warped onto y by the affine map and the gain and offset that leave the least squares,
+
+    min over A, g, o of  mean over what both show of  (y - g x(A .) - o)^2
+
+by damped Gauss-Newton steps from where they are (Lucas and Kanade, 1981; Baker and Matthews,
+2004, https://doi.org/10.1023/B:VISI.0000011205.11775.fd), also of the mirrored x. The map is kept
+near the identity: what is far from a copy stays far.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = 256  # pairs at a time
+REACH = 0.35  # of each entry of the map, from the identity
+DAMPING = 1e-2
+
+
+def aligned_distance(x: Tensor, y: Tensor, steps: int = 8) -> Tensor:
+    """Root mean square difference of each pair under the best map, mirrored or not.
+
+    Args:
+        x, y: float (B, C, H, W), best a little blurred: noise and edges have no slope to follow.
+        steps: Of Gauss and Newton.
+
+    Returns:
+        (B,), in the unit of the images.
+    """
+    if x.shape != y.shape or x.ndim != 4:
+        raise ValueError(f"x and y must be images alike, got {tuple(x.shape)}, {tuple(y.shape)}")
+    pairs = zip(x.split(BLOCK), y.split(BLOCK), strict=True)
+    found = [torch.minimum(_aligned(a, b, steps), _aligned(a.flip(-1), b, steps)) for a, b in pairs]
+    return torch.cat(found) if found else x.new_empty(0)
+
+
+def _aligned(x: Tensor, y: Tensor, steps: int) -> Tensor:
+    b, c, height, width = x.shape
+    down, right = (
+        torch.linspace(1 / side - 1, 1 - 1 / side, side, dtype=x.dtype, device=x.device)
+        for side in (height, width)
+    )
+    places = torch.stack(
+        [right.expand(height, -1), down[:, None].expand(-1, width), x.new_ones(height, width)]
+    ).flatten(1)  # (3, HW)
+    identity = torch.eye(3, dtype=x.dtype, device=x.device)
+    warp = identity[:2].repeat(b, 1, 1)
+    best = x.new_full((b,), torch.inf)
+    for step in range(steps):
+        grid = F.affine_grid(warp, [b, c, height, width], align_corners=False)
+        moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        inside = (grid.abs().amax(-1) <= 1).to(x.dtype).flatten(1).repeat(1, c)  # (B, CHW)
+        slopes = [
+            (_slope(moved, axis) * (side / 2)).flatten(2)[:, :, None] * places
+            for axis, side in ((3, width), (2, height))
+        ]
+        flat = moved.flatten(2)[:, :, None]
+        jacobian = torch.cat([*slopes, flat, torch.ones_like(flat)], 2)  # (B, C, 8, HW)
+        jacobian = jacobian.transpose(1, 2).flatten(2) * inside[:, None]  # (B, 8, CHW)
+        rest = (y - moved).flatten(1) * inside
+        normal, towards = jacobian @ jacobian.mT, jacobian @ rest[:, :, None]
+        # Brightness has its exact least squares in every step.
+        gain = torch.linalg.solve(normal[:, 6:, 6:] + 1e-3 * identity[:2, :2], towards[:, 6:])
+        left = rest - (gain.mT @ jacobian[:, 6:])[:, 0]
+        best = torch.minimum(best, left.square().sum(1) / inside.sum(1).clamp(min=1))
+        if step < steps - 1:
+            damping = DAMPING * normal.diagonal(dim1=1, dim2=2).clamp(min=1e-3)
+            change = torch.linalg.solve(normal + torch.diag_embed(damping), towards)[:, :6, 0]
+            update = F.pad(change.view(b, 2, 3).clamp(-0.25, 0.25), (0, 0, 0, 1))
+            warp = warp @ (identity + update)
+            warp = identity[:2] + (warp - identity[:2]).clamp(-REACH, REACH)
+    return best.sqrt()
+
+
+def _slope(x: Tensor, axis: int) -> Tensor:
+    """Central differences along an axis, per pixel."""
+    pad = (1, 1, 0, 0) if axis == 3 else (0, 0, 1, 1)
+    x = F.pad(x, pad, mode="replicate")
+    n = x.shape[axis]
+    return (x.narrow(axis, 2, n - 2) - x.narrow(axis, 0, n - 2)) / 2
