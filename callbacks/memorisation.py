@@ -17,6 +17,7 @@ beside the same with training and held-out images exchanged.
 """
 
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,6 +54,8 @@ class Memorisation(Evaluation):
         asymmetry/held_out        the same of held-out images: small where these have leaked
         planted/<kind>            from which share on copies of a kind would be found, in 95 of
                                   100 cases: unchanged, mirrored, shifted, rotated, zoomed, ...
+        outright/<space>          samples with one training image less than half as far, beside the
+                                  next real image, as all but 1 in 1,000 real images have any
         identical                 samples that are equal to a training image, to the last bit
         duplicates                held-out images that are
 
@@ -62,7 +65,8 @@ class Memorisation(Evaluation):
 
     The verdict is bad where samples are nearest to training images rather than to held-out ones
     at a level of 1 % over all that was looked at, in pairs closer than chance makes them; where
-    they are so in loose pairs only, it is unsure. Where held-out images attract them, these have
+    they are so in loose pairs only, it is unsure. It is bad, too, where more than 1 % of samples
+    are copies outright, of however few images. Where held-out images attract them, these have
     leaked: that is bad, too, and an answer of its own. It is good where nothing was found and 5 %
     of unchanged copies would have been, and no other test says otherwise.
 
@@ -112,6 +116,7 @@ class Memorisation(Evaluation):
             "asymmetry": Number(test.p_copies, note="p over all spaces, corrected for all of them"),
             "asymmetry/held_out": Number(test.p_leak, note="p of held-out images' attracting more"),
             **planted,
+            **_outright(look, spaces),
             **_identical(evidence, spaces.pool.duplicates),
             **self._published(evidence),
         }
@@ -214,6 +219,15 @@ class Memorisation(Evaluation):
                 f"images, unchanged or altered (about {_percent(copied.value)}; p = "
                 f"{test.p_copies:.3f}): {copied.note}. Look at the closest ones." + known
             )
+        outright = max(
+            (numbers[f"outright/{name}"] for name in spaces.bounds), key=lambda number: number.low
+        )
+        if outright.low > self.LEVEL:
+            evidence.findings["copies"] = f"{outright.value:.0%} of the samples are copies"
+            return "bad", (
+                f"Yes: {_percent(outright.value)} of {total:,} samples are copies of training "
+                f"images, of so few that held-out ones cannot tell: {outright.note}." + known
+            )
         if same.low > numbers["duplicates"].high:
             evidence.findings["copies"] = f"{same.value:.0%} of the samples are training images"
             return "bad", (
@@ -230,7 +244,7 @@ class Memorisation(Evaluation):
         if not seen.value <= self.FRACTION:
             return "unsure", (
                 f"No copies were found among {total:,} samples (p = {test.p_copies:.2f}), but "
-                f"few would have been: {power}. It takes more samples or more held-out images to "
+                f"there may be many: {power}. It takes more samples or more held-out images to "
                 "say." + known
             )
         if name := _contradicted(numbers):
@@ -281,6 +295,12 @@ class Spaces:
     def __init__(self, evidence: Evidence, copies: Evidence | None, seed: int):
         train, held_out = evidence.train.images, evidence.held_out.images
         self.pool, self.seed = pool(train, held_out, seed), seed
+        trained = int(self.pool.trained.sum())
+        if not 0 < trained < len(self.pool.place) or len(self.pool.place) < 3:
+            raise ValueError(
+                "real images must differ, some trained on and some held out, got "
+                f"{trained} and {len(self.pool.place) - trained} different ones"
+            )
         self.images = torch.cat([train, held_out])[self.pool.place]
         self.kinds = {"unchanged": "unchanged"}
         if copies is not None:
@@ -317,6 +337,24 @@ class Spaces:
                 near["aligned"] = nearest_aligned(few, self.movable, index[:most])
         return near
 
+    @cached_property
+    def bounds(self) -> dict[str, float]:
+        """Half the gap that all but one in a thousand real images have, by space."""
+        lot = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.seed))
+        few = lot[:2000]
+        bounds = {}
+        for name, real in [
+            ("pixels", self.images),
+            *((n, part[1]) for n, part in self.seen.items()),
+        ]:
+            distances, index = nearest(real[few], real, k=min(3, len(real)))
+            others = index != few[:, None]  # itself may come second among equals
+            others[others.all(1), -1] = False
+            distances = distances[others].view(len(few), -1)
+            gap = Nearest.of(distances, index).gap.sort().values
+            bounds[name] = gap[len(gap) // 1000].item() / 2
+        return bounds
+
     def planted(self) -> dict[str, dict[str, Nearest]]:
         """Of each kind of altered copies of training images what they lie near to, by space."""
         if not self._planted:
@@ -344,6 +382,21 @@ def _movable(images: Tensor) -> Tensor:
     if tuple(sides) != tuple(x.shape[-2:]):
         x = F.adaptive_avg_pool2d(x, sides)
     return torch.cat([blurred(block, 1.0) for block in x.split(1000)])
+
+
+def _outright(look: dict[str, Nearest], spaces: Spaces) -> dict[str, Number]:
+    """Shares of samples that are far nearer to one training image than real images are to any."""
+    numbers = {}
+    for name, bound in spaces.bounds.items():
+        near = look[name]
+        hit = (near.gap < bound) & spaces.pool.trained[near.index]
+        share = hit.double().mean().item()
+        note = (
+            f"with one training image nearer than {bound:.2g} of the next real image's distance "
+            f"({name}), {len(near.index[hit].unique()):,} different ones"
+        )
+        numbers[f"outright/{name}"] = Number(share, *wilson(share, len(hit)), note)
+    return numbers
 
 
 def _identical(evidence: Evidence, duplicates: int) -> dict[str, Number]:

@@ -31,9 +31,11 @@ def aligned_distance(x: Tensor, y: Tensor, steps: int = 8) -> Tensor:
     """
     if x.shape != y.shape or x.ndim != 4:
         raise ValueError(f"x and y must be images alike, got {tuple(x.shape)}, {tuple(y.shape)}")
+    if not len(x):
+        return x.new_empty(0)
     pairs = zip(x.split(BLOCK), y.split(BLOCK), strict=True)
     found = [torch.minimum(_aligned(a, b, steps), _aligned(a.flip(-1), b, steps)) for a, b in pairs]
-    return torch.cat(found) if found else x.new_empty(0)
+    return torch.cat(found)
 
 
 def _aligned(x: Tensor, y: Tensor, steps: int) -> Tensor:

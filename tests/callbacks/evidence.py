@@ -40,13 +40,19 @@ def pattern_means(classes: int = 5, side: int = 12, temperature: float = 0.6):
     return temperature * patterns + (1 - temperature) / 2
 
 
-def evidence(train, held_out, generated, extractor=None, names=()):
-    """Each an (images, labels) or images alone."""
+def evidence(train, held_out, generated, extractor=None, names=(), copies=None):
+    """Each an (images, labels) or images alone; `copies` is what "instance" stands for."""
     extractor = extractor or Seen()
 
-    def features(given):
-        images, labels = given if isinstance(given, tuple) else (given, None)
-        return Features(images, *extractor(images), labels)
+    def through(extractor):
+        def features(given):
+            images, labels = given if isinstance(given, tuple) else (given, None)
+            seen = [extractor(block) for block in images.split(500)]
+            parts = (None if x[0] is None else torch.cat(x) for x in zip(*seen, strict=True))
+            return Features(images, *parts, labels)
 
-    parts = (features(given) for given in (train, held_out, generated))
-    return Evidence(*parts, extractor, {"split": "test"}, names)
+        parts = (features(given) for given in (train, held_out, generated))
+        others = (lambda choice: through(copies)) if copies else None
+        return Evidence(*parts, extractor, {"split": "test"}, names, others)
+
+    return through(extractor)

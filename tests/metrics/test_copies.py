@@ -1,0 +1,221 @@
+"""Whether samples are copies: a test that is exact, and that sees what was planted."""
+
+import math
+
+import pytest
+import torch
+
+from genzoo.metrics.alignment import aligned_distance
+from genzoo.metrics.alterations import blurred, kinds, plant, transformed
+from genzoo.metrics.copies import CopyTest, Nearest, nearest_aligned, pool
+from genzoo.metrics.neighbours import nearest
+
+
+def smooth_images(n, side=16, channels=1, seed=0):
+    """float (n, channels, side, side) in [-1, 1]: a few soft blobs each."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(n, channels, 5, 5, generator=generator)
+    x = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")
+    return (x / 2).clamp(-1, 1)
+
+
+def points(n, seed, dim=6):
+    return torch.randn(n, dim, generator=torch.Generator().manual_seed(seed))
+
+
+def found(samples, train, held_out, seed=0, **kwargs):
+    together = pool(train, held_out, seed)
+    real = torch.cat([train, held_out])[together.place]
+    near = Nearest.of(*nearest(samples, real, k=2))
+    return CopyTest({"points": near}, together.trained, seed=seed, **kwargs), together
+
+
+# The pool
+
+
+def test_the_pool_is_of_the_set_alone():
+    """Who was trained on leaves no trace in the order: exchange the sides, and the same images
+    stand at the same places with the other label."""
+    a, b = points(300, 0), points(200, 1)
+    one, other = pool(a, b), pool(b, a)
+    assert torch.equal(torch.cat([a, b])[one.place], torch.cat([b, a])[other.place])
+    assert torch.equal(one.trained, ~other.trained)
+    assert one.trained.sum() == 300 and len(one.place) == 500
+    first = one.trained[:250].sum().item()
+    assert 110 < first < 190  # mixed
+
+
+def test_duplicates_are_counted_and_stand_once():
+    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
+    train, held_out = images[:40], torch.cat([images[:5], images[:2], images[40:]])
+    together = pool(train, held_out)
+    assert together.duplicates == 7 and len(together.place) == 60
+    assert together.trained.sum() <= 40
+    labels = torch.stack([pool(train, held_out, seed).trained.sum() for seed in range(60)])
+    assert 35 <= labels.min() < labels.max() <= 40  # of a pair that stands on both sides by lot
+
+
+# The test
+
+
+@pytest.mark.parametrize("side", ["p_copies", "p_leak"])
+def test_the_test_is_exact(side):
+    """Fresh samples: p is at most alpha in a share alpha of cases, both ways; the labels are the
+    whole split's, so a search that knows them, as ties broken towards training do, would show."""
+    ps = []
+    for i in range(200):
+        generator = torch.Generator().manual_seed(i)
+        # A grid: equal distances and equal images are frequent.
+        x = (2 * torch.randn(260, 2, generator=generator)).round()
+        test, _ = found(x[:80], x[80:200], x[200:], seed=i, permutations=99)
+        ps.append(getattr(test, side))
+    for level in (0.05, 0.2, 0.5):
+        share = sum(p <= level for p in ps) / 200
+        assert share < level + 3.5 * math.sqrt(level * (1 - level) / 200), level
+    assert sum(p <= 0.5 for p in ps) > 50  # and it is not idle
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 1.0])
+def test_copies_are_found_and_counted(share):
+    train, held_out, fresh = points(900, 0), points(500, 1), points(800, 2)
+    count = int(share * 800)
+    samples = torch.cat([train[:count] + 0.01 * points(count, 3), fresh[count:]])
+    test, _ = found(samples, train, held_out)
+    copied = test.copied()
+    assert test.p_copies == 0.001 and test.p_leak > 0.05
+    assert test.close(0.01)
+    assert copied.low <= share <= copied.high
+    assert copied.value == pytest.approx(share, abs=0.03) and copied.low > 0.5 * share
+    assert "are nearest to training images" in copied.note
+
+
+def test_a_leak_is_not_a_copy():
+    train, held_out = points(900, 0), points(500, 1)
+    test, _ = found(held_out + 0.01 * points(500, 3), train, held_out)
+    assert test.p_leak == 0.001 and test.p_copies > 0.5
+    assert test.copied(held_out=True).low > 0.95 and test.copied().low == 0
+
+
+def test_smooth_samples_are_no_copies():
+    """Near to everything, and to nobody in particular."""
+    train, held_out = points(900, 0), points(500, 1)
+    for seed in range(5):
+        test, _ = found(0.1 * points(800, 10 + seed), train, held_out, seed=seed)
+        assert test.p_copies > 0.01 and test.copied().low < 0.02
+
+
+def test_the_lower_end_holds_in_repetitions():
+    """Of a tenth copied, with an alteration that hides some of them."""
+    below = 0
+    for i in range(40):
+        train, held_out, fresh = points(400, i), points(200, 100 + i), points(300, 200 + i)
+        samples = torch.cat([train[:30] + 0.5 * points(30, 300 + i), fresh[30:]])
+        test, _ = found(samples, train, held_out, seed=i, permutations=199)
+        below += test.copied().low > 0.1
+    assert below <= 3
+
+
+def test_what_would_be_noticed_is_noticed():
+    """The share that `noticed` names is found in at least 9 of 10 repetitions, half of it less."""
+    full = half = 0
+    for i in range(20):
+        train, held_out, fresh = points(500, i), points(300, 100 + i), points(600, 200 + i)
+        honest, together = found(fresh, train, held_out, seed=i, permutations=199)
+        real = torch.cat([train, held_out])[together.place]
+        planted = train[:200] + 0.3 * points(200, 300 + i)
+        near = {"points": Nearest.of(*nearest(planted, real, k=2))}
+        share = honest.noticed(near, together.trained, 0.02)
+        assert 0.01 < share < 0.3
+        for part in (1.0, 0.4):
+            count = round(part * share * 600)
+            copies = train[200 : 200 + count] + 0.3 * points(count, 400 + i)
+            test, _ = found(
+                torch.cat([copies, fresh[count:]]), train, held_out, i, permutations=199
+            )
+            if part == 1:
+                full += test.p_copies <= 0.02
+            else:
+                half += test.p_copies <= 0.02
+    assert full >= 18 and half <= 16
+
+
+def test_labels_of_one_kind_are_refused():
+    near = Nearest(torch.zeros(5, dtype=torch.int64), torch.ones(5))
+    with pytest.raises(ValueError, match="real images must be of both kinds"):
+        CopyTest({"points": near}, torch.ones(9, dtype=torch.bool))
+
+
+# Alignment
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "change",
+    [{"turn": 10.0}, {"right": 0.09, "down": -0.06}, {"zoom": 1.15}, {"mirror": 1.0}, {}],
+    ids=str,
+)
+def test_altered_copies_come_back_onto_their_source(change, channels):
+    x = smooth_images(40, channels=channels)
+    y = 0.8 * transformed(x, **change) + 0.1
+    to_source = aligned_distance(y, x)
+    to_others = aligned_distance(y, x.roll(1, 0))
+    assert (to_source < to_others).float().mean() > 0.95
+    assert to_source.median() < 0.25 * to_others.median()
+
+
+def test_alignment_refuses_what_is_no_pair():
+    with pytest.raises(ValueError, match="x and y must be images alike"):
+        aligned_distance(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 9))
+    assert aligned_distance(torch.zeros(0, 1, 8, 8), torch.zeros(0, 1, 8, 8)).shape == (0,)
+
+
+def test_aligned_candidates_are_put_in_order():
+    x = smooth_images(30)
+    moved = transformed(x, right=0.06)
+    candidates = torch.stack([(torch.arange(30) + k) % 30 for k in (2, 1, 0)], 1)
+    near = nearest_aligned(moved, x, candidates)
+    assert (near.index == torch.arange(30)).float().mean() > 0.95
+    assert near.gap.median() < 0.5 and (near.gap <= 1).all()
+
+
+# Alterations
+
+
+def test_transformed_by_known_amounts():
+    x = torch.zeros(1, 1, 9, 9)
+    x[0, 0, 4, 6] = 1.0
+    right = transformed(x, right=1 / 9)
+    assert right[0, 0, 4, 7] == pytest.approx(1, abs=1e-5)
+    down = transformed(x, down=2 / 9)
+    assert down[0, 0, 6, 6] == pytest.approx(1, abs=1e-5)
+    assert transformed(x, mirror=1.0)[0, 0, 4, 2] == pytest.approx(1, abs=1e-5)
+    assert transformed(x, turn=90.0)[0, 0, :, 4].max() == pytest.approx(1, abs=1e-4)
+    assert torch.allclose(transformed(x), x, atol=1e-6)
+
+
+def test_blurred_keeps_the_mean_and_spreads():
+    x = torch.zeros(2, 1, 21, 21)
+    x[:, 0, 10, 10] = 1.0
+    y = blurred(x, torch.tensor([0.5, 2.0]))
+    assert torch.allclose(y.sum((1, 2, 3)), torch.ones(2), atol=1e-4)
+    place = torch.arange(21.0) - 10
+    spread = (y[1, 0].sum(0) * place.square()).sum()
+    assert spread == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", kinds(28))
+def test_planted_copies_are_altered_and_recognisable(kind):
+    from genzoo.images import to_uint8
+
+    x = to_uint8(smooth_images(50, side=28))
+    generator = torch.Generator().manual_seed(0)
+    y = plant(x, kind, generator)
+    assert y.dtype == torch.uint8 and y.shape == x.shape
+    changed = (y != x).flatten(1).any(1)
+    assert changed.any() != (kind == "unchanged")
+    if kind == "shifted":
+        assert changed.float().mean() > 0.9
+    if kind not in ("mirrored", "unchanged"):
+        distance = (y.float() - x.float()).square().mean((1, 2, 3)).sqrt()
+        other = (y.float() - x.roll(1, 0).float()).square().mean((1, 2, 3)).sqrt()
+        assert (distance < other).float().mean() > 0.9
