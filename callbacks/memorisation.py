@@ -270,7 +270,8 @@ class Memorisation(Evaluation):
         found = torch.ones(len(evidence.generated)).double()
         for near in test.spaces.values():
             gap = torch.where(real.trained[near.index], near.gap, 1.0)
-            found[: len(gap)] = torch.minimum(found[: len(gap)], gap)
+            which = slice(None) if near.chosen is None else near.chosen
+            found[which] = torch.minimum(found[which], gap)
         panels = {}
         for name, images, order in (
             ("nearest_training_images", evidence.generated.images, found.argsort(stable=True)),
@@ -321,7 +322,8 @@ class Spaces:
     def look(
         self, images: Tensor, features: dict[str, Tensor], most: int | None = None
     ) -> dict[str, Nearest]:
-        """What images lie near to in each space; moved are at most so many of them.
+        """What images lie near to in each space; moved are at most so many of them,
+        by lot.
 
         Args:
             images: uint8 (n, C, H, W), or points.
@@ -333,8 +335,11 @@ class Spaces:
             distances, index = nearest(features[name], real, k=k)
             near[name] = Nearest.of(distances, index)
             if name == self.copies:
-                few = _movable(images[:most])
-                near["aligned"] = nearest_aligned(few, self.movable, index[:most])
+                few = torch.arange(len(images))
+                if most is not None and most < len(few):
+                    few = _chosen(len(few), most, self.seed)
+                moved = nearest_aligned(_movable(images[few]), self.movable, index[few])
+                near["aligned"] = Nearest(moved.index, moved.gap, few)
         return near
 
     @cached_property

@@ -101,8 +101,8 @@ def train_encoder(
 
 
 def enough_steps(n: int) -> int:
-    """Each of n images 30 times, in 60 to 300 steps."""
-    return min(MOST, max(60, 30 * n // BATCH))
+    """Each of n images 30 times, in 150 to 300 steps."""
+    return min(MOST, max(150, 30 * n // BATCH))
 
 
 def altered(x: Tensor) -> Tensor:

@@ -41,10 +41,12 @@ class Nearest:
     Args:
         index: Of the nearest real image, int64 (n,).
         gap: Its distance over that of the second nearest, (n,), in 0..1.
+        chosen: Which of the samples these are; None: all of them.
     """
 
     index: Tensor
     gap: Tensor
+    chosen: Tensor | None = None
 
     @classmethod
     def of(cls, distances: Tensor, index: Tensor) -> "Nearest":

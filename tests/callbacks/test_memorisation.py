@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from genzoo.callbacks import memorisation
 from genzoo.callbacks.extractors import Instance
 from genzoo.callbacks.memorisation import Memorisation, _contradicted, _noticed, panel
 from genzoo.images import to_uint8
@@ -36,12 +37,17 @@ def noisy(x, deviation=0.02, seed=5):
 
 
 def settings(**kwargs):
-    return Memorisation(extractor="pixels", **kwargs)
+    return Memorisation(extractor="pixels", **({"most": 500} | kwargs))
+
+
+@pytest.fixture(autouse=True)
+def _few_planted(monkeypatch):
+    monkeypatch.setattr(memorisation, "PLANTED", 40)
 
 
 @pytest.fixture(scope="module")
 def data():
-    return texture(1500, 0)[0], texture(1200, 1)[0], texture(1000, 2)[0]
+    return texture(1000, 0)[0], texture(800, 1)[0], texture(1000, 2)[0]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def callback():
 
 def test_fresh_images_are_no_copies(data, space, callback):
     section = callback.evaluate(evidence(*data, copies=space))
-    assert section.flag != "bad" and section.verdict.startswith("No copies"), section.verdict
+    assert section.flag == "good" and section.verdict.startswith("No copies"), section.verdict
     numbers = section.numbers
     for name in ("copied", "copied/pixels", "copied/instance", "copied/aligned", "copied/features"):
         assert numbers[name].low < 0.01 and numbers[name].high > 0
@@ -67,7 +73,7 @@ def test_fresh_images_are_no_copies(data, space, callback):
     assert numbers["planted/unchanged"].value < 0.05
     assert numbers["identical"].value == numbers["duplicates"].value == 0
     for name in ("c_t", "c_t/exchanged", "copied/authenticity"):
-        assert numbers[name].low <= 0 <= numbers[name].high or name == "c_t/exchanged"
+        assert abs(numbers[name].value) < 2
     assert "copies would be found from" in section.verdict.lower()
     for figure in section.figures.values():
         assert figure.dtype == torch.uint8 and figure.shape[-1] == 3
@@ -92,19 +98,18 @@ def test_copies_are_caught_and_counted(data, space, callback, p):
     assert section.numbers["asymmetry"].value == 0.001
 
 
-@pytest.mark.parametrize("p", [0.1, 1])
-def test_moved_and_mirrored_copies_are_caught_and_counted(p):
+def test_moved_and_mirrored_copies_are_caught_and_counted():
     images = to_uint8(smooth_images(1300))
     train, held_out, fresh = images.split((500, 400, 400))
     copies = noisy(moved(train[:400]).flip(-1))
-    count = int(p * 400)
     both = torch.cat([train, held_out])[pool(train, held_out).place]
-    samples = torch.cat([copies[:count], fresh[count:]])
-    given = evidence(train, held_out, samples, copies=Instance(both, steps=80))
-    section = settings().evaluate(given)
-    copied = section.numbers["copied"]
-    assert section.flag == "bad" and copied.low > 0.5 * p, section.verdict
-    assert copied.low <= p and copied.value == pytest.approx(p, abs=0.1)
+    space, callback = Instance(both), settings()
+    for p in (0.3, 1):
+        count = int(p * 400)
+        samples = torch.cat([copies[:count], fresh[count:]])
+        section = callback.evaluate(evidence(train, held_out, samples, copies=space))
+        copied = section.numbers["copied"]
+        assert section.flag == "bad" and 0.25 * p < copied.low <= p, section.verdict
     assert settings().evaluate(evidence(train, held_out, samples)).numbers["copied"].low < 0.03
 
 
@@ -178,21 +183,13 @@ def test_too_few_samples_decide_nothing(data):
 
 
 def test_real_images_are_looked_at_once(data, space, monkeypatch):
-    from genzoo.callbacks import memorisation
-
     made = []
-
-    def counting(*args):
-        made.append(args)
-        return memorisation.plant.__wrapped__(*args)
-
-    counting.__wrapped__ = memorisation.plant
-    monkeypatch.setattr(memorisation, "plant", counting)
-    counting.__wrapped__, memorisation.plant.__wrapped__ = None, counting.__wrapped__
+    plant = memorisation.plant
+    monkeypatch.setattr(memorisation, "plant", lambda *args: made.append(args) or plant(*args))
     callback = settings()
     given = evidence(*(part[:300] for part in data), copies=space)
-    again = given.through("instance")
-    given.through = lambda choice: again
+    copies = given.through("instance")
+    given.through = lambda choice: copies
     first = callback.evaluate(given)
     assert len(made) == 7
     assert first.numbers == callback.evaluate(given).numbers

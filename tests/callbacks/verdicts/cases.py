@@ -108,15 +108,12 @@ def parts(images: Tensor, sizes: tuple[int, int, int], seed: int) -> list[Tensor
 
 @lru_cache(maxsize=2)
 def digits(seed: int) -> World:
-    """scikit-learn's, 8x8."""
+    """scikit-learn's, 8x8, whose labels are not looked at."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
     images = torch.from_numpy((data.images * 15.9375).round().astype("uint8"))[:, None]
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    images, labels = images[order], torch.from_numpy(data.target).long()[order]
-    train, held_out, fresh = images[:1797].split((700, 547, 550))
-    return World(train, held_out, fresh, (labels[:700], labels[700:1247]))
+    return World(*parts(images, (700, 547, 550), seed))
 
 
 @lru_cache(maxsize=2)
