@@ -30,7 +30,7 @@ ALWAYS = ("memorisation", "realism", "diversity")
 SIGNS = {"good": ("✅", "green"), "bad": ("❌", "red"), "unsure": ("❔", "yellow")}
 # The numbers that a person needs first, as patterns; of other sections the first three are.
 HEADLINES = {
-    "memorisation": ("copied|asymmetry|planted/(unchanged|rotated)",),
+    "memorisation": ("copied(/pixels)?|asymmetry|planted/(unchanged|rotated)",),
     "realism": (
         "way_to_real",
         "(fid|fd/[^/]+)(?<!_independent)(?<!_infinity)",  # and its held-out row

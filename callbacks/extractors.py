@@ -83,7 +83,7 @@ class Domain(Extractor):
         images: Tensor,
         labels: Tensor | None,
         seed: int = 0,
-        steps: int = STEPS,
+        steps: int = 0,
         device: torch.device | str = "cpu",
         track: Track = iter,
     ):
@@ -97,6 +97,7 @@ class Domain(Extractor):
                 "at least two labelled classes of images, got 'domain'"
             )
         images, labels = images[known], labels[known]
+        steps = steps or STEPS
         key = f"classifier-{cache.digest(__version__, seed, steps, images, labels)}"
         saved = cache.load(key)
         with isolated(seed):
@@ -292,7 +293,7 @@ def make_extractor(
     if choice == "instance":
         return Instance(mixed() if mixed else images, steps=steps, device=device, track=track)
     if choice == "domain":
-        return Domain(images, labels, steps=steps or STEPS, device=device, track=track)
+        return Domain(images, labels, steps=steps, device=device, track=track)
     return Inception() if choice == "inception" else Fidelity(choice)
 
 

@@ -26,7 +26,7 @@ from ..metrics.alterations import blurred, transformed
 LARGEST_SIDE = 32  # larger images are pooled to this, by area
 TEMPERATURE = 0.1
 BATCH = 256
-MOST = 300  # steps of training
+LEAST, MOST = 150, 300  # steps of training
 
 
 class InstanceEncoder(nn.Module):
@@ -102,7 +102,7 @@ def train_encoder(
 
 def enough_steps(n: int) -> int:
     """Each of n images 30 times, in 150 to 300 steps."""
-    return min(MOST, max(150, 30 * n // BATCH))
+    return min(MOST, max(LEAST, 30 * n // BATCH))
 
 
 def altered(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 
-NORMAL = 1.96  # 95 % of a normal distribution lie within so many deviations
+NORMAL = 1.959964  # 95 % of a normal distribution lie within so many deviations
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
@@ -10,5 +10,5 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     z2 = NORMAL**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = NORMAL / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
-    # At a share of 0 and of 1 the ends are these to rounding.
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At a share of 0 and of 1 the ends are these but for rounding.
+    return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)

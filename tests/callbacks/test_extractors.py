@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from genzoo.callbacks import cache, extractors
-from genzoo.callbacks.extractors import Domain, Inception, Own, Pixels, make_extractor
+from genzoo.callbacks.extractors import Domain, Inception, Instance, Own, Pixels, make_extractor
 from genzoo.images import from_uint8
 from genzoo.zoo.classifier import DomainClassifier, disturb, train_classifier
 from genzoo.zoo.protocols import Classifier
@@ -206,7 +206,23 @@ def test_domain_without_classes_names_pixels(labels):
     images = pictures(30)[0]
     with pytest.raises(ValueError, match="extractor must be.*'pixels'.*got 'domain'"):
         make_extractor("domain", images, labels)
-    assert make_extractor("auto", images, labels).name == "pixels"
+    assert make_extractor("auto", images, labels, steps=1).name == "instance"
+    assert make_extractor("auto", torch.randn(30, 2), labels).name == "pixels"
+
+
+def test_the_space_of_copies_is_learned_once_and_kept():
+    images = pictures(40)[0]
+    space = make_extractor("instance", images, None, steps=2)
+    assert space.name == "instance" and not space.reference
+    features, logits = space(images[:7])
+    assert logits is None and torch.allclose(features.norm(dim=1), torch.ones(7))
+    again = Instance(images, steps=2)
+    assert again.protocol == space.protocol and len(space.protocol["weights"]) == 16
+    assert torch.equal(again(images[:7])[0], features)
+    others = Instance(images, seed=1, steps=2), Instance(images.flip(0), steps=2)
+    assert all(other.protocol["weights"] != space.protocol["weights"] for other in others)
+    with pytest.raises(ValueError, match="extractor must be one that takes points"):
+        Instance(torch.randn(30, 2))
 
 
 def test_unlabelled_images_are_left_out():

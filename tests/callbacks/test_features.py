@@ -58,7 +58,7 @@ class Shares(L.Callback):
 
 
 def test_numbers_do_not_depend_on_the_number_of_ranks(tmp_path, monkeypatch):
-    monkeypatch.setattr("genzoo.callbacks.features.STEPS", 10)
+    monkeypatch.setattr("genzoo.callbacks.extractors.STEPS", 10)
     for extractor in ("pixels", "domain"):
         runs = []
         for made_by in (1, 2, 1):  # the fourth run reads from the disk what the third one made
@@ -94,7 +94,7 @@ def test_a_bad_sample_of_one_rank_is_the_error_of_all(tmp_path):
 
 @pytest.mark.parametrize("extractor", ["pixels", "domain"])
 def test_an_evaluation_leaves_the_training_as_it_is(tmp_path, extractor, monkeypatch):
-    monkeypatch.setattr("genzoo.callbacks.features.STEPS", 10)
+    monkeypatch.setattr("genzoo.callbacks.extractors.STEPS", 10)
 
     def weights(*callbacks):
         torch.manual_seed(3)

@@ -40,11 +40,6 @@ def settings(**kwargs):
     return Memorisation(extractor="pixels", **({"most": 500} | kwargs))
 
 
-@pytest.fixture(autouse=True)
-def _few_planted(monkeypatch):
-    monkeypatch.setattr(memorisation, "PLANTED", 40)
-
-
 @pytest.fixture(scope="module")
 def data():
     return texture(1000, 0)[0], texture(800, 1)[0], texture(1000, 2)[0]
@@ -103,7 +98,7 @@ def test_moved_and_mirrored_copies_are_caught_and_counted():
     train, held_out, fresh = images.split((500, 400, 400))
     copies = noisy(moved(train[:400]).flip(-1))
     both = torch.cat([train, held_out])[pool(train, held_out).place]
-    space, callback = Instance(both), settings()
+    space, callback = Instance(both, steps=100), settings()
     for p in (0.3, 1):
         count = int(p * 400)
         samples = torch.cat([copies[:count], fresh[count:]])

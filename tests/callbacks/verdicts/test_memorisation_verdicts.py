@@ -17,7 +17,10 @@ WORLDS = [digits, REAL, COLOUR]
 
 @pytest.fixture(autouse=True)
 def _cached(monkeypatch, tmp_path_factory):
-    """One cache for all: a space is learned once for a world."""
+    """One cache for all: a space is learned once for a world, and to its end."""
+    monkeypatch.setattr("genzoo.features.instance.LEAST", 150)
+    monkeypatch.setattr("genzoo.features.instance.MOST", 300)
+    monkeypatch.setattr("genzoo.callbacks.memorisation.PLANTED", 200)
     monkeypatch.setenv("GENZOO_CACHE", str(tmp_path_factory.getbasetemp() / "spaces"))
 
 
