@@ -87,11 +87,13 @@ class Browser:
         self.send("POST", "/actions", actions=[{"type": "key", "id": "keys", "actions": keys}])
 
     def requests(self) -> list[str]:
-        """Addresses of all requests since the last call."""
+        """Addresses of all requests since the last call, but the browser's own: its first tab loads
+        pages of its own, which a busy machine still has open."""
         log = self.send("POST", "/se/log", type="performance")
         events = [json.loads(entry["message"])["message"] for entry in log]
         sent = [e for e in events if e["method"] == "Network.requestWillBeSent"]
-        return [event["params"]["request"]["url"] for event in sent]
+        addresses = [event["params"]["request"]["url"] for event in sent]
+        return [address for address in addresses if not address.startswith("chrome")]
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(b64decode(self.send("GET", "/screenshot")))

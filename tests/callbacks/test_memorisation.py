@@ -98,7 +98,7 @@ def test_moved_and_mirrored_copies_are_caught_and_counted():
     train, held_out, fresh = images.split((500, 400, 400))
     copies = noisy(moved(train[:400]).flip(-1))
     both = torch.cat([train, held_out])[pool(train, held_out).place]
-    space, callback = Instance(both, steps=100), settings()
+    space, callback = Instance(both, steps=150), settings()
     for p in (0.3, 1):
         count = int(p * 400)
         samples = torch.cat([copies[:count], fresh[count:]])
