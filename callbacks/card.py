@@ -37,7 +37,7 @@ HEADLINES = {
         "precision|recall",
     ),
     "diversity": ("support(_real)?/pixels", "support/features", "classes"),
-    "likelihood": ("nats|elbo|nats/ais", "bits_per_dim(/gap)?", "nats/gap"),
+    "likelihood": ("nats|elbo|nats/ais", "bits_per_dim(/gap|/independent)?", "nats/gap"),
     HUMAN: ("human/(error_rate|accuracy|raters)",),
 }
 # What of the protocol a person needs first.
