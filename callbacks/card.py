@@ -86,7 +86,7 @@ class Report:
 
     Args:
         model: Name of the model.
-        data: Name of the data.
+        data: Name of the data; "" where it has none.
         step: Training steps that the Trainer had taken; 0 where another trained the model.
         sections: What was found.
         figures: Pictures beside those of the sections, uint8 (H, W, 3), or the PNG.
@@ -104,7 +104,7 @@ class Report:
 
     @property
     def title(self) -> str:
-        return f"{self.model} on {self.data}"
+        return f"{self.model} on {self.data}" if self.data else self.model
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
@@ -249,6 +249,19 @@ class Report:
         write_whole(path, self.to_json())
         write_whole(path.with_suffix(".md"), self.to_markdown())
         write_whole(path.with_suffix(".html"), page(self, path.parent))
+
+    def _repr_html_(self) -> str:
+        """The page, in a notebook: in a frame, so that its style stays its own."""
+        from html import escape
+
+        from .html import page
+
+        content = escape(page(self, None))
+        style = "width: 100%; height: 46rem; border: 1px solid #8884; border-radius: 4px"
+        return (
+            f'<iframe title="{escape(self.title)}" style="{style}" sandbox '
+            f'srcdoc="{content}"></iframe>'
+        )
 
     def print(self, rest: str = "") -> None:
         """To the terminal: verdicts, and the numbers that a person needs first.

@@ -31,11 +31,12 @@ from .isolation import isolated
 from .progress import track
 from .question import Question
 from .ranks import broadcast, buffers_of_rank_zero, from_all_ranks, from_rank_zero, merge
-from .real import Real, class_names, real_images
+from .real import Real, class_names, looks_unscaled, real_images, unanswerable
 from .report import Section, log_numbers, publish
 
 BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
 STEPS = 2000  # of the classifier "domain"
+USEFUL = 10  # samples for each held-out image, at most: the yardstick decides what can be told
 
 
 @dataclass
@@ -94,7 +95,8 @@ class Evaluation(Question):
         extractor: "auto" (the classifier "domain" where the data has labels, else "pixels"),
             "inception", any extractor of torch-fidelity by name, or a module from uint8 images
             to features.
-        num_samples: Samples in validate and test.
+        num_samples: Samples in validate and test, at most ten for each held-out image: more would
+            tell no more.
         num_samples_fit: Samples in each validation during fit.
         every_n_epochs: Of fit, at which validations take part; 0: none.
         seed: Of the samples.
@@ -145,6 +147,10 @@ class Evaluation(Question):
 
     def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not isinstance(model, Sampler):
+            return
+        name = type(self).__name__.lower()
+        if why := unanswerable(trainer, name):
+            self.section = Section(name, why, "unsure")
             return
         count = self.num_samples_fit if trainer.state.fn == "fit" else self.num_samples
         settings = Settings(self.extractor, count, self.seed, self.num_real)
@@ -248,6 +254,8 @@ def _make_evidence(
         count = min(settings.num_samples, model.num_available)
         settings = settings._replace(num_samples=count)
     images = {part: _real(trainer, part, settings.num_real) for part in ("train", split)}
+    useful = max(BLOCK, USEFUL * len(images[split].images))
+    settings = settings._replace(num_samples=min(settings.num_samples, useful))
     extractor = _extractor(trainer, settings.extractor, images["train"])
     extractor.to(trainer.strategy.root_device)
     try:
@@ -259,6 +267,8 @@ def _make_evidence(
         samples = draw(trainer, model, settings.num_samples, shape, labels, settings.seed)
         if samples is None:
             return None
+        if problem := looks_unscaled(samples, images["train"].images):
+            return _refuse(trainer, f"{_who(model)} {problem}")
         generated = Features(samples, *extract(trainer, extractor, samples, "generated"), labels)
     finally:
         extractor.cpu()
@@ -271,6 +281,8 @@ def _make_evidence(
         "sample_seed": settings.seed,
         "ema": getattr(model, "ema_decay", 0),
         **extractor.protocol,
+        **getattr(model, "sample_protocol", {}),
+        **getattr(trainer.datamodule, "data_protocol", {}),
         "lightning": L.__version__,
     }
     return Evidence(train, held_out, generated, extractor, protocol, class_names(trainer))
@@ -291,7 +303,7 @@ def draw(
     Raises:
         ValueError: outside of fit, for such samples.
     """
-    who = f"{type(model).__name__}.sample"
+    who = _who(model)
     sizes = [len(block) for block in torch.arange(count).split(BLOCK)]
     own: dict[int, Tensor] = {}
     problem = ""
@@ -312,12 +324,18 @@ def draw(
                 problem = str(error)
                 break
     problem = next(filter(None, from_all_ranks(trainer, problem)), "")
-    if problem and trainer.state.fn == "fit":
-        rank_zero_warn(f"no evaluation at step {trainer.global_step}: {problem}")
-        return None
-    if problem:
+    return _refuse(trainer, problem) if problem else merge(trainer, own, sizes)
+
+
+def _who(model: L.LightningModule) -> str:
+    return f"{type(model).__name__}.sample"
+
+
+def _refuse(trainer: L.Trainer, problem: str) -> None:
+    """Bad samples do not end a training: during fit they are a warning, else a ValueError."""
+    if trainer.state.fn != "fit":
         raise ValueError(problem)
-    return merge(trainer, own, sizes)
+    rank_zero_warn(f"no evaluation at step {trainer.global_step}: {problem}")
 
 
 def extract(

@@ -5,23 +5,32 @@ import re
 from base64 import b64encode
 from html import escape
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from .card import Number, Report, Section, spoken
 
 MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "": "–"}
 
 
-def page(report: Report, folder: Path) -> str:
+def page(report: Report, folder: Path | None) -> str:
     """The page.
 
     Args:
         report: Its `paths` say which pictures there are.
-        folder: Where they lie; those that are gone are left out.
+        folder: Where they lie; those that are gone are left out. None: the pictures are those that
+            the report itself has.
     """
-    files = {name: folder / path for name, path in report.paths.items()}
-    shown = {name: _picture(name, file) for name, file in files.items() if file.is_file()}
+    if folder is None:
+        files = dict(report.figures)
+        for section in report.sections:
+            files |= {f"{section.title}/{name}": f for name, f in section.figures.items()}
+    else:
+        files = {name: folder / path for name, path in report.paths.items()}
+    content = {name: _png(file) for name, file in files.items()}
+    shown = {name: _picture(name, data) for name, data in content.items() if data}
     beside = [shown.pop(name) for name in ("samples",) if name in shown]
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
@@ -95,8 +104,23 @@ def _pictures(figures: list[str]) -> str:
     return _part("Pictures", content) if figures else ""
 
 
-def _picture(name: str, path: Path) -> str:
-    data = b64encode(path.read_bytes()).decode("ascii")
+def _png(picture: Any) -> bytes:
+    """Of a file or of uint8 (H, W, C) or (C, H, W); empty where there is none."""
+    if picture is None:
+        return b""
+    if isinstance(picture, Path):
+        return picture.read_bytes() if picture.is_file() else b""
+    from PIL import Image
+
+    from .figures import to_picture
+
+    file = BytesIO()
+    Image.fromarray(to_picture(picture).numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+def _picture(name: str, content: bytes) -> str:
+    data = b64encode(content).decode("ascii")
     title, _, figure = name.rpartition("/")
     caption = escape(figure.replace("_", " ").capitalize() + (f" ({title})" if title else ""))
     return (

@@ -39,7 +39,7 @@ from .isolation import isolated
 from .progress import track
 from .question import Question
 from .ranks import buffers_of_rank_zero, merge
-from .real import Real, real_images
+from .real import Real, real_images, unanswerable
 from .report import Section, publish
 
 DRAWS = 50  # of the latent for an importance-weighted bound
@@ -90,6 +90,9 @@ class Likelihood(Question):
 
     def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not isinstance(model, (Density, Bounded)):
+            return
+        if why := unanswerable(trainer, "likelihood"):
+            self.section = Section("likelihood", why, "unsure")
             return
         count = 2 * BLOCK if trainer.fast_dev_run else self.num_images
         with isolated(self.seed):

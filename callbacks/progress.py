@@ -1,38 +1,102 @@
-"""Progress of long parts, beside Lightning's own bars."""
+"""Progress of long parts, beside Lightning's own bars and in logs, which have none."""
 
+import sys
 from collections.abc import Iterable, Iterator
+from time import monotonic
 from typing import TypeVar
 
 import lightning as L
-from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 
 Item = TypeVar("Item")
+SILENT = 2.0  # seconds that a part may take without a word
+EVERY = 30.0  # seconds between two lines of one part
 
 
 def track(
     trainer: L.Trainer, iterable: Iterable[Item], description: str, total: int
 ) -> Iterator[Item]:
-    """Goes through the iterable and shows how far it is.
+    """Goes through the iterable and shows how far it is, and how long it still takes.
 
-    A task in Lightning's `RichProgressBar` while that is live, a bar that vanishes beside
-    `TQDMProgressBar`, and nothing where the trainer shows no bar or on other ranks than 0.
+    What takes over two seconds is shown: by a task in Lightning's `RichProgressBar` while that is
+    live; beside other bars by one that vanishes, on a terminal and in a notebook; and in lines
+    where there is neither. Beside `TQDMProgressBar` always a bar that vanishes, from the beginning.
+    Nothing where the trainer shows no bar, or on other ranks than 0.
     """
     bar = trainer.progress_bar_callback if trainer.is_global_zero else None
-    if (
+    live = (
         isinstance(bar, RichProgressBar)
         and bar.progress is not None
         and bar.progress.live.is_started
-    ):
-        task = bar.progress.add_task(description, total=total)
+    )
+    if bar is None or not getattr(bar, "is_enabled", getattr(bar, "_enabled", True)):
+        yield from iterable
+    elif live:
+        seen = bar.progress.console.is_terminal or bar.progress.console.is_jupyter
+        task = bar.progress.add_task(description, total=total, visible=False)
+        late = monotonic() + SILENT
         try:
-            for item in iterable:
+            for item in iterable if seen else lines(iterable, description, total):
                 yield item
-                bar.progress.update(task, advance=1)
+                bar.progress.update(task, advance=1, visible=monotonic() >= late)
         finally:
             bar.progress.remove_task(task)
-    elif isinstance(bar, TQDMProgressBar) and bar.is_enabled:
+    elif isinstance(bar, TQDMProgressBar) or _is_seen():
         from tqdm.auto import tqdm
 
-        yield from tqdm(iterable, description, total, leave=False)
+        delay = 0.0 if isinstance(bar, TQDMProgressBar) else SILENT
+        yield from tqdm(iterable, description, total, leave=False, delay=delay)
     else:
-        yield from iterable
+        yield from lines(iterable, description, total)
+
+
+def lines(iterable: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """A line when the part has taken two seconds, one each half minute, and one at its end.
+
+    Samples: 1,200/10,000, about 2 min left
+    Samples: 10,000/10,000 in 2 min 20 s
+    """
+    start = monotonic()
+    due, said = start + SILENT, False
+    done = 0
+    for item in iterable:
+        yield item
+        done, now = done + 1, monotonic()
+        if now >= due and done < total:
+            left = (now - start) / done * (total - done)
+            print(f"{description}: {done:,}/{total:,}, about {duration(left)} left", flush=True)
+            due, said = now + EVERY, True
+    if said or monotonic() - start >= SILENT:
+        taken = duration(monotonic() - start)
+        print(f"{description}: {done:,}/{total:,} in {taken}", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """As people say it: 34 s, 2 min 20 s, 1 h 5 min."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 10 and seconds:
+        return f"{minutes} min {seconds} s"
+    minutes += seconds >= 30
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _is_seen() -> bool:
+    """Whether what is written over appears as a bar: on a terminal, and in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+class Parts(ProgressBar):
+    """Shows the long parts of an evaluation (`track`), and nothing of the batches around them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+
+    def disable(self) -> None:  # Lightning, on ranks other than 0
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True

@@ -80,7 +80,7 @@ def test_a_card_that_is_kept(mine, tmp_path):
 
 
 def test_who_cannot_draw_is_told(mine):
-    with pytest.raises(TypeError, match="LightningModule has no sample"):
+    with pytest.raises(TypeError, match="LightningModule has no sample.n., nor a log_prob"):
         report_card(L.LightningModule(), Data())
     wrong = Wrapped(lambda n: -torch.ones(n, 1, 4, 4))
     with pytest.raises(ValueError, match=r"Wrapped.sample must give images \(n, 1, 8, 8\)"):
