@@ -80,7 +80,10 @@ def duration(seconds: float) -> str:
     if minutes < 10 and seconds:
         return f"{minutes} min {seconds} s"
     minutes += seconds >= 30
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def _is_seen() -> bool:

@@ -192,7 +192,8 @@ class RealFolder(L.LightningDataModule):
             part: Pictures(images[index], known[index])
             for part, index in (("train", order[:half]), ("test", order[half:]))
         }
-        self.data_protocol = {"reference": f"a random half of {self.name}, the other half held out"}
+        halves = f"a random half of {self.name} as training images, the other half held out"
+        self.data_protocol = {"real_images": halves}
         why = f"nobody says which of the images in {self.name} the model was trained on"
         self.unanswerable = {
             "memorisation": f"This cannot be asked: {why}. Give a DataModule with the training "

@@ -1,5 +1,6 @@
 """The page: all of the card, text as text, nothing asked of a network, and readable on a phone."""
 
+import io
 import math
 import re
 from base64 import b64decode
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from genzoo.callbacks.card import Number, Report, Section
@@ -118,6 +120,20 @@ def test_it_is_one_file_that_asks_for_nothing(report, tmp_path):
     assert not re.search(r"url\(|@import|https?:", content)
     policy = next(a["content"] for a in parsed.all("meta") if "http-equiv" in a)
     assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_a_notebook_shows_the_same_page_in_a_frame(report, tmp_path):
+    report.figures = {"samples": torch.full((30, 60, 3), 99, dtype=torch.uint8)}
+    report.sections[1].figures = {"pairs": tmp_path / "figures" / "pairs.png"}
+    (frame,) = Parsed(report._repr_html_()).all("iframe")
+    assert frame["sandbox"] is None  # on, with no exceptions
+    inside = Parsed(frame["srcdoc"])
+    kept = Parsed(page(report, tmp_path))
+    assert inside.text == kept.text and not inside.all("script")
+    first, second = inside.all("img")
+    assert second == kept.all("img")[1]  # of a file
+    png = b64decode(first["src"].removeprefix("data:image/png;base64,"))
+    assert (np.asarray(Image.open(io.BytesIO(png))) == 99).all()
 
 
 def test_a_picture_that_is_gone_is_left_out(report, tmp_path):
