@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,11 +12,12 @@ import lightning as L
 import numpy as np
 from torch import Tensor, nn
 
+from ..watch import watching
 from ..zoo.elsewhere import GivenSamples, RealFolder, SampleFolder, Wrapped
 from ..zoo.protocols import Bounded, Density, Sampler
 from .card import Report
 from .features import make_evaluable
-from .progress import Parts
+from .progress import Parts, shown
 from .report import ReportCard, evaluations
 
 
@@ -54,8 +55,9 @@ def report_card(
         TypeError: the model can be asked nothing, or is none.
         ValueError: its samples are not images of the data's shape in [-1, 1].
     """
-    data = _data(data)
-    model = _model(model, data)
+    with watching(shown) if progress else nullcontext():
+        data = _data(data)
+        model = _model(model, data)
     refuse_unaskable(model)
     *callbacks, card = evaluations(**settings)
     assert isinstance(card, ReportCard)

@@ -41,13 +41,22 @@ def track(
                 bar.progress.update(task, advance=1, visible=monotonic() >= late)
         finally:
             bar.progress.remove_task(task)
-    elif isinstance(bar, TQDMProgressBar) or _is_seen():
+    elif isinstance(bar, TQDMProgressBar):
         from tqdm.auto import tqdm
 
-        delay = 0.0 if isinstance(bar, TQDMProgressBar) else SILENT
-        yield from tqdm(iterable, description, total, leave=False, delay=delay)
+        yield from tqdm(iterable, description, total, leave=False)
     else:
+        yield from shown(iterable, description, total)
+
+
+def shown(iterable: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """Goes through the iterable and shows what takes over two seconds, without a Trainer."""
+    if not _is_seen():
         yield from lines(iterable, description, total)
+        return
+    from tqdm.auto import tqdm
+
+    yield from tqdm(iterable, description, total, leave=False, delay=SILENT)
 
 
 def lines(iterable: Iterable[Item], description: str, total: int) -> Iterator[Item]:

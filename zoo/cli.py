@@ -29,8 +29,10 @@ from ..callbacks import Evaluation, evaluations, make_evaluable
 from ..callbacks.everyone import refuse_unaskable
 from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.lines import Bar, ProgressLines
+from ..callbacks.progress import shown
 from ..callbacks.throughput import Throughput
 from ..callbacks.wandb import SafeWandbLogger
+from ..watch import watching
 from . import checkpoint as checkpoints
 from . import hints
 from .checkpoint import ORIGIN, AtomicCheckpointIO, Checkpoints
@@ -371,7 +373,8 @@ class CLI(LightningCLI):
     def instantiate_classes(self) -> None:
         self.parser.add_instantiator(_safe_wandb, WandbLogger, subclasses=False)
         try:
-            super().instantiate_classes()
+            with watching(shown):  # reading a folder takes long
+                super().instantiate_classes()
         except ValueError as error:  # jsonargparse wraps what links and constructors raise
             cause: BaseException = error
             while _raised_in(cause, "jsonargparse") and cause.__cause__:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ..images import check_images, from_uint8, to_uint8
+from ..watch import watched
 from .module import evaluating
 
 GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes
@@ -536,7 +537,8 @@ def _decode_all(
         return array if size is None else size.of_array(array, name)
 
     with ThreadPoolExecutor() as pool:  # decoders let go of the interpreter
-        arrays = list(pool.map(place, range(len(names))))
+        reading = pool.map(place, range(len(names)))
+        arrays = list(watched(reading, f"images in {path.name}", len(names)))
     for name, array in zip(names, arrays, strict=True):
         if array.shape[:2] != arrays[0].shape[:2]:
             sizes = [

@@ -6,6 +6,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+from PIL import Image
 
 from genzoo.callbacks import progress, report_card
 from genzoo.callbacks.lines import ProgressLines
@@ -116,6 +117,14 @@ def test_loops_without_a_trainer_are_watched():
     del seen[:]
     again = nearest(x, x[:10])
     assert not seen and all(map(torch.equal, found, again))
+
+
+def test_reading_a_folder_is_in_sight(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SILENT", 0.0)
+    for i, image in enumerate(pictures(40)[0]):
+        Image.fromarray(image[0].numpy()).save(tmp_path / f"{i}.png")
+    report_card(str(tmp_path), str(tmp_path), extractor="pixels")
+    assert capsys.readouterr().out.count(f"images in {tmp_path.name}: 40/40 in 0 s") == 2
 
 
 def test_a_card_in_a_log_says_what_takes_long(capsys, monkeypatch):
