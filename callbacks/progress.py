@@ -1,5 +1,6 @@
 """Progress of long parts, beside Lightning's own bars and in logs, which have none."""
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from time import monotonic
@@ -14,7 +15,11 @@ EVERY = 30.0  # seconds between two lines of one part
 
 
 def track(
-    trainer: L.Trainer, iterable: Iterable[Item], description: str, total: int
+    trainer: L.Trainer,
+    iterable: Iterable[Item],
+    description: str,
+    total: int,
+    lines: "Lines | None" = None,
 ) -> Iterator[Item]:
     """Goes through the iterable and shows how far it is, and how long it still takes.
 
@@ -22,7 +27,11 @@ def track(
     live; beside other bars by one that vanishes, on a terminal and in a notebook; and in lines
     where there is neither. Beside `TQDMProgressBar` always a bar that vanishes, from the beginning.
     Nothing where the trainer shows no bar, or on other ranks than 0.
+
+    Args:
+        lines: Of the work that this is a step of; None: it is a piece of work by itself.
     """
+    lines = lines or Lines()
     bar = trainer.progress_bar_callback if trainer.is_global_zero else None
     live = (
         isinstance(bar, RichProgressBar)
@@ -46,38 +55,51 @@ def track(
 
         yield from tqdm(iterable, description, total, leave=False)
     else:
-        yield from shown(iterable, description, total)
+        yield from shown(iterable, description, total, lines)
 
 
-def shown(iterable: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+def shown(
+    iterable: Iterable[Item], description: str, total: int, lines: "Lines | None" = None
+) -> Iterator[Item]:
     """Goes through the iterable and shows what takes over two seconds, without a Trainer."""
     if not _is_seen():
-        yield from lines(iterable, description, total)
+        yield from (lines or Lines())(iterable, description, total)
         return
     from tqdm.auto import tqdm
 
     yield from tqdm(iterable, description, total, leave=False, delay=SILENT)
 
 
-def lines(iterable: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """A line when the part has taken two seconds, one each half minute, and one at its end.
+class Lines:
+    """Shows one loop after the other by lines: each after two seconds and each half minute, and how
+    long it took.
 
-    Samples: 1,200/10,000, about 2 min left
-    Samples: 10,000/10,000 in 2 min 20 s
+        Samples: 1,200/10,000, about 2 min left
+        Samples: 10,000/10,000 in 2 min 20 s
+
+    Args:
+        together: The loops are steps of one piece of work, which has a line each half minute and no
+            more, however many they are.
     """
-    start = monotonic()
-    due, said = start + SILENT, False
-    done = 0
-    for item in iterable:
-        yield item
-        done, now = done + 1, monotonic()
-        if now >= due and done < total:
-            left = (now - start) / done * (total - done)
-            print(f"{description}: {done:,}/{total:,}, about {duration(left)} left", flush=True)
-            due, said = now + EVERY, True
-    if said or monotonic() - start >= SILENT:
-        taken = duration(monotonic() - start)
-        print(f"{description}: {done:,}/{total:,} in {taken}", flush=True)
+
+    def __init__(self, together: bool = False):
+        self.together, self.due = together, -math.inf
+
+    def __call__(self, iterable: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+        start = monotonic()
+        self.due = max(self.due, start + SILENT) if self.together else start + SILENT
+        done, said = 0, False
+        for item in iterable:
+            yield item
+            done, now = done + 1, monotonic()
+            if now >= self.due and done < total:
+                left = duration((now - start) / done * (total - done))
+                print(f"{description}: {done:,}/{total:,}, about {left} left", flush=True)
+                self.due, said = now + EVERY, True
+        now = monotonic()
+        if said or now >= self.due:
+            print(f"{description}: {done:,}/{total:,} in {duration(now - start)}", flush=True)
+            self.due = now + EVERY
 
 
 def duration(seconds: float) -> str:

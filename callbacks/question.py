@@ -6,7 +6,7 @@ import lightning as L
 
 from ..checks import at_least
 from ..watch import watching
-from .progress import track
+from .progress import Lines, track
 
 
 class Question(L.Callback, ABC):
@@ -37,8 +37,8 @@ class Question(L.Callback, ABC):
 
     def _ask_in_sight(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         """Asks, and shows how far what takes long is."""
-        who = type(self).__name__
-        with watching(lambda items, part, n: track(trainer, items, f"{who}: {part}", n)):
+        who, lines = type(self).__name__, Lines(together=True)
+        with watching(lambda items, part, n: track(trainer, items, f"{who}: {part}", n, lines)):
             self.ask(trainer, model, split)
 
     def _due(self, trainer: L.Trainer) -> bool:

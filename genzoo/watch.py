@@ -12,9 +12,21 @@ _show: ContextVar[Show | None] = ContextVar("show", default=None)
 
 
 def watched(iterable: Iterable[Item], description: str, total: int) -> Iterable[Item]:
-    """The same items; where somebody watches, he sees how many of `total` are done."""
+    """The same items; where somebody watches, how many of `total` are done is shown.
+
+    Watched loops within the body of a watched loop are part of it, and not shown by themselves.
+    """
     show = _show.get()
-    return iterable if show is None else show(iterable, description, total)
+    return iterable if show is None else _alone(show(iterable, description, total))
+
+
+def _alone(items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        before = _show.set(None)
+        try:
+            yield item
+        finally:
+            _show.reset(before)
 
 
 @contextmanager

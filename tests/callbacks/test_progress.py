@@ -10,7 +10,7 @@ from PIL import Image
 
 from genzoo.callbacks import progress, report_card
 from genzoo.callbacks.lines import ProgressLines
-from genzoo.callbacks.progress import Parts, duration, lines, track
+from genzoo.callbacks.progress import Lines, Parts, duration, track
 from genzoo.metrics.neighbours import nearest
 from genzoo.watch import watched, watching
 from tests.callbacks.toys import Data, Toy, pictures, trainer
@@ -44,7 +44,7 @@ def spent(clock, steps, seconds):
 
 
 def test_lines_come_after_two_seconds_and_tell_the_time_left(clock, capsys):
-    assert spent(clock, lines(range(100), "Samples", 100), 1.5) == list(range(100))
+    assert spent(clock, Lines()(range(100), "Samples", 100), 1.5) == list(range(100))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "Samples: 2/100, about 2 min 27 s left"
     assert said[1] == "Samples: 22/100, about 1 min 57 s left"
@@ -53,10 +53,36 @@ def test_lines_come_after_two_seconds_and_tell_the_time_left(clock, capsys):
 
 
 def test_what_is_short_says_nothing(clock, capsys):
-    assert len(spent(clock, lines(range(100), "Samples", 100), 0.0199)) == 100
+    assert len(spent(clock, Lines()(range(100), "Samples", 100), 0.0199)) == 100
     assert capsys.readouterr().out == ""
-    spent(clock, lines(range(1), "One long step", 1), 7.4)
+    spent(clock, Lines()(range(1), "One long step", 1), 7.4)
     assert capsys.readouterr().out == "One long step: 1/1 in 7 s\n"
+
+
+def test_many_short_steps_of_one_work_have_few_lines(clock, capsys):
+    together = Lines(together=True)
+    for step in range(60):
+        spent(clock, together(range(2), f"Step {step}", 2), 2.5)  # 5 minutes
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["Step 0: 1/2, about 2 s left", "Step 0: 2/2 in 5 s"]
+    assert 9 <= len(said) <= 22  # one or two each half minute
+
+
+def test_a_loop_within_a_loop_is_part_of_it():
+    seen = []
+
+    def show(items, description, total):
+        seen.append(description)
+        return items
+
+    with watching(show):
+        for i in watched(range(3), "outer", 3):
+            list(watched(range(3), "inner", 3))
+            if i == 1:
+                break
+        list(watched(range(3), "after", 3))
+    list(watched(range(3), "nobody looks", 3))
+    assert seen == ["outer", "after"]
 
 
 def test_durations_are_for_people():
