@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..metrics.number import Number, written
+from .captions import caption, short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -158,6 +159,7 @@ class Report:
         lines += self._pictures(self.figures, "")
         for section in self.sections:
             lines += [f"## {section.question}", "", section.verdict, ""]
+            lines += self._pictures(section.figures, f"{section.title}/")
             if section.numbers:
                 lines += ["| Number | Value | 95 % interval | |", "|---|---:|---|---|"]
                 for name, number in section.numbers.items():
@@ -166,15 +168,13 @@ class Report:
                 lines.append("")
             if own := self.own_protocol(section):
                 lines += [f"*Protocol:* {spoken(own)}.", ""]
-            lines += self._pictures(section.figures, f"{section.title}/")
         return "\n".join(lines).rstrip() + "\n"
 
     def _pictures(self, figures: dict[str, Any], prefix: str) -> list[str]:
         lines = []
         for name in figures:
             if path := self.paths.get(prefix + name):
-                caption = name.replace("_", " ")
-                lines += [f"![{caption}]({path})", "", f"*{caption.capitalize()}*", ""]
+                lines += [f"![{short(name)}]({path})", "", f"*{caption(name)}*", ""]
         return lines
 
     def to_json(self) -> str:

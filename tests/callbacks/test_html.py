@@ -71,8 +71,9 @@ def test_the_questions_come_first_with_their_verdicts(report, tmp_path):
         "Can people tell?",
         "They can.",
         "95 % interval",
+        "Pairs.",  # a picture, then the numbers of the same question
+        "0 pairs collide",
         "Protocol",
-        "Pictures",
     ]
     places = [text.index(part) for part in shown]
     assert places == sorted(places)
@@ -80,8 +81,11 @@ def test_the_questions_come_first_with_their_verdicts(report, tmp_path):
     assert classes == ["none", "unsure", "good", "bad"]
     ids = {a["id"] for a in parsed.all("section")}
     links = [a["href"] for a in parsed.all("a")]
-    assert links == ["#realism", "#diversity", "#human-evaluation"]
-    assert {link[1:] for link in links} <= ids
+    links_of_page = "#realism #samples #diversity #diversity-pairs #human-evaluation"
+    assert links == links_of_page.split()
+    assert {link[1:] for link in links} <= ids | {a["id"] for a in parsed.all("figure")}
+    assert "Look at samples . ✓ good" in (said := " ".join(parsed.text))  # realism has no other
+    assert "Look at pairs ." in said
 
 
 def test_numbers_stand_with_intervals_notes_and_protocol(report, tmp_path):
@@ -90,6 +94,8 @@ def test_numbers_stand_with_intervals_notes_and_protocol(report, tmp_path):
     assert "way_ to_ real 0.904 0.8333 to 0.9949" in text  # may break after _
     assert "support/ pixels more than 83,118 0 pairs collide" in text and "inf" not in text.split()
     assert "Measured with: n equal 250." in text and "Measured with: n batch 9." in text
+    assert "Report card after 2,400 training steps, by genzoo" in text
+    assert ", from 1,297 training images" in text
     assert text.count("n train 1,297") == 1 and "Measured with: study S <1>." in text
     rows = parsed.all("tr")
     assert [row.get("class") for row in rows if row] == ["first"] * 3  # not density
@@ -112,7 +118,10 @@ def test_it_is_one_file_that_asks_for_nothing(report, tmp_path):
     assert [b64decode(p.removeprefix("data:image/png;base64,")) for p in pictures] == [
         file.read_bytes() for file in files
     ]
-    assert [a["alt"] for a in parsed.all("img")] == ["Samples", "Pairs (diversity)"]
+    assert [a["alt"] for a in parsed.all("img")] == [
+        "Samples, drawn at random and not chosen.",
+        "Pairs.",
+    ]
     outside = {"script", "iframe", "object", "embed", "video", "audio", "source", "base"}
     assert not outside & {tag for tag, _ in parsed.tags}
     addresses = [v for _, a in parsed.tags for k, v in a.items() if k in ("src", "href", "srcset")]
@@ -139,7 +148,8 @@ def test_a_notebook_shows_the_same_page_in_a_frame(report, tmp_path):
 def test_a_picture_that_is_gone_is_left_out(report, tmp_path):
     (tmp_path / "figures" / "pairs.png").unlink()
     parsed = Parsed(page(report, tmp_path))
-    assert [a["alt"] for a in parsed.all("img")] == ["Samples"] and "Pictures" not in parsed.text
+    assert [a["alt"] for a in parsed.all("img")] == ["Samples, drawn at random and not chosen."]
+    assert "Look at pairs" not in " ".join(parsed.text)
 
 
 def test_a_card_of_nothing_is_a_page(tmp_path):
@@ -177,7 +187,7 @@ def test_in_a_browser(report, tmp_path, browser):
     browser.open((tmp_path / "report.html").as_uri())
     broken = "[...document.images].filter((x) => !(x.complete && x.naturalWidth)).length"
     assert browser.ask("document.images.length") == 2 and browser.ask(broken) == 0
-    asked = [url for url in browser.requests() if not url.startswith(("data:", "chrome:"))]
+    asked = [url for url in browser.requests() if not url.startswith(("data:", "chrome"))]
     assert asked == [(tmp_path / "report.html").as_uri()]
 
     colours = "[...document.querySelectorAll('.flag, h1, .soft, .note, .interval')].map((e) => {"
