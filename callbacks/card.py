@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..metrics.number import Number, written
+from .captions import caption, short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,7 @@ HEADLINES = {
         "precision|recall",
     ),
     "diversity": ("support(_real)?/pixels", "support/features", "classes"),
-    "likelihood": ("nats|elbo|nats/ais", "bits_per_dim(/gap)?", "nats/gap"),
+    "likelihood": ("nats|elbo|nats/ais", "bits_per_dim(/gap|/independent)?", "nats/gap"),
     HUMAN: ("human/(error_rate|accuracy|raters)",),
 }
 # What of the protocol a person needs first.
@@ -86,7 +87,7 @@ class Report:
 
     Args:
         model: Name of the model.
-        data: Name of the data.
+        data: Name of the data; "" where it has none.
         step: Training steps that the Trainer had taken; 0 where another trained the model.
         sections: What was found.
         figures: Pictures beside those of the sections, uint8 (H, W, 3), or the PNG.
@@ -104,7 +105,7 @@ class Report:
 
     @property
     def title(self) -> str:
-        return f"{self.model} on {self.data}"
+        return f"{self.model} on {self.data}" if self.data else self.model
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
@@ -158,6 +159,7 @@ class Report:
         lines += self._pictures(self.figures, "")
         for section in self.sections:
             lines += [f"## {section.question}", "", section.verdict, ""]
+            lines += self._pictures(section.figures, f"{section.title}/")
             if section.numbers:
                 lines += ["| Number | Value | 95 % interval | |", "|---|---:|---|---|"]
                 for name, number in section.numbers.items():
@@ -166,15 +168,13 @@ class Report:
                 lines.append("")
             if own := self.own_protocol(section):
                 lines += [f"*Protocol:* {spoken(own)}.", ""]
-            lines += self._pictures(section.figures, f"{section.title}/")
         return "\n".join(lines).rstrip() + "\n"
 
     def _pictures(self, figures: dict[str, Any], prefix: str) -> list[str]:
         lines = []
         for name in figures:
             if path := self.paths.get(prefix + name):
-                caption = name.replace("_", " ")
-                lines += [f"![{caption}]({path})", "", f"*{caption.capitalize()}*", ""]
+                lines += [f"![{short(name)}]({path})", "", f"*{caption(name)}*", ""]
         return lines
 
     def to_json(self) -> str:
@@ -249,6 +249,19 @@ class Report:
         write_whole(path, self.to_json())
         write_whole(path.with_suffix(".md"), self.to_markdown())
         write_whole(path.with_suffix(".html"), page(self, path.parent))
+
+    def _repr_html_(self) -> str:
+        """The page, in a notebook: in a frame, so that its style stays its own."""
+        from html import escape
+
+        from .html import page
+
+        content = escape(page(self, None))
+        style = "width: 100%; height: 46rem; border: 1px solid #8884; border-radius: 4px"
+        return (
+            f'<iframe title="{escape(self.title)}" style="{style}" sandbox '
+            f'srcdoc="{content}"></iframe>'
+        )
 
     def print(self, rest: str = "") -> None:
         """To the terminal: verdicts, and the numbers that a person needs first.

@@ -34,10 +34,11 @@ from .isolation import isolated
 from .progress import track
 from .question import Question
 from .ranks import broadcast, buffers_of_rank_zero, from_all_ranks, from_rank_zero, merge
-from .real import Real, class_names, real_images
+from .real import Real, class_names, looks_unscaled, real_images, unanswerable
 from .report import Section, log_numbers, publish
 
 BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
+USEFUL = 10  # samples for each held-out image, at most: the yardstick decides what can be told
 
 
 @dataclass
@@ -101,7 +102,8 @@ class Evaluation(Question):
         extractor: "auto" (the classifier "domain" where the data has labels, else "instance"),
             "pixels", "inception", any extractor of torch-fidelity by name, or a module from uint8
             images to features.
-        num_samples: Samples in validate and test.
+        num_samples: Samples in validate and test, at most ten for each held-out image: more would
+            tell no more.
         num_samples_fit: Samples in each validation during fit.
         every_n_epochs: Of fit, at which validations take part; 0: none.
         seed: Of the samples.
@@ -152,6 +154,10 @@ class Evaluation(Question):
 
     def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not isinstance(model, Sampler):
+            return
+        name = type(self).__name__.lower()
+        if why := unanswerable(trainer, name):
+            self.section = Section(name, why, "unsure")
             return
         count = self.num_samples_fit if trainer.state.fn == "fit" else self.num_samples
         settings = Settings(self.extractor, count, self.seed, self.num_real)
@@ -255,12 +261,16 @@ def _make_evidence(
         count = min(settings.num_samples, model.num_available)
         settings = settings._replace(num_samples=count)
     images = {part: _real(trainer, part, settings.num_real) for part in ("train", split)}
+    useful = max(BLOCK, USEFUL * len(images[split].images))
+    settings = settings._replace(num_samples=min(settings.num_samples, useful))
     _extractor(trainer, settings.extractor, images, split)  # what cannot be had is said first
     labels = _labels_to_draw(model, images["train"].labels, settings)
     shape = tuple(images["train"].images.shape[1:])
     samples = draw(trainer, model, settings.num_samples, shape, labels, settings.seed)
     if samples is None:
         return None
+    if problem := looks_unscaled(samples, images["train"].images):
+        return _refuse(trainer, f"{_who(model)} {problem}")
     common = {
         "n_train": len(images["train"].images),
         "n_held_out": len(images[split].images),
@@ -269,6 +279,8 @@ def _make_evidence(
         "step": trainer.global_step,
         "sample_seed": settings.seed,
         "ema": getattr(model, "ema_decay", 0),
+        **getattr(model, "sample_protocol", {}),
+        **getattr(trainer.datamodule, "data_protocol", {}),
         "lightning": L.__version__,
     }
 
@@ -307,7 +319,7 @@ def draw(
     Raises:
         ValueError: outside of fit, for such samples.
     """
-    who = f"{type(model).__name__}.sample"
+    who = _who(model)
     sizes = [len(block) for block in torch.arange(count).split(BLOCK)]
     own: dict[int, Tensor] = {}
     problem = ""
@@ -328,12 +340,18 @@ def draw(
                 problem = str(error)
                 break
     problem = next(filter(None, from_all_ranks(trainer, problem)), "")
-    if problem and trainer.state.fn == "fit":
-        rank_zero_warn(f"no evaluation at step {trainer.global_step}: {problem}")
-        return None
-    if problem:
+    return _refuse(trainer, problem) if problem else merge(trainer, own, sizes)
+
+
+def _who(model: L.LightningModule) -> str:
+    return f"{type(model).__name__}.sample"
+
+
+def _refuse(trainer: L.Trainer, problem: str) -> None:
+    """Bad samples do not end a training: during fit they are a warning, else a ValueError."""
+    if trainer.state.fn != "fit":
         raise ValueError(problem)
-    return merge(trainer, own, sizes)
+    rank_zero_warn(f"no evaluation at step {trainer.global_step}: {problem}")
 
 
 def extract(

@@ -5,32 +5,54 @@ import re
 from base64 import b64encode
 from html import escape
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from string import Template
+from typing import Any
 
+from .captions import caption, short
 from .card import Number, Report, Section, spoken
 
 MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "": "–"}
 
 
-def page(report: Report, folder: Path) -> str:
+def page(report: Report, folder: Path | None) -> str:
     """The page.
 
     Args:
         report: Its `paths` say which pictures there are.
-        folder: Where they lie; those that are gone are left out.
+        folder: Where they lie; those that are gone are left out. None: the pictures are those that
+            the report itself has.
     """
-    files = {name: folder / path for name, path in report.paths.items()}
-    shown = {name: _picture(name, file) for name, file in files.items() if file.is_file()}
+    if folder is None:
+        files = dict(report.figures)
+        for section in report.sections:
+            files |= {f"{section.title}/{name}": f for name, f in section.figures.items()}
+    else:
+        files = {name: folder / path for name, path in report.paths.items()}
+    content = {name: _png(file) for name, file in files.items()}
+    shown = {name: _picture(name, data) for name, data in content.items() if data}
     beside = [shown.pop(name) for name in ("samples",) if name in shown]
+    panels = {
+        section.title: {
+            name: shown.pop(place)
+            for name in section.figures
+            if (place := f"{section.title}/{name}") in shown
+        }
+        for section in report.sections
+    }
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         title=escape(report.title),
-        origin=escape(report.origin),
-        answers="\n".join(map(_answer, report.answers(), _anchors(report))),
+        origin=escape(_origin(report)),
+        answers="\n".join(
+            _answer(answer, title, _look(title, panels.get(title, {}), beside))
+            for answer, title in zip(report.answers(), _anchors(report), strict=True)
+        ),
         samples="".join(beside),
         numbers="\n".join(
-            map(_numbers, report.sections, map(report.own_protocol, report.sections))
+            _section(section, report.own_protocol(section), panels[section.title])
+            for section in report.sections
         ),
         protocol=_protocol(report),
         pictures=_pictures([*shown.values()]),
@@ -43,27 +65,57 @@ def _anchors(report: Report) -> list[str]:
     return [titles.get(question, "") for question, _, _ in report.answers()]
 
 
-def _answer(answer: tuple[str, str, str], title: str) -> str:
+def _origin(report: Report) -> str:
+    """Whose card, and how many images it stands on."""
+    counts = (("n_generated", "samples"), ("n_train", "training images"))
+    counts = (*counts, ("n_held_out", "held-out images"))
+    known = report.protocol
+    seen = [f"{known[name]:,} {what}" for name, what in counts if isinstance(known.get(name), int)]
+    return f"{report.origin}, from {', '.join(seen)}" if seen else report.origin
+
+
+def _look(title: str, panels: dict[str, str], samples: list[str]) -> str:
+    """Where a reader sees for himself what the answer says: the first of its pictures."""
+    if panels:
+        place, name = f"{title}/{next(iter(panels))}", next(iter(panels))
+    elif title == "realism" and samples:
+        place = name = "samples"
+    else:
+        return ""
+    return f'<p class="look">Look at <a href="#{_place(place)}">{escape(short(name))}</a>.</p>'
+
+
+def _answer(answer: tuple[str, str, str], title: str, look: str) -> str:
     question, flag, verdict = answer
     name = escape(question)
     if title:
         name = f'<a href="#{_anchor(title)}">{name}</a>'
     return (
-        f'<li class="{flag or "none"}"><span class="flag"><b aria-hidden="true">{MARKS[flag]}</b>'
-        f" {flag or 'not asked'}</span><h2>{name}</h2><p>{escape(verdict)}</p></li>"
+        f'<li class="{flag or "none"}">{_flag(flag)}<h2>{name}</h2>'
+        f"<p>{escape(verdict)}</p>{look}</li>"
     )
 
 
-def _numbers(section: Section, protocol: dict[str, str | int | float]) -> str:
+def _flag(flag: str) -> str:
+    mark = f'<b aria-hidden="true">{MARKS[flag]}</b>'
+    return f'<span class="flag {flag or "none"}">{mark} {flag or "not asked"}</span>'
+
+
+def _section(
+    section: Section, protocol: dict[str, str | int | float], panels: dict[str, str]
+) -> str:
+    """Its pictures, which are seen before anything is read, then its numbers."""
     first = section.headlines
     content = ""
+    if panels:
+        content = f'<div class="pictures">{"".join(panels.values())}</div>'
     if rows := "".join(_row(name, n, name in first) for name, n in section.numbers.items()):
         columns = ("Number", "Value", "95 % interval", "Note")
         heads = "".join(f"<th scope=col>{column}</th>" for column in columns)
-        content = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+        content += f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     if protocol:
         content += f'<p class="soft">Measured with: {escape(spoken(protocol))}.</p>'
-    return _part(section.question, content, section.title)
+    return _part(section.question, content, section.title, _flag(section.flag))
 
 
 def _row(name: str, number: Number, first: bool) -> str:
@@ -85,9 +137,9 @@ def _protocol(report: Report) -> str:
     return _part("Protocol", f"{note}<dl>{terms}</dl>") if terms else ""
 
 
-def _part(heading: str, content: str, title: str = "") -> str:
+def _part(heading: str, content: str, title: str = "", flag: str = "") -> str:
     place = _anchor(title or heading)
-    return f'<section id="{place}"><h2>{escape(heading)}</h2>{content}</section>'
+    return f'<section id="{place}"><h2>{escape(heading)} {flag}</h2>{content}</section>'
 
 
 def _pictures(figures: list[str]) -> str:
@@ -95,14 +147,33 @@ def _pictures(figures: list[str]) -> str:
     return _part("Pictures", content) if figures else ""
 
 
-def _picture(name: str, path: Path) -> str:
-    data = b64encode(path.read_bytes()).decode("ascii")
-    title, _, figure = name.rpartition("/")
-    caption = escape(figure.replace("_", " ").capitalize() + (f" ({title})" if title else ""))
+def _png(picture: Any) -> bytes:
+    """Of a file or of uint8 (H, W, C) or (C, H, W); empty where there is none."""
+    if picture is None:
+        return b""
+    if isinstance(picture, Path):
+        return picture.read_bytes() if picture.is_file() else b""
+    from PIL import Image
+
+    from .figures import to_picture
+
+    file = BytesIO()
+    Image.fromarray(to_picture(picture).numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+def _picture(name: str, content: bytes) -> str:
+    data = b64encode(content).decode("ascii")
+    said = escape(caption(name.rpartition("/")[2]))
     return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f'<figure id="{_place(name)}">'
+        f'<img src="data:image/png;base64,{data}" alt="{said}">'
+        f"<figcaption>{said}</figcaption></figure>"
     )
+
+
+def _place(picture: str) -> str:
+    return _anchor(picture.replace("/", "-"))
 
 
 def _anchor(title: str) -> str:

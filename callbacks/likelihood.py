@@ -7,6 +7,10 @@ The average cost of held-out images in nats, and per pixel and channel in bits,
 beside that of as many training images. What the model has learned by heart it predicts better
 than it predicts the rest, so the gap between the two is the oldest test of overfitting.
 
+A small gap is no merit by itself: what has learned nothing has none. So the level is judged too, by
+what the same held-out images cost independent pixels: how often each pixel has which level among
+the training images, and no word of what belongs together (`metrics/independent.py`).
+
 A bound says as much of its slack as of the model. Where importance weights can tighten it
 (Burda et al., 2015, https://arxiv.org/abs/1509.00519), the tighter one stands beside it, by
 fewer images because it takes many draws for each. Where the normaliser of a density is too large to
@@ -16,6 +20,7 @@ sum, its estimate gives neither a likelihood nor a bound, and is called so; the 
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import lightning as L
 import torch
@@ -23,7 +28,8 @@ from torch import Tensor
 
 from .. import __version__
 from ..checks import at_least
-from ..images import from_uint8
+from ..images import from_uint8, to_levels
+from ..metrics.independent import independent_nats
 from ..metrics.intervals import NORMAL
 from ..metrics.number import Number
 from ..zoo.module import evaluating
@@ -33,11 +39,13 @@ from .isolation import isolated
 from .progress import track
 from .question import Question
 from .ranks import buffers_of_rank_zero, merge
-from .real import Real, real_images
+from .real import Real, real_images, unanswerable
 from .report import Section, publish
 
 DRAWS = 50  # of the latent for an importance-weighted bound
 WEIGHED = 500  # images that it is computed of, at most
+WORTH = 0.1  # of what independent pixels pay, that a model must save at least to be called good
+FREE = {True: "independent pixels", False: "independent normal coordinates"}
 
 
 class Likelihood(Question):
@@ -45,13 +53,24 @@ class Likelihood(Question):
 
     Logged in test as `test/nats`, or `test/elbo` where the model has only a bound, or
     `test/nats/ais` where its normaliser was estimated by annealed importance sampling,
-    `test/bits_per_dim`, `test/bits_per_dim/train` and `test/bits_per_dim/gap`. Points have nats
-    only, and `nats/gap`. The gap is positive where training images are cheaper. Of a model with
-    `importance_weighted` also `test/iw_bound`, by 50 draws of the latent for each of at most 500
-    images, `iw_bound/train` and `iw_bound/gap`, in nats, and `bits_per_dim/iw`.
+    `test/bits_per_dim`, `test/bits_per_dim/train`, `test/bits_per_dim/gap` and
+    `test/bits_per_dim/independent`, what independent pixels pay for the same test images. Points
+    have nats only, and their yardstick is a normal distribution of each coordinate. The gap is
+    positive where training images are cheaper. Of a model with `importance_weighted` also
+    `test/iw_bound`, by 50 draws of the latent for each of at most 500 images, `iw_bound/train` and
+    `iw_bound/gap`, in nats, and `bits_per_dim/iw`.
+
+    The verdict is good where images cost surely less than nine tenths of what independent pixels
+    pay, and little more than training images do. It is bad where the gap is wide, where one who
+    knows nothing would pay less, and where independent pixels would; a bound that promises no more
+    than they do does not decide.
+
+    What a pixel may be the model says (`levels`); where it does not, black or white if the images
+    are, and one of 256 values otherwise.
 
     Args:
-        num_images: At most so many test images, and as many training images.
+        num_images: At most so many test images, and as many training images; independent pixels
+            are counted over at most so many training images.
         every_n_epochs: Of fit, at which validations take part too; 0: none.
         seed: Of the draws that a bound needs.
     """
@@ -72,6 +91,9 @@ class Likelihood(Question):
     def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not isinstance(model, (Density, Bounded)):
             return
+        if why := unanswerable(trainer, "likelihood"):
+            self.section = Section("likelihood", why, "unsure")
+            return
         count = 2 * BLOCK if trainer.fast_dev_run else self.num_images
         with isolated(self.seed):
             held_out = real_images(trainer, split, count)
@@ -80,21 +102,25 @@ class Likelihood(Question):
             exact = isinstance(model, Density) and not estimated
             ask = model.log_prob if exact else model.log_prob_ais if estimated else model.elbo
             costs = [self._nats(trainer, model, ask, real) for real in (held_out, train)]
-            weighed = []
+            levels = _levels(model, held_out, train)
+            known = real_images(trainer, "train", self.num_images)
+            free = independent(known.images, held_out.images, levels)
+            weighed, weighed_free = [], None
             if isinstance(model, ImportanceWeighted) and not exact:
                 ask = partial(model.importance_weighted, samples=DRAWS)
                 few = min(len(held_out.images), WEIGHED)
                 some = [real_images(trainer, part, few) for part in (split, "train")]
                 weighed = [self._nats(trainer, model, ask, real) for real in some]
+                weighed_free = weighed[0], independent(known.images, some[0].images, levels)
         shape = tuple(held_out.images.shape[1:])
-        levels = getattr(model, "levels", 256)
-        self.section = judge(*costs, shape, exact, estimated, levels)
+        self.section = judge(*costs, shape, exact, estimated, levels, free, weighed_free)
         if weighed:
             self.section.numbers |= tightened(*weighed, shape)
         self.section.protocol = {
             "split": split,
             "n_held_out": len(costs[0]),
             "n_train": len(costs[1]),
+            "n_independent": len(known.images),
             "levels": levels,
             "step": trainer.global_step,
             "genzoo": __version__,
@@ -138,6 +164,8 @@ def judge(
     exact: bool,
     estimated: bool = False,
     levels: int = 256,
+    free: Tensor | None = None,
+    tighter: tuple[Tensor, Tensor] | None = None,
 ) -> Section:
     """What the costs in nats, (N,) of held-out and of training images, say.
 
@@ -146,6 +174,10 @@ def judge(
         exact: Whether the costs are likelihoods, not bounds.
         estimated: Whether they are neither, as their normaliser is an estimate.
         levels: Of a pixel: one who knows nothing pays their logarithm.
+        free: What independent pixels pay for the held-out images, (N,); None: nobody asked them,
+            and no verdict is good.
+        tighter: By a tighter bound, the costs of some held-out images (M,), and what independent
+            pixels pay for these.
     """
     nats, gap = _mean(held_out), _difference(held_out, train)
     kind = "exact" if exact else "an estimate" if estimated else "a lower bound"
@@ -158,7 +190,8 @@ def judge(
     else:
         low, high = -nats[2], -nats[1]
         numbers["elbo"] = Number(-nats[0], low, high, "a lower bound of log p(x), held out")
-    if len(shape) == 3:
+    pixels = len(shape) == 3
+    if pixels:
         unit, per = "bits_per_dim", math.prod(shape) * math.log(2)
         numbers[unit] = Number(*(v / per for v in nats), note=f"held out, {kind}")
     else:
@@ -167,23 +200,98 @@ def judge(
     numbers[f"{unit}/train"] = Number(*(v / per for v in seen), note="training images")
     value, low, high = (v / per for v in gap)
     numbers[f"{unit}/gap"] = Number(value, low, high, "held out minus training")
+    if free is not None:
+        note = f"what {FREE[pixels]} pay for the same held-out images"
+        numbers[f"{unit}/independent"] = Number(*(v / per for v in _mean(free)), note=note)
     words = unit.replace("_per_", "/").replace("bits/dim", "bits per dimension")
-    about = "about " if estimated else ""
-    cost = f"Held-out images cost {about}{nats[0] / per:.4g} {words}"
+    about = "about " if estimated else "" if exact else "at most "
+    cost = f"held-out images cost {about}{nats[0] / per:.4g} {words}"
+    if free is not None:
+        cost = f"{cost}, {FREE[pixels]} {free.mean().item() / per:.4g}"
     cost = f"{cost}, training images {seen[0] / per:.4g}"
-    if not all(map(math.isfinite, (*nats, *seen))):
-        verdict, flag = f"{cost}: the likelihood is not finite.", "bad"
-    elif len(shape) == 3 and nats[1] / per > math.log2(levels):
-        guess = f"{math.log2(levels):.3g}"
-        verdict, flag = f"{cost}; one who knows nothing pays {guess}.", "bad"
-    elif low <= 0:
-        verdict = f"{cost}: no more than chance lies between them."
-        flag = "good"
+    share = value / max(abs(seen[0] / per), 1e-12)
+    apart = f"a gap of {value:.2g} ({share:.1%}), more than chance"
+    if low <= 0:
+        share, apart = 0.0, "no more than chance lies between held-out and training images"
+    guess = math.log2(levels)
+    if not math.isfinite(nats[0] + seen[0]):
+        flag, verdict = "bad", f"Not at all: {cost}: the likelihood is not finite."
+    elif pixels and nats[1] / per > guess:
+        flag = "bad"
+        verdict = f"Worse than a guess: {cost}; one who knows nothing pays {guess:.3g}."
+    elif share > 0.1:
+        flag, verdict = "bad", f"Far worse than what it has seen: {cost}: {apart}."
+    elif free is None:
+        flag, verdict = "unsure", f"There is nothing to compare with: {cost}; {apart}."
     else:
-        share = value / max(abs(seen[0] / per), 1e-12)
-        verdict = f"{cost}: a gap of {value:.2g} ({share:.1%}), more than chance."
-        flag = "bad" if share > 0.1 else "unsure" if share > 0.02 else "good"
+        costs = [(held_out, free)] + ([tighter] if tighter else [])
+        how, flag = _level(costs, pixels, exact or estimated)
+        flag = "unsure" if flag == "good" and share > 0.02 else flag
+        verdict = f"{how}: {cost}; {apart}."
     return Section("likelihood", verdict, flag, numbers)
+
+
+def _level(
+    costs: list[tuple[Tensor, Tensor]], pixels: bool, known: bool
+) -> tuple[str, Literal["good", "bad", "unsure"]]:
+    """How the model's costs compare with those of independent pixels, in words and as a flag.
+
+    Args:
+        costs: Of the same images, (N,) by the model and by independent pixels; where there are two
+            bounds, by each.
+        known: Whether they are likelihoods, not bounds of them.
+    """
+    # In pairs: an image that costs one much costs the other much.
+    over = [_mean(ours - theirs) for ours, theirs in costs]
+    others = FREE[pixels]
+    if all(low > 0 for _, low, _ in over):
+        if known:
+            return f"Worse than {others}", "bad"
+        return f"Its bound promises less than {others} do", "unsure"
+    if not any(high < 0 for _, _, high in over):
+        return f"No better than {others}, as far as {len(costs[0][0]):,} images tell", "unsure"
+    # Points may cost less than nothing, and have no share.
+    if pixels and not any(
+        -high >= WORTH * theirs.mean()
+        for (_, _, high), (_, theirs) in zip(over, costs, strict=True)
+    ):
+        return f"Little better than {others}", "unsure"
+    return f"Better than {others}", "good"
+
+
+def independent(train: Tensor, images: Tensor, levels: int) -> Tensor:
+    """What images cost who knows only how each pixel is distributed, float64 (N,) nats; of points
+    (N, D), who knows the mean and the deviation of each coordinate.
+
+    Args:
+        train: Where that is learned from, as `images`: uint8 (N, C, H, W), or points.
+        levels: Of a pixel.
+    """
+    if images.ndim == 2:
+        train, images = train.double(), images.double()
+        spread = train.std(dim=0).clamp(min=1e-12)
+        z = (images - train.mean(dim=0)) / spread
+        return (z.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).sum(1)
+    seen, asked = (_at_levels(x, levels) for x in (train, images))
+    return independent_nats(seen, asked, levels)
+
+
+def _at_levels(images: Tensor, levels: int) -> Tensor:
+    """uint8 images to uint8 levels."""
+    if levels == 256:
+        return images
+    table = to_levels(from_uint8(torch.arange(256)), levels).to(torch.uint8)
+    return table[images.long()]
+
+
+def _levels(model: L.LightningModule, *real: Real) -> int:
+    """How many values a pixel may have: as the model says, or as the images look."""
+    said = getattr(model, "levels", None)
+    if isinstance(said, int) and 2 <= said <= 256:
+        return said
+    images = [part.images for part in real]
+    binary = all(x.dtype == torch.uint8 and ((x == 0) | (x == 255)).all() for x in images)
+    return 2 if binary else 256
 
 
 def tightened(held_out: Tensor, train: Tensor, shape: tuple[int, ...]) -> dict[str, Number]:
@@ -204,11 +312,13 @@ def tightened(held_out: Tensor, train: Tensor, shape: tuple[int, ...]) -> dict[s
 
 
 def _mean(x: Tensor) -> tuple[float, float, float]:
-    mean, half = x.mean().item(), NORMAL * (x.var() / len(x)).sqrt().item()
+    mean = x.mean().item()
+    half = NORMAL * (x.var() / len(x)).sqrt().item() if len(x) > 1 else math.inf
     return mean, mean - half, mean + half
 
 
 def _difference(a: Tensor, b: Tensor) -> tuple[float, float, float]:
     mean = (a.mean() - b.mean()).item()
-    half = NORMAL * (a.var() / len(a) + b.var() / len(b)).sqrt().item()
+    few = min(len(a), len(b)) < 2
+    half = math.inf if few else NORMAL * (a.var() / len(a) + b.var() / len(b)).sqrt().item()
     return mean, mean - half, mean + half

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import lightning as L
 
 from ..checks import at_least
+from ..watch import watching
+from .progress import Lines, track
 
 
 class Question(L.Callback, ABC):
@@ -28,10 +30,16 @@ class Question(L.Callback, ABC):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._due(trainer):
-            self.ask(trainer, pl_module, "val")
+            self._ask_in_sight(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.ask(trainer, pl_module, "test")
+        self._ask_in_sight(trainer, pl_module, "test")
+
+    def _ask_in_sight(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+        """Asks, and shows how far what takes long is."""
+        who, lines = type(self).__name__, Lines(together=True)
+        with watching(lambda items, part, n: track(trainer, items, f"{who}: {part}", n, lines)):
+            self.ask(trainer, model, split)
 
     def _due(self, trainer: L.Trainer) -> bool:
         """Whether this validation counts: not sanity checking, nor epochs between."""

@@ -45,7 +45,27 @@ def data_name(trainer: L.Trainer) -> str:
     """What a report calls the data."""
     if trainer.datamodule is None:
         return "the given dataloaders"
-    return str(getattr(trainer.datamodule, "name", type(trainer.datamodule).__name__))
+    name = getattr(trainer.datamodule, "name", None)
+    return name if isinstance(name, str) and name else type(trainer.datamodule).__name__
+
+
+def unanswerable(trainer: L.Trainer, question: str) -> str:
+    """Why this data cannot say, as of "memorisation", in a sentence; "" where it can."""
+    return getattr(trainer.datamodule, "unanswerable", {}).get(question, "")
+
+
+def looks_unscaled(samples: Tensor, real: Tensor) -> str:
+    """What is to be said of uint8 samples without any dark pixel where real images have some: so
+    look images in [0, 1] that were taken for ones in [-1, 1]. "" where all is well."""
+    if samples.dtype != torch.uint8 or samples.ndim != 4 or len(samples) < 2:
+        return ""
+    low, high = samples.min().item(), samples.max().item()
+    if low < 128 or low == high or real.min() >= 128:
+        return ""
+    return (
+        f"must give images in [-1, 1], got no value below 0 in all {len(samples):,}, which look as "
+        "if in [0, 1]: scale them by 2 x - 1"
+    )
 
 
 def _choose(total: int, limit: int) -> Tensor:

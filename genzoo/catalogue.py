@@ -52,10 +52,14 @@ def models() -> list[Entry]:
 
 
 def data() -> list[Entry]:
-    """The data sets, as their folder lists them; what they are built on is not one."""
-    folder = _folder("datamodules")
+    """The data sets, as their folder lists them; what they are built on is not one.
+
+    Last what only samples from elsewhere are compared with.
+    """
+    folder, zoo = _folder("datamodules"), _folder("zoo")
     entries = _exported(folder, "LightningDataModule", "")
-    return [entry for entry in entries if entry.path != folder / "base.py"]
+    others = _exported(zoo, "LightningDataModule", "")
+    return [entry for entry in entries if entry.path != folder / "base.py"] + [*others]
 
 
 def _folder(name: str) -> Path:

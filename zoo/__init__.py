@@ -4,6 +4,8 @@ from .autoregressive import *  # noqa: F403
 from .bayes import BayesClassifier as BayesClassifier
 from .checkpoint import load_model as load_model
 from .conditional import *  # noqa: F403
+from .elsewhere import GivenSamples as GivenSamples
+from .elsewhere import RealFolder as RealFolder
 from .elsewhere import SampleFolder as SampleFolder
 from .elsewhere import Wrapped as Wrapped
 from .gan import *  # noqa: F403

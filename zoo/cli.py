@@ -26,15 +26,19 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .. import datamodules as _datamodules  # noqa: F401  short names are those of known classes
 from ..callbacks import Evaluation, evaluations, make_evaluable
+from ..callbacks.everyone import refuse_unaskable
 from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.lines import Bar, ProgressLines
+from ..callbacks.progress import shown
 from ..callbacks.throughput import Throughput
 from ..callbacks.wandb import SafeWandbLogger
+from ..watch import watching
 from . import checkpoint as checkpoints
 from . import hints
 from .checkpoint import ORIGIN, AtomicCheckpointIO, Checkpoints
 from .hints import Misuse
 from .module import GenerativeModel
+from .protocols import Classifier, Encoder, Filtering
 from .runs import RunLogger, last_checkpoint
 
 LINKED = ("image_shape", "num_classes")  # what the data says of the model
@@ -369,7 +373,8 @@ class CLI(LightningCLI):
     def instantiate_classes(self) -> None:
         self.parser.add_instantiator(_safe_wandb, WandbLogger, subclasses=False)
         try:
-            super().instantiate_classes()
+            with watching(shown):  # reading a folder takes long
+                super().instantiate_classes()
         except ValueError as error:  # jsonargparse wraps what links and constructors raise
             cause: BaseException = error
             while _raised_in(cause, "jsonargparse") and cause.__cause__:
@@ -384,6 +389,9 @@ class CLI(LightningCLI):
                     f"{self.ckpt_path} was made for {name} {made[name]}, "
                     f"{type(self.datamodule).__name__} gives {value}"
                 )
+        if self.subcommand == "test" and self._get(self.config, "evaluate"):
+            if not self._tests_itself():
+                refuse_unaskable(self.model, Encoder, Classifier, Filtering)  # pictures, probes
         make_evaluable(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..watch import watched
+
 QUERIES, REFERENCES = 4096, 8192  # rows of a block of products: 128 MiB in float32
 ELEMENTS = 2**24  # of one block of rows
 CACHED = 2**16  # of a chunk measured directly: what a core keeps near is three times as fast
@@ -300,12 +302,16 @@ def _blocks(
     n, m = len(queries), len(references)
     most = max(1, ELEMENTS // references.shape[1])
     high, wide = min(QUERIES, most), min(REFERENCES, most)
-    for top in range(0, n, high):
-        rows = slice(top, min(top + high, n))
-        q = _centred(queries[rows], centre, dtype)
-        for left in range(top if upper else 0, m, wide):
-            columns = slice(left, min(left + wide, m))
-            yield rows, q, columns, _centred(references[columns], centre, dtype)
+    places = [
+        (slice(top, min(top + high, n)), slice(left, min(left + wide, m)))
+        for top in range(0, n, high)
+        for left in range(top if upper else 0, m, wide)
+    ]
+    before = None
+    for rows, columns in watched(places, "comparing images", len(places)):
+        if rows != before:
+            q, before = _centred(queries[rows], centre, dtype), rows
+        yield rows, q, columns, _centred(references[columns], centre, dtype)
 
 
 def _centred(x: Tensor, centre: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,13 +10,21 @@ import pytest
 import torch
 
 from genzoo.__main__ import main
-from genzoo.callbacks import Evaluation, Section, evaluations, make_evaluable, report_card
+from genzoo.callbacks import (
+    Evaluation,
+    Report,
+    Section,
+    evaluations,
+    make_evaluable,
+    report_card,
+)
 from genzoo.callbacks.per_class import agreement, per_class
 from genzoo.callbacks.realism import Realism, frechet_distance
 from genzoo.datamodules import Digits
+from genzoo.images import from_uint8, to_uint8
 from genzoo.zoo import SampleFolder, Wrapped
 from tests.callbacks.evidence import Seen, evidence, pattern_means, texture
-from tests.callbacks.toys import Data, pictures, trainer
+from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 MINE = '''
 import lightning as L
@@ -80,7 +88,7 @@ def test_a_card_that_is_kept(mine, tmp_path):
 
 
 def test_who_cannot_draw_is_told(mine):
-    with pytest.raises(TypeError, match="LightningModule has no sample"):
+    with pytest.raises(TypeError, match="LightningModule has no sample.n., nor a log_prob"):
         report_card(L.LightningModule(), Data())
     wrong = Wrapped(lambda n: -torch.ones(n, 1, 4, 4))
     with pytest.raises(ValueError, match=r"Wrapped.sample must give images \(n, 1, 8, 8\)"):
@@ -93,6 +101,92 @@ def test_any_callable(tmp_path):
 
     report = report_card(Wrapped(real_ones, low=0), Data(), extractor="pixels", num_samples=100)
     assert report.model == "real_ones" and report.sections[1].flag == "bad"
+
+
+def test_what_is_no_model_yet_is_taken(tmp_path):
+    """A function, a path and images in memory: the same images, the same numbers."""
+    x = pictures(300, seed=3)[0]
+    np.savez(tmp_path / "made.npz", images=x.numpy())
+    settings = {"extractor": "pixels", "num_samples": 100}
+    cards = [
+        report_card(given, Data(), **settings)
+        for given in (str(tmp_path / "made.npz"), tmp_path / "made.npz", x, x[:, 0].numpy())
+    ]
+    assert [card.model for card in cards] == ["made.npz"] * 2 + ["given samples"] * 2
+    first, *others = map(values, cards)
+    assert all(other == pytest.approx(first, rel=0, nan_ok=True) for other in others)
+
+    def last(n):  # channels last, bytes
+        return pictures(n, seed=3)[0].movedim(1, -1).numpy()
+
+    assert report_card(last, Data(), **settings).model == "last"
+    with pytest.raises(TypeError, match=r"what Linear is to be given: Wrapped\(model, latent_dim"):
+        report_card(torch.nn.Linear(2, 64), Data())
+    with pytest.raises(TypeError, match="a path or images, got a int"):
+        report_card(3, Data())
+    with pytest.raises(TypeError, match="data must be a LightningDataModule, or .* got a Linear"):
+        report_card(x, torch.nn.Linear(2, 2))
+
+
+def test_images_against_images():
+    drawn, real = pictures(80, seed=3)[0], pictures(160, seed=4)[0]
+    report = report_card(drawn, real.numpy(), extractor="pixels")
+    card = {section.title: section for section in report.sections}
+    assert report.title == "given samples on given images"
+    assert card["memorisation"].verdict.startswith("This cannot be asked: nobody says which")
+    assert not card["memorisation"].numbers and card["memorisation"].flag == "unsure"
+    assert {"way_to_real", "precision"} <= set(card["realism"].numbers)
+    page = report.to_markdown()
+    assert "a random half of given images" in page and "This cannot be asked" in page
+
+
+class Shifted(L.LightningModule):
+    """Real images, of which the range is wrong."""
+
+    def sample(self, n):
+        return (from_uint8(pictures(n, seed=3)[0]) + 1) / 2
+
+
+def test_samples_in_0_to_1_are_named_whoever_draws_them(tmp_path):
+    said = r"no value below 0 in all 120, which look as if in \[0, 1\]: scale them by 2 x - 1"
+    bright = to_uint8(Shifted().sample(120))
+    for given in (Shifted(), bright, bright.numpy()):
+        with pytest.raises(ValueError, match=said):
+            report_card(given, Data(), extractor="pixels", num_samples=120)
+    # Where the real images are as bright, nothing looks wrong.
+    report_card(bright, bright.flip(0), extractor="pixels")
+    # And what is all white, a collapse, is measured.
+    white = Wrapped(lambda n: torch.ones(n, 1, 8, 8), low=0)
+    card = report_card(white, Data(), extractor="pixels", num_samples=100)
+    assert next(section for section in card.sections if section.title == "realism").flag == "bad"
+
+
+def test_a_training_goes_on_with_samples_in_0_to_1(tmp_path):
+    class Bright(Toy):
+        def sample(self, n, y=None):
+            return (super().sample(n, y) + 1) / 2
+
+    runner = trainer(tmp_path, [Record(extractor="pixels", num_samples_fit=50)])
+    with pytest.warns(UserWarning, match=r"no evaluation at step 10: Bright.sample must give"):
+        runner.fit(Bright(), Data())
+
+
+def test_few_held_out_images_cost_few_samples(tmp_path):
+    data = Digits(test_size=30)
+    model = Toy()
+    own = Record(extractor="pixels")
+    trainer(tmp_path, [own]).test(model, data, verbose=False)
+    assert len(own.seen.held_out) == 30 and len(own.seen.generated) == model.drawn == 300
+    assert own.section.protocol["n_generated"] == 300
+
+
+@pytest.mark.parametrize("name", [None, "", 3])
+def test_data_without_a_name_is_called_by_its_class(name):
+    data = Data()
+    data.name = name
+    report = report_card(pictures(50)[0], data, extractor="pixels")
+    assert report.title == "given samples on Data"
+    assert Report("M", "", 0).title == "M"
 
 
 # Images made elsewhere

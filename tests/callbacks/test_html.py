@@ -1,5 +1,6 @@
 """The page: all of the card, text as text, nothing asked of a network, and readable on a phone."""
 
+import io
 import math
 import re
 from base64 import b64decode
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from genzoo.callbacks.card import Number, Report, Section
@@ -69,8 +71,9 @@ def test_the_questions_come_first_with_their_verdicts(report, tmp_path):
         "Can people tell?",
         "They can.",
         "95 % interval",
+        "Pairs.",  # a picture, then the numbers of the same question
+        "0 pairs collide",
         "Protocol",
-        "Pictures",
     ]
     places = [text.index(part) for part in shown]
     assert places == sorted(places)
@@ -78,8 +81,11 @@ def test_the_questions_come_first_with_their_verdicts(report, tmp_path):
     assert classes == ["none", "unsure", "good", "bad"]
     ids = {a["id"] for a in parsed.all("section")}
     links = [a["href"] for a in parsed.all("a")]
-    assert links == ["#realism", "#diversity", "#human-evaluation"]
-    assert {link[1:] for link in links} <= ids
+    links_of_page = "#realism #samples #diversity #diversity-pairs #human-evaluation"
+    assert links == links_of_page.split()
+    assert {link[1:] for link in links} <= ids | {a["id"] for a in parsed.all("figure")}
+    assert "Look at samples . ✓ good" in (said := " ".join(parsed.text))  # realism has no other
+    assert "Look at pairs ." in said
 
 
 def test_numbers_stand_with_intervals_notes_and_protocol(report, tmp_path):
@@ -88,6 +94,8 @@ def test_numbers_stand_with_intervals_notes_and_protocol(report, tmp_path):
     assert "way_ to_ real 0.904 0.8333 to 0.9949" in text  # may break after _
     assert "support/ pixels more than 83,118 0 pairs collide" in text and "inf" not in text.split()
     assert "Measured with: n equal 250." in text and "Measured with: n batch 9." in text
+    assert "Report card after 2,400 training steps, by genzoo" in text
+    assert ", from 1,297 training images" in text
     assert text.count("n train 1,297") == 1 and "Measured with: study S <1>." in text
     rows = parsed.all("tr")
     assert [row.get("class") for row in rows if row] == ["first"] * 3  # not density
@@ -110,7 +118,10 @@ def test_it_is_one_file_that_asks_for_nothing(report, tmp_path):
     assert [b64decode(p.removeprefix("data:image/png;base64,")) for p in pictures] == [
         file.read_bytes() for file in files
     ]
-    assert [a["alt"] for a in parsed.all("img")] == ["Samples", "Pairs (diversity)"]
+    assert [a["alt"] for a in parsed.all("img")] == [
+        "Samples, drawn at random and not chosen.",
+        "Pairs.",
+    ]
     outside = {"script", "iframe", "object", "embed", "video", "audio", "source", "base"}
     assert not outside & {tag for tag, _ in parsed.tags}
     addresses = [v for _, a in parsed.tags for k, v in a.items() if k in ("src", "href", "srcset")]
@@ -120,10 +131,25 @@ def test_it_is_one_file_that_asks_for_nothing(report, tmp_path):
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
+def test_a_notebook_shows_the_same_page_in_a_frame(report, tmp_path):
+    report.figures = {"samples": torch.full((30, 60, 3), 99, dtype=torch.uint8)}
+    report.sections[1].figures = {"pairs": tmp_path / "figures" / "pairs.png"}
+    (frame,) = Parsed(report._repr_html_()).all("iframe")
+    assert frame["sandbox"] is None  # on, with no exceptions
+    inside = Parsed(frame["srcdoc"])
+    kept = Parsed(page(report, tmp_path))
+    assert inside.text == kept.text and not inside.all("script")
+    first, second = inside.all("img")
+    assert second == kept.all("img")[1]  # of a file
+    png = b64decode(first["src"].removeprefix("data:image/png;base64,"))
+    assert (np.asarray(Image.open(io.BytesIO(png))) == 99).all()
+
+
 def test_a_picture_that_is_gone_is_left_out(report, tmp_path):
     (tmp_path / "figures" / "pairs.png").unlink()
     parsed = Parsed(page(report, tmp_path))
-    assert [a["alt"] for a in parsed.all("img")] == ["Samples"] and "Pictures" not in parsed.text
+    assert [a["alt"] for a in parsed.all("img")] == ["Samples, drawn at random and not chosen."]
+    assert "Look at pairs" not in " ".join(parsed.text)
 
 
 def test_a_card_of_nothing_is_a_page(tmp_path):
@@ -161,7 +187,7 @@ def test_in_a_browser(report, tmp_path, browser):
     browser.open((tmp_path / "report.html").as_uri())
     broken = "[...document.images].filter((x) => !(x.complete && x.naturalWidth)).length"
     assert browser.ask("document.images.length") == 2 and browser.ask(broken) == 0
-    asked = [url for url in browser.requests() if not url.startswith(("data:", "chrome:"))]
+    asked = [url for url in browser.requests() if not url.startswith(("data:", "chrome"))]
     assert asked == [(tmp_path / "report.html").as_uri()]
 
     colours = "[...document.querySelectorAll('.flag, h1, .soft, .note, .interval')].map((e) => {"

@@ -6,11 +6,12 @@ import lightning as L
 import pytest
 import torch
 
-from genzoo.callbacks import Likelihood
-from genzoo.callbacks.likelihood import judge
+from genzoo.callbacks import Likelihood, report_card
+from genzoo.callbacks.likelihood import independent, judge
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8, to_levels
-from genzoo.zoo import RBM, VAE
+from genzoo.metrics.independent import independent_nats
+from genzoo.zoo import RBM, VAE, PixelCNN
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 
@@ -60,8 +61,15 @@ def test_numbers_are_the_models_own(tmp_path):
     assert numbers["bits_per_dim/gap"].low == pytest.approx(gap - half, rel=1e-3)
     expected = {f"test/{name}": number.value for name, number in numbers.items()}
     assert expected.items() <= {k: pytest.approx(v, rel=1e-6) for k, v in logged.items()}.items()
-    assert own.section.flag == "good" and "(0.1%), more than chance" in own.section.verdict
+    assert "(0.1%), more than chance" in own.section.verdict
     assert own.section.protocol["n_held_out"] == own.section.protocol["n_train"] == 170
+    assert own.section.protocol["n_independent"] == 330
+    images = (pictures(330)[0], pictures(170, seed=2)[0])
+    free = independent_nats(*images, 256).mean().item() / per
+    assert numbers["bits_per_dim/independent"].value == pytest.approx(free)
+    # One histogram for all places: it does not even know that a quarter is never bright.
+    assert free < numbers["bits_per_dim"].value and own.section.flag == "bad"
+    assert own.section.verdict.startswith("Worse than independent pixels: held-out images cost")
 
 
 def test_what_is_known_by_heart_is_a_gap(tmp_path):
@@ -76,7 +84,7 @@ def test_two_ranks_find_the_same(tmp_path):
         runner = trainer(tmp_path, [Likelihood()], **ranks)
         runner.test(Noisy(), Data(), verbose=False)
         found.append({name: value.item() for name, value in runner.callback_metrics.items()})
-    assert found[0] == found[1] and len(found[0]) == 5
+    assert found[0] == found[1] and len(found[0]) == 6
 
 
 class Noisy(Toy):
@@ -126,13 +134,105 @@ def test_a_wrong_shape_is_an_error(tmp_path):
     "shift, flag", [(0.0, "good"), (-50.0, "good"), (5.0, "unsure"), (80.0, "bad")]
 )
 def test_verdicts(shift, flag):
-    costs = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64)
-    section = judge(costs + shift, costs, (1, 8, 8), exact=True)
+    costs, free = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64), torch.full((500,), 400.0)
+    section = judge(costs + shift, costs, (1, 8, 8), exact=True, free=free)
     assert section.flag == flag, section.verdict
-    assert judge(costs * math.nan, costs, (1, 8, 8), exact=True).flag == "bad"
+    assert judge(costs * math.nan, costs, (1, 8, 8), exact=True, free=free).flag == "bad"
     noise = torch.randn(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    chance = judge(costs + noise, costs + noise.flip(0), (1, 8, 8), exact=True)
+    chance = judge(costs + noise, costs + noise.flip(0), (1, 8, 8), exact=True, free=free)
     assert chance.flag == "good" and "no more than chance" in chance.verdict
+    assert judge(costs, costs, (1, 8, 8), exact=True).flag == "unsure"  # nothing to compare with
+
+
+@pytest.mark.parametrize(
+    "free, exact, flag, how",
+    [
+        (230, True, "good", "Better than independent pixels"),
+        (215, True, "unsure", "Little better"),  # 7 % less
+        (200.05, True, "unsure", "No better than independent pixels, as far as 500 images"),
+        (190, True, "bad", "Worse than independent pixels"),
+        (190, False, "unsure", "Its bound promises less than independent pixels do"),
+        (230, False, "good", "Better than independent pixels"),
+    ],
+)
+def test_a_level_as_well_as_a_gap(free, exact, flag, how):
+    costs = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64)
+    free = torch.full_like(costs, free)
+    section = judge(costs, costs, (1, 8, 8), exact, free=free)
+    assert (section.flag, section.verdict[: len(how)]) == (flag, how), section.verdict
+    assert "bits_per_dim/independent" in section.headlines
+
+
+def test_the_tighter_bound_is_the_one_that_is_compared():
+    costs = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64)
+    free = torch.full_like(costs, 190.0)
+    tighter = costs[:100] - 50, free[:100]
+    assert judge(costs, costs, (1, 8, 8), False, free=free, tighter=tighter).flag == "good"
+    tighter = costs[:100] - 1, free[:100]
+    assert judge(costs, costs, (1, 8, 8), False, free=free, tighter=tighter).flag == "unsure"
+
+
+def test_one_held_out_image_decides_nothing():
+    costs = torch.tensor([100.0])
+    assert judge(costs, costs, (1, 8, 8), True, free=costs * 2).flag == "unsure"
+
+
+class Coins(Toy):
+    """Binary pixels, each by itself at so many nats; says nothing of levels."""
+
+    def __init__(self, bits):
+        super().__init__()
+        self.bits = bits
+
+    def log_prob(self, x, y=None):
+        return -torch.full((len(x),), 64 * math.log(2) * self.bits) + 0.01 * torch.randn(len(x))
+
+
+@pytest.mark.parametrize(
+    "bits, flag, said",
+    [
+        (1.5, "bad", "one who knows nothing pays 1."),
+        (0.99, "bad", "Worse than independent pixels"),
+        (0.2, "good", "Better than independent pixels"),
+    ],
+)
+def test_levels_of_binary_images_are_two(tmp_path, bits, flag, said):
+    own = Likelihood()
+    binary = Digits(binarise="threshold")
+    trainer(tmp_path, [own]).test(Coins(bits), binary, verbose=False)
+    assert own.section.flag == flag and said in own.section.verdict, own.section.verdict
+    assert own.section.protocol["levels"] == 2
+    assert own.section.numbers["bits_per_dim/independent"].value == pytest.approx(0.57, abs=0.02)
+    own = Likelihood()
+    trainer(tmp_path, [own]).test(Coins(bits), Digits(), verbose=False)  # of 17 grey levels
+    assert own.section.protocol["levels"] == 256
+
+
+@pytest.mark.parametrize("kind", [PixelCNN, RBM, VAE])
+def test_an_untrained_density_is_not_good(kind):
+    torch.manual_seed(0)
+    settings = {PixelCNN: {"levels": 2, "width": 8, "layers": 2}, RBM: {"hidden": 8}, VAE: {}}[kind]
+    report = report_card(
+        kind((1, 8, 8), **settings),
+        Digits(binarise="threshold"),
+        extractor="pixels",
+        num_samples=50,
+    )
+    section = next(section for section in report.sections if section.title == "likelihood")
+    assert section.flag != "good" and section.numbers["bits_per_dim/gap"].value < 0.1
+    assert section.flag == "bad" or "bound" in section.verdict
+
+
+def test_points_are_compared_with_normal_coordinates(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    train, asked = (
+        torch.randn(n, 2, generator=generator) * torch.tensor([2.0, 0.1]) + 3 for n in (500, 9)
+    )
+    found = independent(train, asked, 256)
+    coordinates = torch.distributions.Normal(train.double().mean(0), train.double().std(0))
+    torch.testing.assert_close(found, -coordinates.log_prob(asked.double()).sum(1))
+    section = judge(found.repeat(50) - 1, found.repeat(50), (2,), True, free=found.repeat(50))
+    assert section.flag == "good" and "Better than independent normal" in section.verdict
 
 
 def test_points_have_no_bits():
@@ -241,7 +341,8 @@ def test_the_vae_has_the_tighter_bound(tmp_path):
 def test_worse_than_a_guess_is_bad():
     """Of 256 levels anyone can name one with 8 bits; of two, with one."""
     costs = torch.full((100,), 64 * 9 * math.log(2)) + torch.randn(100)
-    section = judge(costs, costs, (1, 8, 8), exact=True)
+    free = costs / 2
+    section = judge(costs, costs, (1, 8, 8), exact=True, free=free)
     assert section.flag == "bad" and "one who knows nothing pays 8." in section.verdict
-    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True).flag == "good"
-    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2).flag == "bad"
+    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True, free=free).flag == "good"
+    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2, free=free).flag == "bad"

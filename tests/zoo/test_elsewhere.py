@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
 from genzoo.callbacks.features import draw
 from genzoo.images import from_uint8, to_uint8
-from genzoo.zoo import SampleFolder, Wrapped
+from genzoo.zoo import GivenSamples, RealFolder, SampleFolder, Wrapped
 from genzoo.zoo.protocols import Finite, Sampler
 from tests.callbacks.toys import pictures, trainer
 
@@ -293,6 +294,170 @@ def test_a_range_that_was_not_declared():
         Wrapped(3)
 
 
+# What others give
+
+
+class Carrier:
+    """As diffusers' and pythae's outputs: images under a name of their own."""
+
+    def __init__(self, **named):
+        self.__dict__.update(named)
+
+
+def forms(x):
+    """The same bytes (n, 3, H, W) in every form that is in use."""
+    last = x.movedim(1, -1).numpy()
+    pillow = [Image.fromarray(image) for image in last]
+    return {
+        "tensor": x,
+        "array": x.numpy(),
+        "channels last": last,
+        "channels last, a tensor": x.movedim(1, -1),
+        "long": x.long(),
+        "pillow": pillow,
+        "pillow in a tuple": (pillow, None),
+        "tuple": (x,),
+        "tuple with labels": (last, np.zeros(len(x))),
+        "list of images": list(last),
+        "list of batches": [x[:3], x[3:]],
+        "images": Carrier(images=pillow),
+        "reconstruction": Carrier(reconstruction=x, z=torch.zeros(len(x), 2)),
+        "dictionary": {"recon_x": x},
+        "floats": from_uint8(x),
+        "floats, channels last": from_uint8(x).movedim(1, -1).double().numpy(),
+        "half": Carrier(sample=from_uint8(x, torch.float64)),
+    }
+
+
+@pytest.mark.parametrize("name", forms(colour(5)))
+@pytest.mark.parametrize("shape", [None, (3, 6, 5)])
+def test_any_form_is_taken(name, shape):
+    x = colour(5)
+    model = Wrapped(lambda n: forms(x)[name], shape)
+    torch.testing.assert_close(model.sample(5), from_uint8(x))
+    assert torch.equal(to_uint8(model.sample(5)), x)
+    given = GivenSamples(forms(x)[name], shape)
+    assert same_set(found(given), x) and isinstance(given, Finite)
+
+
+def test_grey_forms():
+    x = pictures(4)[0]
+    pillow = [Image.fromarray(image[0].numpy()) for image in x]
+    for given in (x[:, 0], x[:, 0].numpy(), x.movedim(1, -1), pillow, list(x[:, 0].numpy())):
+        for shape in (None, (1, 8, 8)):
+            assert torch.equal(to_uint8(Wrapped(lambda n, g=given: g, shape).sample(4)), x)
+    flat = Wrapped(lambda n: from_uint8(x).flatten(1), (1, 8, 8))
+    assert torch.equal(to_uint8(flat.sample(4)), x)
+    bits = Wrapped(lambda n: x[:, 0] > 90)
+    assert torch.equal(bits.sample(4), (x > 90).float() * 2 - 1)
+
+
+def test_a_known_shape_says_which_axis_is_which():
+    x = torch.rand(4, 3, 5, 3) * 2 - 1  # both ends could be the colours
+    assert torch.equal(Wrapped(lambda n: x).sample(4), x)
+    assert torch.equal(Wrapped(lambda n: x, (3, 3, 5)).sample(4), x.movedim(-1, 1))
+
+
+@pytest.mark.parametrize(
+    "given, error, said",
+    [
+        ("noise", TypeError, "must give images: a tensor, .* got a str"),
+        (Carrier(latents=torch.zeros(2, 4)), TypeError, "got a Carrier"),
+        ([], TypeError, "got a list"),
+        (
+            [np.zeros((2, 2)), np.zeros((3, 3))],
+            ValueError,
+            r"of one size and kind, got \(2, 2\) and",
+        ),
+        ([Image.new("L", (2, 3)), Image.new("L", (4, 3))], ValueError, "one size, got 3x2 and 3x4"),
+        (torch.full((2, 1, 4, 4), 300), ValueError, "bytes in 0..255 or floats, got torch.int64"),
+        (torch.eye(4)[None, None].expand(2, 1, 4, 4).byte(), ValueError, "no more than 0 and 1"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(given, error, said):
+    with pytest.raises(error, match=said):
+        Wrapped(lambda n: given).sample(2)
+
+
+def test_given_floats_in_0_to_1_are_named():
+    with pytest.raises(ValueError, match=r"look as if in \[0, 1\]: scale them by 2 x - 1"):
+        GivenSamples(np.random.rand(5, 8, 8, 3))
+    with pytest.raises(ValueError, match=r"labels must be \(5,\)"):
+        GivenSamples(colour(5), labels=[0, 1])
+    labelled = GivenSamples(colour(5), labels=[0, 1, 2, 0, 1])
+    for image, label in zip(found(labelled), labelled.labels_at(0, 5), strict=True):
+        assert [0, 1, 2, 0, 1][(colour(5) == image).flatten(1).all(1).nonzero().item()] == label
+
+
+def test_bits_in_files_are_named(tmp_path):
+    images = (pictures(6)[0] > 90).byte()
+    with pytest.raises(ValueError, match="must have bytes in 0..255, .* multiply them by 255"):
+        SampleFolder(str(stored(tmp_path, images=images.numpy())))
+    with pytest.raises(ValueError, match=r"uint8 in 0..255, got float32 .* save \(255 \* x\)"):
+        SampleFolder(str(stored(tmp_path, images=images.float().numpy())))
+
+
+# Resized
+
+
+@pytest.mark.parametrize("how", ["bicubic", "bilinear", "area"])
+def test_resizing_is_asked_for_and_stands_in_the_protocol(tmp_path, how):
+    images = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 16, 16) * 50
+    path = str(write(tmp_path, images))
+    with pytest.raises(ValueError, match="8x8 in colour, got 16x16 in colour .resize: bicubic"):
+        SampleFolder(path, (3, 8, 8))
+    model = SampleFolder(path, (3, 8, 8), resize=how)
+    assert same_set(found(model), images[..., :8, :8])  # of one colour, before and after
+    assert model.sample_protocol == {"samples_resized": f"{how}, from 16x16"}
+    npz = SampleFolder(str(stored(tmp_path, images=images.numpy())), (3, 8, 8), resize=how)
+    assert same_set(found(npz), images[..., :8, :8])
+    assert SampleFolder(path, (3, 16, 16), resize=how).sample_protocol == {}
+
+
+def test_resizing_is_that_of_pillow(tmp_path):
+    image = torch.randint(0, 256, (1, 1, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+    path = str(write(tmp_path, image))
+    given = Image.fromarray(image[0, 0].numpy())
+    for how in (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX):
+        name = {"BOX": "area"}.get(how.name, how.name.lower())
+        ours = found(SampleFolder(path, (1, 8, 8), resize=name))[0, 0].int()
+        theirs = torch.from_numpy(np.array(given.resize((8, 8), how))).int()
+        assert (ours - theirs).abs().max() <= 1
+
+
+def test_images_of_several_sizes_are_brought_to_one(tmp_path):
+    path = write(tmp_path, torch.zeros(3, 1, 8, 8, dtype=torch.uint8))
+    (path / "003.png").write_bytes(png(torch.zeros(1, 12, 12, dtype=torch.uint8)))
+    assert SampleFolder(str(path), (1, 6, 6), resize="area").sample_protocol == {
+        "samples_resized": "area, from 8x8, 12x12"
+    }
+    (path / "004.png").write_bytes(png(torch.zeros(1, 12, 20, dtype=torch.uint8)))
+    with pytest.raises(ValueError, match="004.png must have the sides of 6x6 .* 12x20: crop it"):
+        SampleFolder(str(path), (1, 6, 6), resize="area")
+    with pytest.raises(ValueError, match="resize must be none without an image_shape"):
+        SampleFolder(str(path), resize="area")
+    with pytest.raises(ValueError, match="resize must be none, bicubic, .* got 'lanczos'"):
+        SampleFolder(str(path), (1, 6, 6), resize="lanczos")
+
+
+# Real images without a training set
+
+
+def test_halves_of_real_images(tmp_path):
+    images = pictures(9)[0]
+    for source in (str(write(tmp_path, images)), images.numpy()):
+        data = RealFolder(source)
+        parts = data.split("train").images, data.split("test").images
+        assert [len(part) for part in parts] == [4, 5] and same_set(torch.cat(parts), images)
+        assert data.image_shape == (1, 8, 8) and data.num_classes == 0
+        assert torch.equal(RealFolder(source).split("val").images, parts[1])
+        assert not torch.equal(RealFolder(source, seed=1).split("val").images, parts[1])
+    (batch,) = data.test_dataloader()
+    assert torch.equal(to_uint8(batch[0]), parts[1])
+    with pytest.raises(ValueError, match="at least 4 images, got 3"):
+        RealFolder(images[:3])
+
+
 # On the command line
 
 
@@ -309,6 +474,30 @@ def test_no_checkpoint_is_needed(genzoo, tmp_path):
     assert report["model"] == "made.zip"
     flags = {section["title"]: section["flag"] for section in report["sections"]}
     assert flags["realism"] == "bad"  # noise
+
+
+def test_folder_against_folder_in_one_line(genzoo, tmp_path):
+    drawn, real = (pictures(n, side=16, seed=seed)[0] for n, seed in ((60, 1), (120, 2)))
+    write(tmp_path / "a", drawn)
+    write(tmp_path / "b", F.avg_pool2d(real.float(), 2).byte())
+    line = "test --model SampleFolder --model.path a/made --model.resize area --data RealFolder"
+    genzoo(f"{line} --data.path b/made --evaluation.extractor pixels --trainer.accelerator cpu")
+    report = json.loads(Path("runs/SampleFolder-RealFolder/version_0/report.json").read_text())
+    memory, realism, diversity = report["sections"]
+    assert memory["flag"] == "unsure" and not memory["numbers"]
+    assert memory["verdict"].startswith("This cannot be asked: nobody says which of the images in")
+    assert "way_to_real" in realism["numbers"] and diversity["numbers"]
+    protocol = realism["protocol"]
+    assert protocol["samples_resized"] == "area, from 16x16"
+    assert protocol["real_images"].startswith("a random half of made as training images")
+    assert (protocol["n_train"], protocol["n_held_out"], protocol["n_generated"]) == (60, 60, 60)
+
+
+def test_what_cannot_be_asked_is_refused(genzoo):
+    """As `report_card` refuses it; what tests itself, or finds codes, has something to say."""
+    line = genzoo(f"test --model own.Plain {TEST}", 1)
+    assert "a report card compares samples, but Plain has no sample(n)" in line
+    genzoo(f"test --model own.Plain --evaluate false {TEST}")
 
 
 def test_misuse_is_one_line(genzoo, tmp_path):
