@@ -24,6 +24,7 @@ from torch import Tensor
 from .neighbours import nearest, squared_distances
 from .number import Number
 
+
 def vendi_score(similarity: Tensor) -> float:
     """The score of n images by their similarities.
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from genzoo.callbacks.diversity import Diversity, pairs_panel
+from genzoo.metrics.neighbours import closest_pairs
+from genzoo.metrics.number import written
 
 from .evidence import Seen, evidence, pattern_means, texture
 
@@ -23,7 +25,7 @@ def settings():
 
 @pytest.fixture(scope="module")
 def real():
-    return texture(1200, 0), texture(900, 1)
+    return texture(1200, 0), texture(600, 1)
 
 
 def judge(real, generated, means=True):
@@ -32,30 +34,66 @@ def judge(real, generated, means=True):
 
 
 def test_held_out_images_are_as_diverse_as_real_data(real):
-    section = judge(real, texture(900, 2))
+    section = judge(real, texture(600, 2))
+    numbers = section.numbers
     assert section.flag == "good", section.verdict
-    assert "at this sample size" in section.verdict and "no class is missing" in section.verdict
-    number = section.numbers["support/pixels"]
-    assert number.value == math.inf and number.low == pytest.approx(
-        900 * 899 / 2 / 2.9957, rel=1e-4
-    )
-    assert number.note == "0 of 404,550 pairs collide"
-    assert section.numbers["classes"].value == 5
-    assert section.numbers["classes_effective"].value > 4.8
+    assert "of what as many held-out images have (600) the samples have" in section.verdict
+    assert "no class is missing. No two of 600 samples are nearer than" in section.verdict
+    for name in ("recall_ratio", "coverage_ratio", "vendi_ratio", "vendi_within_ratio"):
+        assert contains(numbers[name], 1), name
+    assert "at least" not in section.verdict
+    number = numbers["support/pixels"]  # no collision sets no limit
+    assert (number.value, number.low, number.high) == (math.inf, None, None)
+    assert number.note == "0 of 179,700 pairs collide, which sets no limit"
+    closest = closest_pairs(texture(600, 2)[0], 1)[0].item()
+    assert numbers["closest_pair/pixels"].value == closest
+    twice = 2 * numbers["duplicate_below/pixels"].value
+    assert numbers["closest_pair/pixels"].note.endswith(f"in batches of as many {written(twice)}")
+    assert numbers["classes"].value == 5
+    assert numbers["classes_effective"].value > 4.8
     assert section.figures["closest_pairs"].dtype == torch.uint8
 
 
 def test_three_hundred_images_are_counted(real):
     images = texture(300, 5)[0]
-    drawn = images[torch.randint(300, (900,))]
+    drawn = images[torch.randint(300, (600,))]
     drawn = (drawn.int() + torch.randint(-2, 3, drawn.shape)).clamp(0, 255).byte()
     section = judge(real, drawn)
     assert section.flag == "bad" and "repeat themselves in pixels like" in section.verdict
-    for name in ("support", "support_poisson", "support_jackknife"):
-        assert contains(section.numbers[f"{name}/pixels"], 300), name
+    assert "Look at closest_pairs" in section.verdict
+    assert contains(section.numbers["support/pixels"], 300)
     assert section.numbers["support_distinct/pixels"].value == pytest.approx(300, rel=0.1)
     assert section.numbers["support_half_chance/pixels"].value == pytest.approx(300, rel=0.6)
     assert section.numbers["support_real/pixels"].low > 10 * 300
+
+
+def test_thirty_images_under_noise_collide_nowhere_and_are_bad(real):
+    """The threshold of duplicates is below the noise: their number is not claimed to be large."""
+    images = texture(30, 5)[0][torch.randint(30, (600,))]
+    noise = 30 * torch.randn(images.shape)
+    section = judge(real, (images + noise).round().clamp(0, 255).byte())
+    number = section.numbers["support/pixels"]
+    assert number.value == math.inf and number.low is None
+    assert section.flag == "bad"
+    assert "of what as many held-out images have (600) the samples have" in section.verdict
+    assert "of the coverage" in section.verdict and "Look at missing" in section.verdict
+    assert section.figures["missing"].dtype == torch.uint8
+    assert section.numbers["coverage_ratio"].high < 0.75
+    assert "at least" not in section.verdict
+
+
+def test_a_narrow_class_is_named_without_labels(real):
+    """The classifier tells whose samples they are; all other classes are as wide as the data."""
+    images, labels = texture(600, 2)
+    few = images[labels == 3][:6]
+    drawn = few[torch.randint(6, (int((labels == 3).sum()),))]
+    images[labels == 3] = (drawn + 6 * torch.randn(drawn.shape)).round().clamp(0, 255).byte()
+    section = judge(real, images)
+    number = section.numbers["vendi_within_least"]
+    assert number.note.startswith("the narrowest of 5 classes, dress; ")
+    assert section.flag == "bad" and "within dress they vary" in section.verdict
+    assert number.high < 0.75 < section.numbers["vendi_within_ratio"].high
+    assert "vendi_within_least" not in judge(real, images, means=False).numbers
 
 
 def test_collapse_to_three_classes_is_named(real):
@@ -79,19 +117,18 @@ def test_collapse_to_three_classes_is_named(real):
 
 
 def test_a_class_that_repeats_itself_is_named(real):
-    """Ten images of one class, among 900 samples of which the others all differ."""
-    images, labels = texture(900, 2)
+    """Ten images of one class, among 600 samples of which the others all differ."""
+    images, labels = texture(600, 2)
     asked = labels == 3
     few = images[asked][:10]
     images[asked] = few[torch.randint(10, (int(asked.sum()),))]
     section = judge(real, (images, labels))
     number = section.numbers["support_per_class/pixels"]
-    assert contains(number, 10) and "the least of 5 classes, dress" in number.note
+    assert contains(number, 10) and number.note.startswith("the least, dress; ")
     assert section.flag == "bad"
     assert "within dress the samples repeat themselves like" in section.verdict
-    diverse = judge(real, texture(900, 2))
-    assert diverse.numbers["support_per_class/pixels"].value == math.inf
-    assert "support_per_class/pixels" not in judge(real, texture(900, 2)[0]).numbers
+    diverse = judge(real, texture(600, 2))
+    assert diverse.flag == "good" and "support_per_class/pixels" not in diverse.numbers
 
 
 def test_one_image_over_and_over(real):
@@ -101,15 +138,24 @@ def test_one_image_over_and_over(real):
 
 
 def test_as_many_images_as_there_are_training_images(real):
-    drawn = real[0][0][torch.randint(1200, (900,))]
+    drawn = real[0][0][torch.randint(1200, (600,))]
     section = judge(real, drawn)
     assert contains(section.numbers["support/pixels"], 1200)
     assert section.flag == "unsure" and "There are 1,200 training images" in section.verdict
 
 
-def test_few_samples_say_little(real):
-    section = judge(real, texture(40, 2), means=False)
-    assert section.flag == "unsure" and "too few to say" in section.verdict
+@pytest.mark.parametrize("n", [8, 20, 60])
+def test_few_held_out_images_say_little(real, n):
+    """However many samples there are."""
+    train, held_out = (
+        (images[:k], labels[:k]) for (images, labels), k in zip(real, (400, n), strict=True)
+    )
+    section = judge((train, held_out), texture(600, 2), means=False)
+    assert section.flag == "unsure"
+    assert section.verdict == (
+        f"{n} images of each kind are too few to say: it takes 100 at least."
+    )
+    assert ("recall_ratio" in section.numbers) == (n >= 12)
     assert "classes" not in section.numbers
     with pytest.raises(ValueError, match="must be at least 3, got 2"):
         judge(real, texture(2, 2), means=False)
@@ -125,10 +171,12 @@ def test_data_with_duplicates_is_compared_with_itself():
     """Binary images of four pixels: real data collides too, and the samples no more."""
     parts = [torch.randint(0, 2, (n, 1, 4, 4)).mul(255).byte() for n in (800, 400, 400)]
     section = settings().evaluate(evidence(*parts))
-    assert section.numbers["support_real/pixels"].value < 1e6
+    number = section.numbers["support/pixels"]
+    assert number.value < 1e6 and number.high is None  # no more repeats than real images have
     assert section.flag != "bad"
     few = parts[2][torch.randint(20, (400,))]
-    assert settings().evaluate(evidence(*parts[:2], few)).flag == "bad"
+    section = settings().evaluate(evidence(*parts[:2], few))
+    assert section.flag == "bad" and section.numbers["support_real/pixels"].value < 1e6
 
 
 def test_points_are_counted_without_pictures():
