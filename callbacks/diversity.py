@@ -11,6 +11,7 @@ extractor is a classifier, classes may be missing (`genzoo.metrics.classes`).
 """
 
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,6 +36,30 @@ RATIOS = {
     "vendi_ratio": "the Vendi score",
     "vendi_within_ratio": "the Vendi score within classes",
 }
+
+
+@dataclass
+class Findings:
+    """What the verdict goes by.
+
+    Args:
+        size: Images of each kind that were compared.
+        numbers: All that was measured, by name.
+        figures: What there is to look at.
+        repeats: By space the support of samples and of real images, where samples surely repeat
+            themselves more.
+        classes: Who is missing; None where nobody can tell.
+        narrowest: The class whose samples vary least beside its real images.
+        least: What is to be said of the class that repeats itself most.
+    """
+
+    size: int
+    numbers: dict[str, Number] = field(default_factory=dict)
+    figures: dict[str, Tensor] = field(default_factory=dict)
+    repeats: dict[str, tuple[Number, Number]] = field(default_factory=dict)
+    classes: Classes | None = None
+    narrowest: str = ""
+    least: str = ""
 
 
 class Diversity(Evaluation):
@@ -79,29 +104,29 @@ class Diversity(Evaluation):
         if self._known.get("of") != of:
             # The tensors are kept, so that their ids stay theirs.
             self._known = {"of": of, "kept": (train.features, held_out.features)}
-        numbers: dict[str, Number] = {}
-        figures: dict[str, Tensor] = {}
+        found = Findings(size)
         pictured = generated.images.ndim == 4 and generated.images.shape[1] in (1, 3)
         if size >= FEW:
-            found = breadth(train.features, generated.features, held_out.features, seed=self.seed)
-            numbers |= {"recall_ratio": found.recall, "coverage_ratio": found.coverage}
-            if pictured and len(missed := found.missed[:SHOWN].cpu()):
-                figures["missing"] = grid(train.images[missed], columns=10)
-        counted: dict[str, Number] = {}
-        classes = self._classes(evidence, counted)
-        narrow = self._vary(evidence, classes, size, numbers)
+            near = breadth(train.features, generated.features, held_out.features, seed=self.seed)
+            found.numbers |= {"recall_ratio": near.recall, "coverage_ratio": near.coverage}
+            if pictured and len(missed := near.missed[:SHOWN]):
+                found.figures["missing"] = grid(train.images[missed], columns=10)
+        of_classes: dict[str, Number] = {}
+        found.classes = self._classes(evidence, of_classes)
+        found.narrowest = self._vary(evidence, found.classes, found.numbers)
         closest = closest_pairs(generated.images[:size], min(SHOWN, size * (size - 1) // 2))
         tau, _ = self._calibrate("pixels", train.images, held_out.images, size)
         note = f"of {size:,} samples; of held-out images in batches of as many {written(2 * tau)}"
-        numbers["closest_pair/pixels"] = Number(closest[0][0].item(), note=note)
-        numbers |= counted
-        repeats = self._repeats(evidence, size, closest[0], numbers)
-        least = self._least_diverse(evidence, numbers)
+        found.numbers["closest_pair/pixels"] = Number(closest[0][0].item(), note=note)
+        found.numbers |= of_classes
+        found.repeats = self._repeats(evidence, size, closest[0], found.numbers)
+        found.least = self._least_diverse(evidence, found.numbers)
         if pictured:
-            figures["closest_pairs"] = pairs_panel(generated.images[:size], train.images, closest)
-        verdict = self._judge(evidence, numbers, repeats, classes, narrow, least, size, figures)
-        flag, words = verdict
-        return Section("diversity", words, flag, numbers, figures, {"n_batch": size})
+            panel = pairs_panel(generated.images[:size], train.images, closest)
+            found.figures["closest_pairs"] = panel
+        flag, verdict = self._judge(evidence, found)
+        protocol = {"n_batch": size}
+        return Section("diversity", verdict, flag, found.numbers, found.figures, protocol)
 
     def _repeats(
         self, evidence: Evidence, size: int, closest: Tensor, numbers: dict[str, Number]
@@ -146,10 +171,8 @@ class Diversity(Evaluation):
             self._known[space] = tau, real.support()
         return self._known[space]
 
-    def _vary(
-        self, evidence: Evidence, classes: Classes | None, size: int, numbers: dict[str, Number]
-    ) -> str:
-        """The name of the narrowest class, where it was asked."""
+    def _vary(self, evidence: Evidence, classes: Classes | None, numbers: dict[str, Number]) -> str:
+        """The Vendi scores, and the name of the narrowest class, where classes are known."""
         held_out, generated = evidence.held_out, evidence.generated
         real, samples = held_out.features, generated.features
         width = natural_width(real[_chosen(len(real), 500, self.seed)])
@@ -238,68 +261,58 @@ class Diversity(Evaluation):
             return f"within {name} the samples repeat themselves like {_about(ours)} images"
         return ""
 
-    def _judge(
-        self,
-        evidence: Evidence,
-        numbers: dict[str, Number],
-        repeats: dict[str, tuple[Number, Number]],
-        classes: Classes | None,
-        narrow: str,
-        least: str,
-        size: int,
-        figures: dict[str, Tensor],
-    ) -> tuple[str, str]:
-        n = len(evidence.train)
+    def _judge(self, evidence: Evidence, found: Findings) -> tuple[str, str]:
+        n, size, numbers = len(evidence.train), found.size, found.numbers
         ratios = {name: numbers[name] for name in RATIOS if name in numbers}
         held = f"of what as many held-out images have ({size:,}) the samples have "
-        found, look = [], []
-        if classes and classes.missing:
-            found.append(_missing(evidence, classes))
+        faults, look = [], []
+        if found.classes and found.classes.missing:
+            faults.append(_missing(evidence, found.classes))
         repeated = ""
-        if repeats:
-            space = min(repeats, key=lambda space: repeats[space][0].high)
-            ours, real = repeats[space]
+        if found.repeats:
+            space = min(found.repeats, key=lambda space: found.repeats[space][0].high)
+            ours, real = found.repeats[space]
             repeated = (
                 f"the samples repeat themselves in {space} like {_about(ours)} images; real data "
                 f"of the same size like {_at_least(real)}"
             )
-            look.append("closest_pairs")
             if ours.high < n:
-                found.append(repeated)
-        if least:
-            found.append(least)
+                faults.append(repeated)
+                look.append("closest_pairs")
+        if found.least:
+            faults.append(found.least)
             look.append("closest_pairs")
-        low = [name for name, ratio in ratios.items() if ratio.high is not None]
-        low = [name for name in low if ratios[name].high < self.BAD]
+        low = {name: r for name, r in ratios.items() if r.high is not None and r.high < self.BAD}
         if low:
-            found.append(held + _listed({name: ratios[name] for name in low}))
+            faults.append(held + _listed(low))
             look.append("missing")
-        narrowest = numbers.get("vendi_within_least")
-        if narrowest and narrowest.high < self.BAD and "vendi_within_ratio" not in low:
-            found.append(f"within {narrow} they vary {_percent(narrowest)} as much as real images")
-        if found:
-            look = [name for name in dict.fromkeys(look) if name in figures]
-            see = f" Look at {' and '.join(look)}." if look else ""
-            return "bad", f"No: {'; '.join(found)}.{see}"
-        if repeats:
+        narrow, vary = numbers.get("vendi_within_least"), ""
+        if narrow and narrow.high < self.GOOD:
+            vary = f"within {found.narrowest} they vary {_percent(narrow)} as much as real images"
+            if narrow.high < self.BAD and "vendi_within_ratio" not in low:
+                faults.append(vary)
+        if faults:
+            see = " and ".join(name for name in found.figures if name in look)
+            return "bad", f"No: {'; '.join(faults)}." + (f" Look at {see}." if see else "")
+        if repeated:
             return "unsure", f"Not quite: {repeated}. There are {n:,} training images."
-        if size < self.LEAST or "recall_ratio" not in ratios:
+        if size < self.LEAST:
             return "unsure", (
                 f"{size:,} images of each kind are too few to say: it takes {self.LEAST} at least."
             )
-        if unknown := [name for name, ratio in ratios.items() if ratio.low is None]:
-            which = " and ".join(RATIOS[name] for name in unknown)
-            return "unsure", f"These features do not tell: of held-out images {which} is 0."
-        if weak := {name: r for name, r in ratios.items() if r.low <= self.GOOD}:
+        if unknown := [RATIOS[name] for name, ratio in ratios.items() if ratio.low is None]:
+            return "unsure", (
+                f"These features cannot tell: {' and '.join(unknown)} of held-out images is 0."
+            )
+        if weak := {name: ratio for name, ratio in ratios.items() if ratio.low <= self.GOOD}:
             return "unsure", f"Not surely: {held}{_listed(weak)}."
-        if narrowest and narrowest.high < self.GOOD:
-            as_much = f"within {narrow} they vary {_percent(narrowest)} as much as real images"
-            return "unsure", f"Not quite: {held}{_listed(ratios)}; but {as_much}."
+        if vary:
+            return "unsure", f"Not quite: {held}{_listed(ratios)}; but {vary}."
+        closest = written(numbers["closest_pair/pixels"].value)
         return "good", (
             f"Yes: {held}{_listed(ratios)}"
-            + ("; no class is missing" if classes else "")
-            + f". No two of {size:,} samples are nearer than "
-            f"{written(numbers['closest_pair/pixels'].value)}."
+            + ("; no class is missing" if found.classes else "")
+            + f". No two of {size:,} samples are nearer than {closest}."
         )
 
 
