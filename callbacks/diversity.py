@@ -79,7 +79,7 @@ class Diversity(Evaluation):
 
     The verdict is bad where a ratio surely lies below 0.75, of one class or of all; where classes
     are missing, by name; and where collisions are more than real images have and tell of fewer
-    images than there are training images. It is good where all ratios surely lie above 0.85, of
+    images than there are training images. It is good where all ratios surely lie above 0.8, of
     at least 100 images of each kind, and nothing is missing and samples repeat themselves no more
     than real images do. For scale, of 1,500 images of Fashion-MNIST under the classifier "domain",
     recall, coverage and Vendi scores over all and within classes: real images 1.00, 1.00, 1.00,
@@ -89,7 +89,7 @@ class Diversity(Evaluation):
     Args: as `Evaluation`.
     """
 
-    GOOD, BAD, LEAST = 0.85, 0.75, 100
+    GOOD, BAD, LEAST = 0.8, 0.75, 100
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -178,7 +178,8 @@ class Diversity(Evaluation):
         width = natural_width(real[_chosen(len(real), 500, self.seed)])
         if math.isnan(width):
             return ""
-        whole = compare_vendi(samples, real, width, seed=self.seed)
+        draws = 10 if min(len(samples), len(real)) > 500 else 20  # few are soon compared
+        whole = compare_vendi(samples, real, width, draws=draws, seed=self.seed)
         numbers["vendi_ratio"] = whole.ratio()
         parts = self._within_classes(evidence, classes, width)
         if not parts:
