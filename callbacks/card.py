@@ -37,7 +37,7 @@ HEADLINES = {
         "(fid|fd/[^/]+)(?<!_independent)(?<!_infinity)",  # and its held-out row
         "precision|recall",
     ),
-    "diversity": ("support(_real)?/pixels", "support/features", "classes"),
+    "diversity": ("(recall|coverage|vendi|vendi_within)_ratio", "closest_pair/pixels", "classes"),
     "likelihood": ("nats|elbo|nats/ais", "bits_per_dim(/gap|/independent)?", "nats/gap"),
     HUMAN: ("human/(error_rate|accuracy|raters)",),
 }

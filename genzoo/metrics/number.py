@@ -25,6 +25,8 @@ class Number:
             return ""
         if self.high == math.inf and self.low is not None and math.isfinite(self.low):
             return f"{written(self.low)} or more"
+        if self.low is None and math.isfinite(self.high):
+            return f"{written(self.high)} or less"
         ends = ("?" if end is None else written(end) for end in (self.low, self.high))
         return "{} to {}".format(*ends)
 

@@ -137,15 +137,15 @@ def test_a_trainer_ends_with_the_place_of_the_rest(tmp_path, capsys):
 def test_a_line_for_each_number_fits_in_a_terminal(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     numbers = {
-        "support/features": Number(math.inf, 83118.0, math.inf, "a note " * 20),
-        "support_jackknife/features": Number(math.inf, 83118.0, math.inf),
-        "support_real/pixels": Number(123456.7, 51949.0, math.inf, "a note " * 20),
+        "recall_ratio": Number(math.inf, 83118.0, math.inf, "a note " * 20),
+        "support/features": Number(math.inf, 83118.0, math.inf),
+        "closest_pair/pixels": Number(123456.7, 51949.0, math.inf, "a note " * 20),
     }
     Report("M", "D", 0, [Section("diversity", "Yes.", "good", numbers)]).print()
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "support/features more than 83,118" in lines
-    assert "support_real/pixels 123,457 51,949 or more" in lines
-    assert not [line for line in lines if "jackknife" in line or "note" in line]
+    assert "recall_ratio more than 83,118" in lines
+    assert "closest_pair/pixels 123,457 51,949 or more" in lines
+    assert not [line for line in lines if "support" in line or "note" in line]
 
 
 def test_markup_in_a_verdict_is_only_text(capsys):
