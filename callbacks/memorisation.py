@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from ..checks import at_least
+from ..metrics.frechet import Moments
 from ..metrics.intervals import NORMAL, wilson
 from ..metrics.neighbours import count_below, nearest
 from ..metrics.number import Number
 from .features import Evaluation, Evidence
 from .figures import grid
-from .realism import Moments
 from .report import Section
 
 # Copied fraction

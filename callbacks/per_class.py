@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor
 
+from ..metrics.frechet import frechet_distance
 from ..metrics.intervals import wilson
 from ..metrics.number import Number
 from .features import Evidence, Features
-from .realism import frechet_distance
 
 
 def per_class(evidence: Evidence, distance: str) -> dict[str, Number]:

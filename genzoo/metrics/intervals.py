@@ -12,3 +12,10 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     half = NORMAL / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
     # At a share of 0 and of 1 the ends are these to rounding.
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def student(freedom: int) -> float:
+    """95 % of Student's distribution lie within so many deviations."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, freedom))

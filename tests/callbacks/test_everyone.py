@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from genzoo.__main__ import main
-from genzoo.callbacks import Evaluation, Section, evaluations, make_evaluable, report_card
+from genzoo.callbacks import Evaluation, Realism, Section, evaluations, make_evaluable, report_card
 from genzoo.callbacks.per_class import agreement, per_class
-from genzoo.callbacks.realism import Realism, frechet_distance
 from genzoo.datamodules import Digits
+from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import SampleFolder, Wrapped
 from tests.callbacks.evidence import Seen, evidence, pattern_means, texture
 from tests.callbacks.toys import Data, pictures, trainer
