@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import __version__
-from ..images import from_uint8
+from ..images import as_uint8, from_uint8
 from . import cache
 
 # The published file's name ends with the beginning of its sha256.
@@ -47,6 +47,11 @@ class Extractor(nn.Module, ABC):
         self.name = name
         versions = {"genzoo": __version__, "torch": torch.__version__}
         self.protocol: dict[str, str | int | float] = {"extractor": name, **protocol, **versions}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `forward`, whose images are bytes: floats in [-1, 1] are made to be, points (B, D)
+        pass, and what looks like [0, 1] or lies beyond is refused."""
+        return super().__call__(images if images.ndim == 2 else as_uint8(images))
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -196,6 +201,7 @@ class Own(Extractor):
 
     Args:
         module: From uint8 images (B, C, H, W) to features (B, ...), or to features and logits.
+            It is given bytes, whatever the caller has.
     """
 
     lasting = False  # its code is not in the hash

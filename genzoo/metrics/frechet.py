@@ -99,7 +99,7 @@ def frechet_distance(real: Tensor, generated: Tensor) -> Number:
 def frechet_of_moments(a: Moments, b: Moments) -> float:
     """The same distance where the images themselves are gone."""
     root = _root(a.covariance)
-    return _frechet(a, b, _spectrum(root @ b.covariance @ root)[0])
+    return _frechet(a, b, _between(root, b)[0])
 
 
 def frechet_distance_infinity(
@@ -136,7 +136,7 @@ def frechet_distance_infinity(
         for count in counts:
             seen.merge(Moments.of(generated[order[start:count]]))
             start = count
-            spectrum, _ = _spectrum(root @ seen.covariance @ root)
+            spectrum, _ = _between(root, seen)
             distances.append(_frechet(moments, seen, spectrum))
         distances = torch.tensor(distances, dtype=torch.float64)
         limits.append(torch.linalg.lstsq(design, distances[:, None]).solution[0, 0])
@@ -164,10 +164,11 @@ def _frechet_by_features(real: Tensor, generated: Tensor) -> tuple[float, float]
     root = (vectors * values.sqrt()) @ vectors.T
     # The pseudo-inverse: what has no variance has no influence.
     unroot = (vectors * _inverse(values).sqrt()) @ vectors.T
-    spectrum, axes = _spectrum(root @ b.covariance @ root)
+    spectrum, axes = _between(root, b)
+    scale = _scale(root, b)
     middle = (axes * spectrum.sqrt()) @ axes.T
     there = unroot @ middle @ unroot  # the map from real to generated, x -> there x
-    back = root @ (axes * _inverse(spectrum).sqrt()) @ axes.T @ root
+    back = root @ (axes * _inverse(spectrum, scale).sqrt()) @ axes.T @ root
     step = b.mean - a.mean
     variance = 0.0
     for x, moments, linear, sign in ((real, a, there, -1), (generated, b, back, 1)):
@@ -195,10 +196,22 @@ def _frechet_by_images(real: Tensor, generated: Tensor) -> tuple[float, float]:
     return value, variance
 
 
-def _spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _between(root: Tensor, b: Moments) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and vectors of S1^(1/2) S2 S1^(1/2), from S1^(1/2)."""
+    return _spectrum(root @ b.covariance @ root, _scale(root, b))
+
+
+def _scale(root: Tensor, b: Moments) -> Tensor:
+    """|S1||S2|: what the rounding of their product is in proportion to. The product itself may be
+    nothing else, where the sides vary in different directions."""
+    return root.norm().square() * b.covariance.norm()
+
+
+def _spectrum(matrix: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Eigenvalues and vectors of a covariance, where rounding may leave values below 0."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-    assert values[0] >= -1e-6 * values[-1].abs(), "a covariance has no negative variances"
+    scale = values[-1].abs() if scale is None else scale
+    assert values[0] >= -1e-6 * scale, "a covariance has no negative variances"
     return values.clamp(min=0), vectors
 
 
@@ -207,6 +220,7 @@ def _root(covariance: Tensor) -> Tensor:
     return (vectors * values.sqrt()) @ vectors.T
 
 
-def _inverse(values: Tensor) -> Tensor:
-    tiny = values[-1] * len(values) * torch.finfo(values.dtype).eps
+def _inverse(values: Tensor, scale: Tensor | None = None) -> Tensor:
+    scale = values[-1] if scale is None else scale
+    tiny = scale * len(values) * torch.finfo(values.dtype).eps
     return torch.where(values > tiny, 1 / values.clamp(min=1e-300), 0.0)

@@ -5,7 +5,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities.distributed import gather_all_tensors
 
+from ..images import as_uint8
 from . import inputs
 from .frechet import Moments, frechet_of_moments
 from .inception_score import inception_score
@@ -14,16 +16,51 @@ from .kernel import kernel_distance
 from .support import _support_shares
 
 
-class FrechetDistance(Metric):
+class _Measured(Metric):
+    """A state keeps its type: the moments' float64, and that of the features as they come."""
+
+    full_state_update = True
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> "Metric":
+        """Changes nothing: sums in less than float64 would lose what they are kept for."""
+        return self
+
+
+class _Lists(_Measured):
+    """States are lists of (B, d), also on a rank that saw nothing."""
+
+    def _sync_dist(self, dist_sync_fn=gather_all_tensors, process_group=None) -> None:
+        """Gives a list that is empty here, but not elsewhere, the width and the type that it has
+        there: torchmetrics' own stand-in has one axis, which cannot be gathered with two."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            group = process_group or self.process_group
+            for name in self._reductions:
+                self._agree(name, group)
+        super()._sync_dist(dist_sync_fn, process_group)
+
+    def _agree(self, name: str, group) -> None:
+        own = [(x.shape[1], x.dtype) for x in getattr(self, name)]
+        everywhere = [None] * torch.distributed.get_world_size(group)
+        torch.distributed.all_gather_object(everywhere, own, group)
+        kinds = {kind for rank in everywhere for kind in rank}
+        if not kinds:
+            return
+        if len(widths := sorted({width for width, _ in kinds})) > 1:
+            raise ValueError(f"{name} must have one number of features on all ranks, got {widths}")
+        dtype = max((dtype for _, dtype in kinds), key=lambda dtype: torch.finfo(dtype).bits)
+        parts = [x.to(dtype) for x in getattr(self, name)]
+        setattr(self, name, parts or [torch.empty(0, widths[0], dtype=dtype, device=self.device)])
+
+
+class FrechetDistance(_Measured):
     """`frechet_distance` of images or features that come in batches; a (d, d) state each.
 
     Args:
         num_features: d.
         extractor: From uint8 images (B, C, H, W) to features (B, d), or to features and logits.
-            None: `update` is given features.
+            `update` is given images then, uint8 or floats in [-1, 1]. None: features.
     """
 
-    full_state_update = True
     higher_is_better = False
 
     def __init__(self, num_features: int, extractor: nn.Module | None = None, **kwargs):
@@ -62,10 +99,8 @@ class FrechetDistance(Metric):
         return total
 
 
-class _Collected(Metric):
+class _Collected(_Lists):
     """Keeps the features of both sides; subclasses compute."""
-
-    full_state_update = True
 
     def __init__(self, extractor: nn.Module | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -139,7 +174,7 @@ class DensityCoverage(_Collected):
         return _scalars(real, density=shares["density"], coverage=shares["coverage"])
 
 
-class InceptionScore(Metric):
+class InceptionScore(_Lists):
     """`inception_score` of images or logits that come in batches.
 
     The images are put in an order of their own before they are split, so that neither the
@@ -152,7 +187,6 @@ class InceptionScore(Metric):
         seed: Of the shuffle.
     """
 
-    full_state_update = True
     higher_is_better = True
 
     def __init__(
@@ -189,7 +223,7 @@ def _extracted(extractor: nn.Module | None, given: Tensor) -> tuple[Tensor, Tens
     if extractor is None:
         return given, given
     with torch.no_grad():
-        seen = extractor(given)
+        seen = extractor(given if given.ndim == 2 else as_uint8(given))
     return seen if isinstance(seen, tuple) else (seen, None)
 
 

@@ -314,3 +314,18 @@ def test_domain_knows_fashion(real_data):
         answers = torch.cat([domain(x)[1].argmax(1) for x in test.images.split(500)])
     assert (answers == test.labels).float().mean() > 0.89
     assert domain.protocol["dead_units"] == 0
+
+
+@pytest.mark.parametrize("kind", ["pixels", "own"])
+def test_float_images_are_the_bytes_that_they_stand_for(kind):
+    """At every extractor, a stranger's too, or they are refused."""
+    extractor = Pixels() if kind == "pixels" else Own(nn.Flatten())
+    images = pictures(8, seed=0)[0]
+    expected = extractor(images)[0]
+    torch.testing.assert_close(extractor(from_uint8(images))[0], expected)
+    with pytest.raises(ValueError, match=r"images must be .* look as if in \[0, 1\]"):
+        extractor(images / 255)
+    with pytest.raises(ValueError, match="got floats from 0 to"):
+        extractor(images.float())
+    points = 7 * torch.rand(5, 2)
+    torch.testing.assert_close(extractor(points)[0], points)

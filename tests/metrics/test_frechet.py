@@ -102,6 +102,30 @@ def test_images_without_variance_are_no_error(n):
             assert found.value >= step - 1e-6 * max(1, a.var(), b.var())
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e-6, 1.0, 1e20])
+@pytest.mark.parametrize("n", [500, 40])
+def test_sides_that_vary_in_different_directions(n, scale):
+    """Nothing of S1 S2 is left but rounding: |dm|^2 + Tr S1 + Tr S2, with all of its interval."""
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q
+    a = torch.randn(500, 3, generator=generator) @ axes[:3]
+    b = torch.randn(500, 3, generator=generator) @ axes[3:6]
+    if n == 500 and scale == 1:
+        assert frechet_distance(a, b).value == pytest.approx(6.239402724847975, rel=1e-6)
+    a, b = a[:n].double() * scale, b[:n].double() * scale
+    step = a.mean(0) - b.mean(0)
+    truth = (step.square().sum() + a.var(0).sum() + b.var(0).sum()).item()
+    found = frechet_distance(a, b)
+    assert found.value == pytest.approx(truth, rel=1e-6, abs=0)
+    streamed = frechet_of_moments(Moments.of(a), Moments.of(b))
+    assert streamed == pytest.approx(truth, rel=1e-6, abs=0)
+    influences = (
+        (x - x.mean(0)).square().sum(1) + 2 * sign * x @ step for x, sign in ((a, 1), (b, -1))
+    )
+    half = 1.96 * sum(x.var() / n for x in influences).sqrt().item()
+    assert found.high - found.value == pytest.approx(half, rel=1e-4, abs=0)
+
+
 def test_both_ways_to_the_interval_agree():
     x, y = torch.randn(150, 10).double(), torch.randn(90, 10).double() * 1.2
     for one, other in zip(_frechet_by_features(x, y), _frechet_by_images(x, y), strict=True):

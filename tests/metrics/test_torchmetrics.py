@@ -10,6 +10,7 @@ from genzoo.callbacks import (
     KernelDistance,
     PrecisionRecall,
 )
+from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.inception_score import inception_score
 from genzoo.metrics.kernel import kernel_distance
@@ -76,6 +77,38 @@ def test_metrics_are_the_functions():
     assert abs(found["fd"].compute()) < 1e-6
 
 
+def test_a_type_that_is_set_costs_no_digits():
+    """Neither the counts nor the sums, before or after a reset."""
+    real, generated = (x.flatten(1)[:, :6].double() + 1e6 for x in pictures())
+    expected = frechet_distance(real, generated).value
+    metric = FrechetDistance(6)
+    for _ in range(2):
+        metric.set_dtype(torch.float32)
+        fill({"fd": metric}, real, generated, 17)
+        metric.set_dtype(torch.float32)
+        assert metric.compute().item() == pytest.approx(expected, rel=1e-9)
+        metric.reset()
+        assert metric.real_n.dtype == torch.int64 and metric.real_mean.dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ["fd", "kd", "is", "pr", "dc"])
+def test_float_images_are_the_bytes_that_they_stand_for(name):
+    real, generated = pictures()
+    expected, found = metrics(Doubled())[name], metrics(Doubled())[name]
+    fill({name: expected}, real, generated, 17)
+    fill({name: found}, from_uint8(real), from_uint8(generated), 17)
+    torch.testing.assert_close(flat({0: found.compute()}), flat({0: expected.compute()}))
+    assert real.dtype == torch.uint8
+    with pytest.raises(ValueError, match=r"images must be .* look as if in \[0, 1\]"):
+        found.update(real / 255, real=False)
+    with pytest.raises(ValueError, match="images in .* uint8, got floats from 0 to 255"):
+        found.update(real.float(), real=False)
+    with pytest.raises(ValueError, match="images in .* uint8, got NaN"):
+        found.update(from_uint8(real) / 0, real=False)
+    with pytest.raises(ValueError, match="images in .* uint8, got torch.int64"):
+        found.update(real.long(), real=False)
+
+
 def ranks(rank, world, store, out):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
@@ -85,8 +118,23 @@ def ranks(rank, world, store, out):
     found = metrics(Doubled())
     fill(found, real[rank::world], generated[rank::world], 11)
     values = flat({name: metric.compute() for name, metric in found.items()})
+    for metric in found.values():
+        metric.set_dtype(torch.float32)
+        metric.reset()
+    if rank == 0:  # the other saw nothing since
+        fill(found, real, generated, 40)
+    one_sided = flat({name: metric.compute() for name, metric in found.items()})
+    doubles = KernelDistance()  # nobody has seen the same kind of features, nor both sides
+    doubles.update(real.flatten(1).to([torch.float32, torch.float64][rank]), real=True)
+    if rank:
+        doubles.update(generated.flatten(1).double(), real=False)
     if rank == 1:
-        torch.save(values, out)
+        torch.save([values, one_sided, doubles.compute()], out)
+    else:
+        doubles.compute()
+    nobody = KernelDistance()
+    with pytest.raises(ValueError, match="must be given real images, got none"):
+        nobody.compute()
     torch.distributed.destroy_process_group()
 
 
@@ -96,8 +144,12 @@ def test_two_ranks_are_one_process(tmp_path):
     alone = flat({name: metric.compute() for name, metric in found.items()})
     out = tmp_path / "values.pt"
     torch.multiprocessing.spawn(ranks, (2, tmp_path / "store", out), nprocs=2)
-    together = torch.load(out, weights_only=True)
+    together, one_sided, doubles = torch.load(out, weights_only=True)
     torch.testing.assert_close(together, alone, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(one_sided, alone, rtol=1e-6, atol=1e-9)
+    real, generated = (x.flatten(1).double() for x in pictures())
+    expected = kernel_distance(torch.cat([real, real]), generated).value
+    assert doubles.item() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("metric", metrics().values(), ids=metrics())
