@@ -11,6 +11,7 @@ Legend: n images, d features; real and generated features are float (n, d).
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -72,28 +73,73 @@ class Moments:
         return self.scatter / (self.n - 1)
 
 
+@dataclass
+class Compared:
+    """A Frechet distance, and what each image has to do with it.
+
+    Args:
+        value: The squared distance.
+        on_real: Influence of each real image, float64 (n,): by how much the distance moves with
+            the image's share in the whole.
+        on_generated: Of each generated image, float64 (m,).
+        features: d.
+    """
+
+    value: float
+    on_real: Tensor
+    on_generated: Tensor
+    features: int
+
+    @property
+    def distance(self) -> Number:
+        """With its interval, and a note where images are too few."""
+        n = min(len(self.on_real), len(self.on_generated))
+        value = max(0.0, self.value)  # equal sides may be off by rounding
+        half = NORMAL * math.sqrt(_error(self.on_real) + _error(self.on_generated))
+        note = ""
+        if n < self.features:
+            note = (
+                f"{n:,} images are too few for {self.features:,} features: mostly bias, compare "
+                "only equal n"
+            )
+        return Number(value, max(0.0, value - half), value + half, note)
+
+    def excess_over(self, other: "Compared") -> Number:
+        """By how much this distance exceeds another from the same real images.
+
+        At equal numbers of generated images the bias of both is about the same, so that the
+        difference hardly depends on them. Below 0 where the others are farther.
+        """
+        halves = self.on_real - other.on_real, self.on_generated, other.on_generated
+        half = NORMAL * math.sqrt(sum(map(_error, halves)))
+        value = self.value - other.value
+        return Number(value, value - half, value + half)
+
+
+def _error(influence: Tensor) -> float:
+    """The variance that is due to the choice of these images."""
+    return influence.var().item() / len(influence)
+
+
+def frechet_compared(real: Tensor, generated: Tensor) -> Compared:
+    """`frechet_distance`, with each image's influence on it: known in closed form, because the
+    optimal map between two Gaussians is linear."""
+    real, generated = features(real, "real"), features(generated, "generated")
+    same_width(real, generated)
+    if max(len(real), len(generated)) < real.shape[1]:
+        return _frechet_by_images(real.double(), generated.double())
+    return _frechet_by_features(real, generated)
+
+
 def frechet_distance(real: Tensor, generated: Tensor) -> Number:
     """Squared 2-Wasserstein distance of the Gaussians with the features' means and covariances:
 
         |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))          (FID, eq. 6)
 
     It is biased upwards by about 1 / n, so values for different n are not comparable. The
-    interval is the delta method's: each image's influence on the distance is known in closed
-    form, because the optimal map between two Gaussians is linear.
+    interval is the delta method's, from each image's influence.
     """
-    real, generated = features(real, "real"), features(generated, "generated")
-    same_width(real, generated)
-    n, d = min(len(real), len(generated)), real.shape[1]
-    if max(len(real), len(generated)) < d:
-        value, variance = _frechet_by_images(real.double(), generated.double())
-    else:
-        value, variance = _frechet_by_features(real, generated)
-    value = max(0.0, value)  # equal sides may be off by rounding
-    half = NORMAL * math.sqrt(variance)
-    note = ""
-    if n < d:
-        note = f"{n:,} images are too few for {d:,} features: mostly bias, compare only equal n"
-    return Number(value, max(0.0, value - half), value + half, note)
+    return frechet_compared(real, generated).distance
 
 
 def frechet_of_moments(a: Moments, b: Moments) -> float:
@@ -143,7 +189,8 @@ def frechet_distance_infinity(
     limits = torch.stack(limits)
     # To first order the images' own influence is that on the plain distance; the choice of
     # permutations comes on top.
-    _, variance = _frechet_by_features(real, generated)
+    plain = _frechet_by_features(real, generated)
+    variance = _error(plain.on_real) + _error(plain.on_generated)
     chance = limits.var().item() / permutations if permutations > 1 else 0.0
     half = NORMAL * math.sqrt(variance + chance)
     value = limits.mean().item()
@@ -157,8 +204,8 @@ def _frechet(a: Moments, b: Moments, spectrum: Tensor) -> float:
     return (step.dot(step) + traces - 2 * spectrum.sqrt().sum()).item()
 
 
-def _frechet_by_features(real: Tensor, generated: Tensor) -> tuple[float, float]:
-    """The distance and its variance, by d x d matrices."""
+def _frechet_by_features(real: Tensor, generated: Tensor) -> Compared:
+    """The distance by d x d matrices."""
     a, b = Moments.of(real), Moments.of(generated)
     values, vectors = _spectrum(a.covariance)
     root = (vectors * values.sqrt()) @ vectors.T
@@ -170,17 +217,17 @@ def _frechet_by_features(real: Tensor, generated: Tensor) -> tuple[float, float]
     there = unroot @ middle @ unroot  # the map from real to generated, x -> there x
     back = root @ (axes * _inverse(spectrum, scale).sqrt()) @ axes.T @ root
     step = b.mean - a.mean
-    variance = 0.0
+    influences = []
     for x, moments, linear, sign in ((real, a, there, -1), (generated, b, back, 1)):
         influence = []
         for block in x.split(ROWS):
             y = block.double() - moments.mean
             influence.append((y * (y - y @ linear)).sum(1) + 2 * sign * y @ step)
-        variance += torch.cat(influence).var().item() / len(x)
-    return _frechet(a, b, spectrum), variance
+        influences.append(torch.cat(influence))
+    return Compared(_frechet(a, b, spectrum), *influences, real.shape[1])
 
 
-def _frechet_by_images(real: Tensor, generated: Tensor) -> tuple[float, float]:
+def _frechet_by_images(real: Tensor, generated: Tensor) -> Compared:
     """The same by n x n matrices: the trace of (S1 S2)^(1/2) is the nuclear norm of X Y^T."""
     x, y = real - real.mean(0), generated - generated.mean(0)
     n, m = len(x) - 1, len(y) - 1
@@ -192,8 +239,7 @@ def _frechet_by_images(real: Tensor, generated: Tensor) -> tuple[float, float]:
     mapped_y = m * (right.T.square() @ values)
     influence_x = x.square().sum(1) - mapped_x - 2 * x @ step
     influence_y = y.square().sum(1) - mapped_y + 2 * y @ step
-    variance = influence_x.var().item() / len(x) + influence_y.var().item() / len(y)
-    return value, variance
+    return Compared(value, influence_x, influence_y, real.shape[1])
 
 
 def _between(root: Tensor, b: Moments) -> tuple[Tensor, Tensor]:

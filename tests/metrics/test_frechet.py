@@ -11,6 +11,7 @@ from genzoo.metrics.frechet import (
     Moments,
     _frechet_by_features,
     _frechet_by_images,
+    frechet_compared,
     frechet_distance,
     frechet_distance_infinity,
     frechet_of_moments,
@@ -128,8 +129,10 @@ def test_sides_that_vary_in_different_directions(n, scale):
 
 def test_both_ways_to_the_interval_agree():
     x, y = torch.randn(150, 10).double(), torch.randn(90, 10).double() * 1.2
-    for one, other in zip(_frechet_by_features(x, y), _frechet_by_images(x, y), strict=True):
-        assert one == pytest.approx(other, rel=1e-9)
+    one, other = _frechet_by_features(x, y), _frechet_by_images(x, y)
+    assert one.value == pytest.approx(other.value, rel=1e-9)
+    torch.testing.assert_close(one.on_real, other.on_real, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(one.on_generated, other.on_generated, rtol=1e-9, atol=1e-9)
 
 
 def test_frechet_distance_is_torch_fidelitys():
@@ -150,6 +153,26 @@ def test_frechet_interval_holds_the_mean_of_repetitions(scale, shift):
     ]
     mean = sum(number.value for number in draws) / len(draws)
     assert sum(contains(number, mean) for number in draws) >= 180
+
+
+@pytest.mark.parametrize("n", [1000, 60, 24])
+def test_the_excess_over_held_out_images_hardly_depends_on_n(n):
+    """d shift^2 = 0.64, also for fewer images than features, where the distance itself is several
+    times that; and 0 for equal distributions. The interval holds it."""
+    real = exactly(4000, torch.zeros(32).double(), torch.eye(32).double())
+    found, plain = {0.0: [], 0.02**0.5: []}, []
+    for _ in range(30):
+        held_out = frechet_compared(real, torch.randn(n, 32))
+        for shift, excesses in found.items():
+            shifted = frechet_compared(real, torch.randn(n, 32) + shift)
+            excesses.append(shifted.excess_over(held_out))
+        plain.append(shifted.value)
+    for shift, excesses in found.items():
+        truth = 32 * shift**2
+        values = torch.tensor([x.value for x in excesses])
+        assert abs(values.mean() - truth) < 4 * values.std() / 30**0.5
+        assert sum(contains(x, truth) for x in excesses) >= 25
+    assert n == 1000 or sum(plain) / 30 > 2 * 0.64
 
 
 def test_frechet_distance_infinity_removes_the_bias():
