@@ -2,6 +2,8 @@
 
     precision, recall    Kynkaanniemi et al., 2019, https://arxiv.org/abs/1904.06991
     density, coverage    Naeem et al., 2020, https://arxiv.org/abs/2002.09797
+    realism score        Kynkaanniemi et al., 2019, section 5
+    rarity score         Han et al., 2022, https://arxiv.org/abs/2206.08549
 
 Legend: n images, d features; real and generated features are float (n, d).
 """
@@ -67,6 +69,65 @@ def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
     """Of equal distributions, whatever they are: 1 - prod_i (N - i) / (M + N - i), i = 1..k."""
     missed = math.prod((n_real - i) / (n_generated + n_real - i) for i in range(1, k + 1))
     return 1 - missed
+
+
+def realism_scores(real: Tensor, generated: Tensor, k: int = 3) -> Tensor:
+    """How real each generated image is, float64 (m,):
+
+        R(g) = max_r  |r - NN_k(r)| / |g - r|
+
+    over the half of the real images r with the smaller balls, as a ball around an outlier would
+    hold anything. At 1 or more the image lies within such a ball. A copy of one of
+    them has inf.
+    """
+    real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
+    same_width(real, generated)
+    radius = nearest(real, real, k, exclude_self=True)[0][:, -1]
+    return _realism_scores(real, generated, radius)
+
+
+def _realism_scores(real: Tensor, generated: Tensor, radius: Tensor) -> Tensor:
+    """From the radii of the real images' balls, (n,)."""
+    small = (radius <= radius.median()).nonzero()[:, 0]
+    real, radius = real[small], radius[small]
+    best = torch.empty(len(generated), dtype=torch.int64, device=real.device)
+    squares = radius.square().clamp(min=1e-300).reciprocal().float()
+    for rows, block in squared_distances(generated, real):
+        best[rows] = block.mul_(squares).argmin(1)
+    # Only which ball it is was found in float32.
+    distance = (generated.double() - real[best].double()).square().sum(1).sqrt()
+    return radius[best] / distance
+
+
+def rarity_scores(real: Tensor, generated: Tensor, k: int = 3) -> Tensor:
+    """How rare each generated image is, float64 (m,): the radius of the smallest real ball that
+    holds it, as balls are large where real images are few. NaN for those in no ball, which are
+    not real.
+    """
+    real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
+    same_width(real, generated)
+    radius = nearest(real, real, k, exclude_self=True)[0][:, -1]
+    return _rarity_scores(real, generated, radius)
+
+
+def _rarity_scores(real: Tensor, generated: Tensor, radius: Tensor) -> Tensor:
+    order = radius.argsort()  # then the first ball that holds an image is the smallest
+    squares = radius[order].square().float()
+    scores = torch.full((len(generated),), torch.nan, dtype=torch.float64, device=real.device)
+    for rows, block in squared_distances(generated, real[order]):
+        held, first = (block <= squares).max(1)
+        scores[rows] = torch.where(held, radius[order][first], torch.nan)
+    return scores
+
+
+def distance_to_nearest(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
+    """How far each real image is from the nearest generated one, in radii of its ball, which
+    reaches to its k-th neighbour among the real ones, float64 (n,). Coverage counts those below 1.
+    """
+    real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
+    same_width(real, generated)
+    radius = nearest(real, real, k, exclude_self=True)[0][:, -1]
+    return nearest(real, generated)[0][:, 0] / radius.clamp(min=1e-300)
 
 
 def _support_shares(real: Tensor, generated: Tensor, k: int, k_density: int) -> dict[str, float]:

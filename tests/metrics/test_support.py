@@ -7,8 +7,11 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from genzoo.metrics.support import (
     density_coverage,
+    distance_to_nearest,
     expected_coverage,
     precision_recall,
+    rarity_scores,
+    realism_scores,
 )
 from tests.metrics.toys import contains
 
@@ -70,3 +73,49 @@ def test_intervals_of_shares_hold_the_mean_of_repetitions():
     for numbers in zip(*draws, strict=True):
         mean = sum(x.value for x in numbers) / len(numbers)
         assert sum(contains(x, mean) for x in numbers) >= 35
+
+
+def balls(real, k):
+    """Radii of the real images' balls, by the whole matrix."""
+    return (
+        torch.cdist(real, real, compute_mode="donot_use_mm_for_euclid_dist").kthvalue(k + 1).values
+    )
+
+
+def test_realism_and_rarity_are_the_papers_formulas():
+    """By loops over all pairs, in float64."""
+    real, generated = torch.randn(150, 6).double(), 1.2 * torch.randn(90, 6).double()
+    radius = balls(real, 3)
+    apart = torch.cdist(generated, real, compute_mode="donot_use_mm_for_euclid_dist")
+    ratio = radius / apart
+    ratio[:, radius > radius.median()] = 0
+    torch.testing.assert_close(realism_scores(real, generated), ratio.amax(1))
+    inside = apart <= radius
+    expected = [
+        min((r for r, held in zip(radius.tolist(), row, strict=True) if held), default=torch.nan)
+        for row in inside.tolist()
+    ]
+    rarity = rarity_scores(real, generated)
+    assert 0 < rarity.isnan().sum() < 90
+    torch.testing.assert_close(rarity, torch.tensor(expected).double(), equal_nan=True)
+
+
+def test_the_least_real_and_the_missed_are_those_that_were_planted():
+    real, held_out = torch.randn(500, 8), torch.randn(300, 8)
+    held_out[:5] += 20
+    generated = torch.cat([torch.randn(200, 8), 9 + torch.randn(4, 8), real[:3]])
+    scores = realism_scores(real, generated)
+    assert set(scores.argsort()[:4].tolist()) == set(range(200, 204))
+    assert (scores[-3:] == torch.inf).any()  # a copy of one whose ball is small
+    missed = distance_to_nearest(held_out, generated)
+    assert set(missed.argsort()[-5:].tolist()) == set(range(5))
+    covered = density_coverage(held_out, generated)[1].value
+    assert (missed < 1).double().mean().item() == pytest.approx(covered)
+
+
+def test_rare_images_have_large_balls():
+    """A dense and a thin cluster: what lies in the thin one is rarer."""
+    real = torch.cat([0.1 * torch.randn(400, 4), 5 + torch.randn(100, 4)])
+    dense, thin = 0.1 * torch.randn(50, 4), 5 + torch.randn(50, 4)
+    common, rare = (rarity_scores(real, x) for x in (dense, thin))
+    assert rare.nanmean() > 3 * common.nanmean()
