@@ -18,6 +18,8 @@ from .inputs import FIDELITY_SEED, ROWS, features, same_width
 from .intervals import NORMAL
 from .number import Number
 
+ELEMENTS = 2**20  # of one block of kernels: what a core keeps near
+
 
 def kernel_distance(real: Tensor, generated: Tensor) -> Number:
     """Squared maximum mean discrepancy with the kernel (x.y / d + 1)^3, unbiased, of all pairs.
@@ -87,16 +89,24 @@ def _kernel_sums(
     y of x with itself, less its diagonal."""
     other = x if y is None else y
     rows, columns = (torch.zeros(len(z), dtype=torch.float64, device=x.device) for z in (x, other))
-    step = max(1, 2**24 // ROWS)  # 128 MiB a block
-    for top in range(0, len(x), step):
-        q = x[top : top + step].to(dtype)
-        for left in range(0, len(other), ROWS):
-            r = other[left : left + ROWS].to(dtype)
-            kernel = torch.addmm(q.new_ones(()), q, r.T, alpha=1 / x.shape[1])
+    step = max(1, ELEMENTS // ROWS)
+    for left in range(0, len(other), ROWS):
+        wide = other[left : left + ROWS].to(dtype)
+        for top in range(0, len(x) if y is not None else left + len(wide), step):
+            q = x[top : top + step].to(dtype)
+            # Of x with itself, what lies left of the diagonal is to the right of it, turned.
+            first = max(0, top - left) if y is None else 0
+            kernel = torch.addmm(q.new_ones(()), q, wide[first:].T, alpha=1 / x.shape[1])
             kernel = (kernel * kernel).mul_(kernel)
             rows[top : top + step] += kernel.sum(1)
             if y is not None:
                 columns[left : left + ROWS] += kernel.sum(0)
-        if y is None:
-            rows[top : top + step] -= (q.square().sum(1) / x.shape[1] + 1) ** 3
-    return rows, rows if y is None else columns
+            else:
+                after = max(left + first, top + len(q))
+                rows[after : left + ROWS] += kernel[:, after - left - first :].sum(0)
+    if y is not None:
+        return rows, columns
+    for top in range(0, len(x), ROWS):
+        norms = x[top : top + ROWS].to(dtype).square().sum(1)
+        rows[top : top + ROWS] -= (norms.double() / x.shape[1] + 1) ** 3
+    return rows, rows

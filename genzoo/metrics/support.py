@@ -18,12 +18,18 @@ from .intervals import wilson
 from .neighbours import count_below, nearest, squared_distances
 from .number import Number
 
-HALVES = 10  # drawn for an interval
+PARTS = 10  # drawn for an interval
+PART = 2000  # images of one, at most: the time grows with the square
 STUDENT = 2.262  # 95 % of Student's distribution with as many values
 
 
 def support_shares(
-    real: Tensor, generated: Tensor, k: int = 3, k_density: int = 5, seed: int = 0
+    real: Tensor,
+    generated: Tensor,
+    k: int = 3,
+    k_density: int = 5,
+    seed: int = 0,
+    balls: Tensor | None = None,
 ) -> dict[str, Number]:
     """Precision, recall, density and coverage, which share their neighbours.
 
@@ -31,11 +37,15 @@ def support_shares(
     density and coverage to the k_density-th). For equal distributions precision and recall are
     not 1: compare with held-out images at the same numbers.
 
-    The intervals come from random halves of both sides: the deviation between halves, drawn
+    The intervals come from random parts of both sides: the deviation between halves, drawn
     without return, is that of the whole.
+
+    Args:
+        balls: Distances of the real images to their neighbours among themselves, nearest first,
+            (n, max(k, k_density)), where they are known already.
     """
-    values = _support_shares(real, generated, k, k_density)
-    errors = _errors_by_halves(real, generated, k, k_density, seed)
+    values = _support_shares(real, generated, k, k_density, balls)
+    errors = _errors(real, generated, k, k_density, seed)
     numbers = {
         "precision": _share(values["precision"], errors[0], len(generated)),
         "recall": _share(values["recall"], errors[1], len(real)),
@@ -130,12 +140,14 @@ def distance_to_nearest(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
     return nearest(real, generated)[0][:, 0] / radius.clamp(min=1e-300)
 
 
-def _support_shares(real: Tensor, generated: Tensor, k: int, k_density: int) -> dict[str, float]:
+def _support_shares(
+    real: Tensor, generated: Tensor, k: int, k_density: int, balls: Tensor | None = None
+) -> dict[str, float]:
     most = max(k, k_density)  # neighbours that each image must have on its own side
     real = features(real, "real", most + 1)
     generated = features(generated, "generated", most + 1)
     same_width(real, generated)
-    balls = nearest(real, real, most, exclude_self=True)[0]
+    balls = nearest(real, real, most, exclude_self=True)[0] if balls is None else balls
     radius, radius_density = balls[:, k - 1], balls[:, k_density - 1]
     radius_generated = nearest(generated, generated, k, exclude_self=True)[0][:, -1]
     shares = {
@@ -147,53 +159,47 @@ def _support_shares(real: Tensor, generated: Tensor, k: int, k_density: int) -> 
     return {name: share.double().mean().item() for name, share in shares.items()}
 
 
-def _errors_by_halves(
-    real: Tensor, generated: Tensor, k: int, k_density: int, seed: int
-) -> list[float]:
-    """Standard errors of the four: the deviation over ten random halves, drawn without return.
+def _errors(real: Tensor, generated: Tensor, k: int, k_density: int, seed: int) -> list[float]:
+    """Standard errors of the four: the deviation over ten random parts, drawn without return.
 
-    All halves are taken from the same blocks of distances, in float32, which an error bar bears.
+    That between halves is the error of the whole, and that between smaller parts, of m images of
+    n, is larger by sqrt(n / m - 1). Distances are in float32, which an error bar bears.
     """
     generator = torch.Generator().manual_seed(seed)
-    most, device = max(k, k_density), real.device
+    least = max(k, k_density) + 1
+    shares, scales = [], []
+    for x in (real, generated):
+        m = max(least, min(len(x) // 2, PART))
+        scales.append(max(1.0, len(x) / m - 1))
+    for _ in range(PARTS):
+        parts = []
+        for x in (real, generated):
+            drawn = torch.randperm(len(x), generator=generator)
+            parts.append(x[drawn[: max(least, min(len(x) // 2, PART))].to(x.device)])
+        shares.append(_roughly(*parts, k, k_density))
+    return (torch.tensor(shares).double().std(0) / math.sqrt(min(scales))).tolist()
 
-    def half(n: int) -> Tensor:
-        drawn = torch.randperm(n, generator=generator)[: max(most + 1, n // 2)]
-        return drawn.sort().values.to(device)
 
-    halves = [(half(len(real)), half(len(generated))) for _ in range(HALVES)]
-    radii = []  # of each half's real and generated balls, squared, nearest first
-    for side, x in enumerate((real, generated)):
-        radii.append([torch.empty(len(half[side]), most, device=device) for half in halves])
+def _roughly(real: Tensor, generated: Tensor, k: int, k_density: int) -> list[float]:
+    """The four in float32, of few images."""
+    radii = []
+    for x, most in ((real, max(k, k_density)), (generated, k)):
+        radius = []
         for rows, block in squared_distances(x, x):
             block.diagonal(rows.start).fill_(torch.inf)
-            for half, radius in zip(halves, radii[side], strict=True):
-                place, here = _within(half[side], rows)
-                part = block[here][:, half[side]]
-                radius[place] = part.topk(most, largest=False).values
-    inside = [torch.zeros(len(half[1]), dtype=torch.bool, device=device) for half in halves]
-    # How many are recalled, how often balls hold generated images, how many are covered.
-    totals = torch.zeros(HALVES, 3, dtype=torch.float64, device=device)
+            radius.append(block.topk(most, largest=False).values)
+        radii.append(torch.cat(radius))
+    real_ball, wide = radii[0][:, k - 1, None], radii[0][:, k_density - 1, None]
+    inside = torch.zeros(len(generated), dtype=torch.bool, device=real.device)
+    recalled = held = covered = 0
     for rows, block in squared_distances(real, generated):
-        for i, half in enumerate(halves):
-            place, here = _within(half[0], rows)
-            part = block[here][:, half[1]]
-            radius, wide = radii[0][i][place, k - 1, None], radii[0][i][place, k_density - 1, None]
-            inside[i] |= (part <= radius).any(0)
-            dense = part < wide
-            totals[i, 0] += (part <= radii[1][i][:, k - 1]).any(1).sum()
-            totals[i, 1] += dense.sum()
-            totals[i, 2] += dense.any(1).sum()
-    n, m = (len(part) for part in halves[0])
-    precise = torch.stack([part.double().mean() for part in inside])[:, None]
-    shares = torch.cat([precise, totals / totals.new_tensor([n, m * k_density, n])], 1)
-    return shares.std(0).tolist()
-
-
-def _within(places: Tensor, rows: slice) -> tuple[slice, Tensor]:
-    """Which of the sorted places lie in these rows, and where in them."""
-    low, high = torch.searchsorted(places, places.new_tensor([rows.start, rows.stop])).tolist()
-    return slice(low, high), places[low:high] - rows.start
+        inside |= (block <= real_ball[rows]).any(0)
+        dense = block < wide[rows]
+        recalled += int((block <= radii[1][:, k - 1]).any(1).sum())
+        held += int(dense.sum())
+        covered += int(dense.any(1).sum())
+    n, m = len(real), len(generated)
+    return [inside.double().mean().item(), recalled / n, held / (m * k_density), covered / n]
 
 
 def _around(value: float, half: float) -> Number:

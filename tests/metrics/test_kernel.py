@@ -34,6 +34,7 @@ def test_kernel_distance_does_not_depend_on_blocks(monkeypatch):
     x, y = torch.randn(70, 5), torch.randn(90, 5)
     whole = kernel_distance(x, y)
     monkeypatch.setattr(kernel, "ROWS", 16)
+    monkeypatch.setattr(kernel, "ELEMENTS", 16 * 5)
     assert kernel_distance(x, y).value == pytest.approx(whole.value, rel=1e-12)
 
 

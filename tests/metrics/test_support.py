@@ -5,6 +5,7 @@ import torch
 from prdc import compute_prdc
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from genzoo.metrics import support
 from genzoo.metrics.support import (
     density_coverage,
     distance_to_nearest,
@@ -65,7 +66,10 @@ def test_coverage_of_equals_is_the_same_whatever_they_are(n, m, d):
     assert sum(contains(x, expected) for x in found) >= 22
 
 
-def test_intervals_of_shares_hold_the_mean_of_repetitions():
+@pytest.mark.parametrize("part", [2000, 50])
+def test_intervals_of_shares_hold_the_mean_of_repetitions(part, monkeypatch):
+    """By halves, and by smaller parts where images are many."""
+    monkeypatch.setattr(support, "PART", part)
     draws = [
         (*precision_recall(real, fake), *density_coverage(real, fake))
         for real, fake in ((torch.randn(250, 6), torch.randn(250, 6) + 0.3) for _ in range(40))
