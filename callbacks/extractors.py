@@ -37,10 +37,12 @@ class Extractor(nn.Module, ABC):
         reference: Whether its numbers may carry the published names (`fid`, `kid`, ...).
         lasting: Whether the protocol tells all that its features depend on, so that they may be
             kept on the disk.
+        learned: Whether it is made anew from the data, so that another seed gives other features.
     """
 
     reference: bool = False
     lasting: bool = True
+    learned: bool = False
 
     def __init__(self, name: str, **protocol: str | int | float):
         super().__init__()
@@ -81,6 +83,8 @@ class Domain(Extractor):
     the labels, the seed and the number of steps. Numbers of two data sets, or of two seeds, are
     not comparable with each other, nor any of them with published ones.
     """
+
+    learned = True
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ def support_shares(
         balls: Distances of the real images to their neighbours among themselves, nearest first,
             (n, max(k, k_density)), where they are known already.
     """
-    values = _support_shares(real, generated, k, k_density, balls)
+    values = plain_shares(real, generated, k, k_density, balls)
     errors = _errors(real, generated, k, k_density, seed)
     numbers = {
         "precision": _share(values["precision"], errors[0], len(generated)),
@@ -93,11 +93,11 @@ def realism_scores(real: Tensor, generated: Tensor, k: int = 3) -> Tensor:
     real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
     same_width(real, generated)
     radius = nearest(real, real, k, exclude_self=True)[0][:, -1]
-    return _realism_scores(real, generated, radius)
+    return realism_from_balls(real, generated, radius)
 
 
-def _realism_scores(real: Tensor, generated: Tensor, radius: Tensor) -> Tensor:
-    """From the radii of the real images' balls, (n,)."""
+def realism_from_balls(real: Tensor, generated: Tensor, radius: Tensor) -> Tensor:
+    """`realism_scores` from the radii of the real images' balls, (n,)."""
     small = (radius <= radius.median()).nonzero()[:, 0]
     real, radius = real[small], radius[small]
     best = torch.empty(len(generated), dtype=torch.int64, device=real.device)
@@ -117,10 +117,11 @@ def rarity_scores(real: Tensor, generated: Tensor, k: int = 3) -> Tensor:
     real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
     same_width(real, generated)
     radius = nearest(real, real, k, exclude_self=True)[0][:, -1]
-    return _rarity_scores(real, generated, radius)
+    return rarity_from_balls(real, generated, radius)
 
 
-def _rarity_scores(real: Tensor, generated: Tensor, radius: Tensor) -> Tensor:
+def rarity_from_balls(real: Tensor, generated: Tensor, radius: Tensor) -> Tensor:
+    """`rarity_scores` from the radii of the real images' balls, (n,)."""
     order = radius.argsort()  # then the first ball that holds an image is the smallest
     squares = radius[order].square().float()
     scores = torch.full((len(generated),), torch.nan, dtype=torch.float64, device=real.device)
@@ -140,9 +141,10 @@ def distance_to_nearest(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
     return nearest(real, generated)[0][:, 0] / radius.clamp(min=1e-300)
 
 
-def _support_shares(
+def plain_shares(
     real: Tensor, generated: Tensor, k: int, k_density: int, balls: Tensor | None = None
 ) -> dict[str, float]:
+    """`support_shares` without intervals."""
     most = max(k, k_density)  # neighbours that each image must have on its own side
     real = features(real, "real", most + 1)
     generated = features(generated, "generated", most + 1)

@@ -13,7 +13,7 @@ from .frechet import Moments, frechet_of_moments
 from .inception_score import inception_score
 from .inputs import FIDELITY_SEED
 from .kernel import kernel_distance
-from .support import _support_shares
+from .support import plain_shares
 
 
 class _Measured(Metric):
@@ -150,7 +150,7 @@ class PrecisionRecall(_Collected):
 
     def compute(self) -> dict[str, Tensor]:
         real, generated = self._sides()
-        shares = _support_shares(real, generated, self.k, self.k)
+        shares = plain_shares(real, generated, self.k, self.k)
         return _scalars(real, precision=shares["precision"], recall=shares["recall"])
 
 
@@ -170,7 +170,7 @@ class DensityCoverage(_Collected):
 
     def compute(self) -> dict[str, Tensor]:
         real, generated = self._sides()
-        shares = _support_shares(real, generated, self.k, self.k)
+        shares = plain_shares(real, generated, self.k, self.k)
         return _scalars(real, density=shares["density"], coverage=shares["coverage"])
 
 

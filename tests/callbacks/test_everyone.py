@@ -109,7 +109,10 @@ def test_real_images_pass_and_copies_are_flagged(tmp_path):
     data = Digits(val_size=300, test_size=300)
     unseen = card_of(data.split("val").images, tmp_path, data)
     assert {section.protocol["n_generated"] for section in unseen.values()} == {300}
-    assert unseen["realism"].flag == unseen["diversity"].flag == "good"
+    assert unseen["diversity"].flag == "good"
+    assert unseen["realism"].flag != "bad"  # pixels of 300 images are too few for a yes
+    way = unseen["realism"].numbers["way_to_real"]
+    assert way.low < 1 < way.high
     assert unseen["memorisation"].flag != "bad"
     copies = card_of(data.split("train").images[:300], tmp_path, data)
     assert copies["memorisation"].flag == "bad"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genzoo.callbacks.realism import Realism, independent_pixels, way_to_real
-from genzoo.metrics.number import Number
+from genzoo.metrics.frechet import Compared
 from tests.metrics.toys import contains
 
 from .evidence import Seen, evidence, pattern_means, texture
@@ -28,7 +28,7 @@ def test_independent_pixels_keep_each_places_values_and_nothing_else():
 
 
 def test_real_images_look_real_and_noisy_ones_do_not():
-    train, held_out, fresh = (texture(n, i) for i, n in enumerate((1000, 600, 600)))
+    train, held_out, fresh = (texture(n, i) for i, n in enumerate((2000, 1500, 1500)))
     extractor = Seen(pattern_means())
     good = settings().evaluate(evidence(train, held_out, fresh, extractor))
     assert good.flag == "good", good.verdict
@@ -81,10 +81,26 @@ def test_where_real_images_are_independent_pixels_nobody_decides():
     assert math.isnan(section.numbers["way_to_real"].value)
 
 
-def test_way_to_real_is_a_share_of_roots():
-    floor, ceiling = Number(1.0), Number(121.0)
-    way = way_to_real(Number(36.0, 25.0, 49.0), floor, ceiling)
-    assert (way.low, way.value, way.high) == pytest.approx((0.4, 0.5, 0.6))
+def compared(value, deviation=0.0, n=100):
+    """A distance whose generated images have an influence of this deviation of the mean."""
+    influence = torch.linspace(-1, 1, n).double()
+    influence *= deviation * math.sqrt(n) / influence.std()
+    return Compared(value, torch.zeros(n).double(), influence, 10)
+
+
+def test_way_to_real_is_a_share_of_roots_less_the_floor():
+    floor, ceiling = compared(21.0), compared(121.0)
+    way = way_to_real(compared(46.0, 11 / 1.96), floor, ceiling)
+    assert (way.low, way.value, way.high) == pytest.approx((0.4, 0.5, 1 - 14**0.5 / 10))
+    above = way_to_real(compared(17.0), floor, ceiling)
+    assert above.low == above.value == pytest.approx(1.2)
+    wider = way_to_real(compared(46.0), floor, ceiling, 0.02)
+    assert (wider.low, wider.high) == pytest.approx((0.48, 0.52))
+    for shares in ((21.0, 11.0, 0), (21.0, 0, 30.0)):  # of the floor, of the ceiling
+        floor, ceiling = compared(21.0, shares[1]), compared(121.0, shares[2])
+        shaky = way_to_real(compared(46.0), floor, ceiling)
+        assert shaky.value == pytest.approx(0.5) and shaky.high - shaky.low > 0.1
+    assert math.isnan(way_to_real(compared(30.0), floor, compared(25.0)).value)
 
 
 def test_collapsed_images_are_a_bad_verdict_and_no_error():
