@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from genzoo.metrics import kernel
-from genzoo.metrics.kernel import kernel_distance, kernel_distance_of_subsets
+from genzoo.metrics.kernel import cmmd, kernel_distance, kernel_distance_of_subsets
 from tests.metrics.toys import contains
 
 
@@ -57,3 +58,29 @@ def test_kernel_distance_of_subsets_is_torch_fidelitys(n):
     )
     assert ours.value == pytest.approx(single["kernel_inception_distance_mean"], rel=1e-4)
     assert f"10 subsets of {size:,}" in ours.note
+
+
+def test_cmmd_is_the_formula_by_whole_matrices(monkeypatch):
+    """In numpy, of unit vectors, as the authors print it: times 1000, each with itself."""
+    unit = torch.nn.functional.normalize
+    x, y = unit(torch.randn(35, 16)), unit(torch.randn(25, 16) + 0.2)
+
+    def mean(a, b):
+        a, b = a.double().numpy(), b.double().numpy()
+        return np.exp(-((a[:, None] - b[None]) ** 2).sum(2) / (2 * 10**2)).mean()
+
+    def whole(x, y):
+        return 1000 * (mean(x, x) + mean(y, y) - 2 * mean(x, y))
+
+    found = cmmd(x, y)
+    assert found.value == pytest.approx(whole(x, y), rel=1e-7)
+    monkeypatch.setattr(kernel, "ROWS", 16)
+    monkeypatch.setattr(kernel, "ELEMENTS", 16 * 5)
+    assert cmmd(x, y).value == pytest.approx(found.value, rel=1e-9)
+    keep = ~np.eye(35, dtype=bool)
+    without = np.array([whole(x[torch.from_numpy(rest)], y) for rest in keep])
+    both = 34 / 35 * ((without - without.mean()) ** 2).sum()
+    keep = ~np.eye(25, dtype=bool)
+    without = np.array([whole(x, y[torch.from_numpy(rest)]) for rest in keep])
+    both += 24 / 25 * ((without - without.mean()) ** 2).sum()
+    assert found.high - found.value == pytest.approx(1.96 * both**0.5, rel=1e-5)
