@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import __version__
-from ..images import from_uint8
+from ..images import as_uint8, from_uint8
 from . import cache
 
 # The published file's name ends with the beginning of its sha256.
@@ -38,16 +38,23 @@ class Extractor(nn.Module, ABC):
         reference: Whether its numbers may carry the published names (`fid`, `kid`, ...).
         lasting: Whether the protocol tells all that its features depend on, so that they may be
             kept on the disk.
+        learned: Whether it is made anew from the data, so that another seed gives other features.
     """
 
     reference: bool = False
     lasting: bool = True
+    learned: bool = False
 
     def __init__(self, name: str, **protocol: str | int | float):
         super().__init__()
         self.name = name
         versions = {"genzoo": __version__, "torch": torch.__version__}
         self.protocol: dict[str, str | int | float] = {"extractor": name, **protocol, **versions}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `forward`, whose images are bytes: floats in [-1, 1] are made to be, points (B, D)
+        pass, and what looks like [0, 1] or lies beyond is refused."""
+        return super().__call__(images if images.ndim == 2 else as_uint8(images))
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -77,6 +84,8 @@ class Domain(Extractor):
     the labels, the seed and the number of steps. Numbers of two data sets, or of two seeds, are
     not comparable with each other, nor any of them with published ones.
     """
+
+    learned = True
 
     def __init__(
         self,
@@ -245,6 +254,7 @@ class Own(Extractor):
 
     Args:
         module: From uint8 images (B, C, H, W) to features (B, ...), or to features and logits.
+            It is given bytes, whatever the caller has.
     """
 
     lasting = False  # its code is not in the hash

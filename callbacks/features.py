@@ -39,6 +39,8 @@ from .report import Section, log_numbers, publish
 
 BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
 USEFUL = 10  # samples for each held-out image, at most: the yardstick decides what can be told
+# What ends one question and not the training: input that cannot be measured, and numerical faults.
+NO_ANSWER = (ValueError, ArithmeticError, AssertionError, torch.linalg.LinAlgError)
 
 
 @dataclass
@@ -168,7 +170,7 @@ class Evaluation(Question):
         try:
             with isolated(self.seed):
                 section = self.evaluate(evidence)
-        except ValueError as error:  # as of too few images: the other questions are asked still
+        except NO_ANSWER as error:  # as of too few images: the other questions are asked still
             name = type(self).__name__
             rank_zero_warn(f"{name} has no answer at step {trainer.global_step}: {error}")
             self._log_nothing(trainer, model)

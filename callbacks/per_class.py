@@ -6,14 +6,18 @@ in held-out real images under their own labels.
 """
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ..metrics.frechet import frechet_distance
 from ..metrics.intervals import wilson
 from ..metrics.number import Number
+from ..metrics.support import plain_shares
 from .features import Evidence, Features
-from .realism import frechet_distance
+
+LEAST_OF_CLASS, MOST_OF_CLASS = 30, 1000  # images for a class's support
 
 
 def per_class(evidence: Evidence, distance: str) -> dict[str, Number]:
@@ -96,3 +100,82 @@ def _mean(numbers: list[Number]) -> Number:
     halves = torch.tensor([n.high - n.value for n in numbers], dtype=torch.float64)
     mean, half = values.mean().item(), halves.square().sum().sqrt().item() / len(numbers)
     return Number(mean, max(0.0, mean - half), mean + half)
+
+
+@dataclass
+class Supports:
+    """Precision and recall by class, and what a verdict has to say of the worst."""
+
+    numbers: dict[str, Number] = field(default_factory=dict)
+    worst: str = ""
+
+
+def class_supports(evidence: Evidence, held_out: Features, generated: Features) -> Supports:
+    """Precision and recall within each class: of its samples among its training images.
+
+    Classes are the labels that were asked for; of an unconditional model those that the classifier
+    of the data gives to all three kinds of images. Equal numbers of them all in each class.
+    """
+    parts = evidence.train, held_out, generated
+    labels = [part.labels for part in parts]
+    if labels[2] is None:
+        train = evidence.train
+        if train.labels is None or train.logits is None or evidence.extractor.reference:
+            return Supports()
+        if train.logits.shape[1] != int(train.labels.max()) + 1:  # it names other things
+            return Supports()
+        labels = [part.logits.argmax(1) for part in parts]
+    if any(part is None for part in labels):
+        return Supports()
+    found: dict[int, dict[str, tuple[Number, Number]]] = {}
+    counts = []
+    for label in labels[2][labels[2] >= 0].unique().tolist():
+        real, held, drawn = (
+            part.features[of == label] for part, of in zip(parts, labels, strict=True)
+        )
+        count = min(len(real), len(held), len(drawn), MOST_OF_CLASS)
+        if count < LEAST_OF_CLASS:
+            continue
+        pairs = (_shares(real[:count], x[:count]) for x in (drawn, held))
+        ours, theirs = pairs
+        found[label] = {kind: (ours[kind], theirs[kind]) for kind in ours}
+        counts.append(count)
+    if not found:
+        return Supports()
+    numbers, gaps = {}, []
+    span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,}-{max(counts):,}"
+    for kind in ("precision", "recall"):
+        each = {label: pair[kind] for label, pair in found.items()}
+        worst = min(each, key=lambda label: each[label][0].value - each[label][1].value)
+        ours, theirs = each[worst]
+        drawn, held = (_mean([pair[side] for pair in each.values()]) for side in (0, 1))
+        name = _called(evidence, worst)
+        beside = f"{ours.value:.2f} (held-out {theirs.value:.2f})"
+        drawn.note = f"mean of {len(each)} classes, {span} images each; worst: {name}, {beside}"
+        if len(each) <= 20:
+            drawn.note += "; " + ", ".join(
+                f"{_called(evidence, c)} {pair[0].value:.2f}" for c, pair in each.items()
+            )
+        held.note = "held-out real images"
+        numbers |= {f"{kind}_per_class": drawn, f"{kind}_per_class_held_out": held}
+        if ours.high < theirs.low:
+            gaps.append((ours.value - theirs.value, name, kind, ours.value, theirs.value))
+    if not gaps:
+        return Supports(numbers)
+    _, name, kind, ours, theirs = min(gaps)
+    said = f"; worst is {name}, with a {kind} of {ours:.0%} (held-out images: {theirs:.0%})"
+    return Supports(numbers, said)
+
+
+def _shares(real: Tensor, other: Tensor) -> dict[str, Number]:
+    """With intervals as of independent answers."""
+    shares = plain_shares(real, other, 3, 3)
+    return {
+        kind: Number(shares[kind], *wilson(shares[kind], len(real)))
+        for kind in ("precision", "recall")
+    }
+
+
+def _called(evidence: Evidence, label: int) -> str:
+    names = evidence.class_names
+    return str(names[label]) if label < len(names) else f"class {label}"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from ..images import check_images, to_uint8
+from ..images import check_images, refuse_from_zero, to_uint8
 
 
 class Real(NamedTuple):
@@ -94,12 +94,7 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
             break
     if not count:
         raise ValueError(f"the {split} data must have images, got none")
-    lowest = min(low for _, low in images)
-    if lowest >= 0:
-        raise ValueError(
-            f"the {split} data must be images in [-1, 1] or uint8, got floats with a minimum of "
-            f"{lowest:g}, which look as if in [0, 1]: scale them by 2 x - 1"
-        )
+    refuse_from_zero(min(low for _, low in images), f"the {split} data")
     x = torch.cat([x.cpu() for x, _ in images])[:limit]
     known = all(isinstance(y, Tensor) for y in labels)
     return _checked(x, torch.cat([y.cpu() for y in labels])[:limit] if known else None, split)

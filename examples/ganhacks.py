@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout, softplus
 
-from genzoo.callbacks.realism import frechet_distance
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import ACGAN, DCGAN, GAN, VAEGAN, ImprovedGAN
 from genzoo.zoo.classifier import train_classifier
 from genzoo.zoo.gan.gan import cross_entropy, non_saturating

@@ -4,6 +4,8 @@ Models take and give float images in [-1, 1], shape (B, C, H, W). Memory, files,
 feature extractors hold uint8 in 0..255; densities speak of levels in 0..L-1.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,37 @@ from torch import Tensor
 def to_uint8(x: Tensor) -> Tensor:
     """Floats in [-1, 1] to the nearest of 0..255; what lies outside is clamped."""
     return x.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+
+
+def as_uint8(x: Tensor, who: str = "images") -> Tensor:
+    """What comes in at a door that takes images: bytes as they are, floats in [-1, 1] as bytes.
+
+    Raises:
+        ValueError: for floats that look as if in [0, 1], or lie beyond [-1, 1]: taken for either
+            they would give a number that means nothing.
+    """
+    if x.dtype == torch.uint8 or not x.numel():
+        return x
+    if not x.is_floating_point():
+        raise ValueError(f"{who} must be images in [-1, 1] or uint8, got {x.dtype}")
+    low, high = x.min().item(), x.max().item()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{who} must be images in [-1, 1] or uint8, got NaN or infinity")
+    if low < -1.001 or high > 1.001:
+        raise ValueError(
+            f"{who} must be images in [-1, 1] or uint8, got floats from {low:g} to {high:g}"
+        )
+    refuse_from_zero(low, who)
+    return to_uint8(x)
+
+
+def refuse_from_zero(low: float, who: str) -> None:
+    """Refuses floats whose minimum is 0 or more: those of [-1, 1] have some below."""
+    if low >= 0:
+        raise ValueError(
+            f"{who} must be images in [-1, 1] or uint8, got floats with a minimum of "
+            f"{low:g}, which look as if in [0, 1]: scale them by 2 x - 1"
+        )
 
 
 def from_uint8(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -11,6 +11,9 @@ from torch import nn
 from genzoo.callbacks import cache, extractors
 from genzoo.callbacks.extractors import Domain, Inception, Instance, Own, Pixels, make_extractor
 from genzoo.images import from_uint8
+from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.inception_score import inception_score
+from genzoo.metrics.kernel import kernel_distance_of_subsets
 from genzoo.zoo.classifier import DomainClassifier, disturb, train_classifier
 from genzoo.zoo.protocols import Classifier
 from tests.callbacks.toys import pictures
@@ -78,24 +81,22 @@ def fidelity(weights, two_sets, **metrics):
 
 def test_inception_is_torch_fidelitys_own(weights, two_sets, seen):
     """The whole of torch-fidelity on PNG files against our features and our formulas."""
-    realism = pytest.importorskip("genzoo.callbacks.realism")
     extractor, ((a, logits), (b, _)) = seen
     assert a.shape == (12, 2048) and logits.shape == (12, 1008)
     settings = {"kid_subsets": 5, "kid_subset_size": 10, "isc_splits": 2}
     theirs = fidelity(weights, two_sets, isc=True, kid=True, **settings)
-    score = realism.inception_score(logits, splits=2).value
+    score = inception_score(logits, splits=2).value
     assert score > 1.01
     assert score == pytest.approx(theirs["inception_score_mean"], rel=1e-4)
-    distance = realism.kernel_distance_of_subsets(b, a, subsets=5, size=10).value
+    distance = kernel_distance_of_subsets(b, a, subsets=5, size=10).value
     assert distance == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
 
 
 @pytest.mark.slow  # the reference takes the eigenvalues of a 2048 x 2048 matrix
 def test_fid_is_torch_fidelitys_own(weights, two_sets, seen):
-    realism = pytest.importorskip("genzoo.callbacks.realism")
     _, ((a, _), (b, _)) = seen
     theirs = fidelity(weights, two_sets, fid=True)["frechet_inception_distance"]
-    assert realism.frechet_distance(b, a).value == pytest.approx(theirs, rel=1e-4)
+    assert frechet_distance(b, a).value == pytest.approx(theirs, rel=1e-4)
 
 
 def test_only_published_weights_are_the_reference(weights, seen, monkeypatch):
@@ -329,3 +330,18 @@ def test_domain_knows_fashion(real_data):
         answers = torch.cat([domain(x)[1].argmax(1) for x in test.images.split(500)])
     assert (answers == test.labels).float().mean() > 0.89
     assert domain.protocol["dead_units"] == 0
+
+
+@pytest.mark.parametrize("kind", ["pixels", "own"])
+def test_float_images_are_the_bytes_that_they_stand_for(kind):
+    """At every extractor, a stranger's too, or they are refused."""
+    extractor = Pixels() if kind == "pixels" else Own(nn.Flatten())
+    images = pictures(8, seed=0)[0]
+    expected = extractor(images)[0]
+    torch.testing.assert_close(extractor(from_uint8(images))[0], expected)
+    with pytest.raises(ValueError, match=r"images must be .* look as if in \[0, 1\]"):
+        extractor(images / 255)
+    with pytest.raises(ValueError, match="got floats from 0 to"):
+        extractor(images.float())
+    points = 7 * torch.rand(5, 2)
+    torch.testing.assert_close(extractor(points)[0], points)

@@ -312,16 +312,29 @@ def test_settings_are_checked(settings, message):
         Fingerprint(**settings)
 
 
-def test_a_question_without_an_answer_leaves_the_others(tmp_path):
+def fault(kind):
+    """As numerical code ends."""
+    if kind == "zero":
+        return 1 / len([])
+    if kind == "matrix":
+        return torch.linalg.cholesky(-torch.eye(2))
+    if kind == "assert":
+        raise AssertionError("a covariance has no negative variances, at least 7, got 6")
+    raise ValueError("images must be at least 7, got 6")
+
+
+@pytest.mark.parametrize("kind", ["value", "zero", "matrix", "assert"])
+def test_a_question_without_an_answer_leaves_the_others(tmp_path, kind):
     class Helpless(Fingerprint):
         def evaluate(self, evidence):
-            raise ValueError("images must be at least 7, got 6")
+            fault(kind)
 
     settings = {"extractor": Pixels(), "num_samples": 20}
     helpless, other = Helpless(**settings), Fingerprint(**settings)
-    with pytest.warns(UserWarning, match="Helpless has no answer at step 0: images must be at lea"):
+    with pytest.warns(UserWarning, match="Helpless has no answer at step 0: "):
         trainer(tmp_path, [helpless, other]).test(Toy(), Data(), verbose=False)
-    assert helpless.section.flag == "unsure" and "at least 7, got 6" in helpless.section.verdict
+    assert helpless.section.flag == "unsure" and "Not measured: " in helpless.section.verdict
+    assert kind != "value" or "at least 7, got 6" in helpless.section.verdict
     assert other.section.numbers
 
 

@@ -8,9 +8,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from genzoo.callbacks.realism import frechet_distance
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo.networks import MLP
 from tests.toys import fit
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.callbacks.realism import frechet_distance
 from genzoo.datamodules import MNIST10k
 from genzoo.images import from_uint8
+from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import CVAEGAN
 from genzoo.zoo.adversarial import Player
 from genzoo.zoo.classifier import train_classifier

@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from genzoo.callbacks.realism import frechet_distance
 from genzoo.datamodules import FashionMNIST
 from genzoo.images import from_uint8
+from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import WGANGP, ProgressiveGAN
 from genzoo.zoo.classifier import train_classifier
 from genzoo.zoo.gan.progressive_gan import (

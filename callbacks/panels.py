@@ -1,0 +1,83 @@
+"""What to look at: the samples that are least real, and the real images that none comes near."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..metrics.intervals import NORMAL
+from ..metrics.neighbours import nearest
+from ..metrics.number import Number
+from ..metrics.support import (
+    distance_to_nearest,
+    rarity_from_balls,
+    realism_from_balls,
+)
+from .features import Features
+from .figures import grid
+
+if TYPE_CHECKING:
+    from .realism import Yardstick
+
+SHOWN = 24  # images of a panel, each with one beside it
+MOST = 5000  # held-out images that are looked through
+BALL = 3  # neighbours that a ball reaches to
+
+
+def least_real(yardstick: "Yardstick", samples: Features) -> dict[str, Tensor]:
+    """The samples with the lowest realism scores, each beside the training image that is nearest
+    to it in the features. None for what is no picture."""
+    real = yardstick.neighbours
+    if not _pictures(samples.images) or len(real) <= BALL:
+        return {}
+    scores = realism_from_balls(real, samples.features, yardstick.balls[:, BALL - 1])
+    worst = scores.argsort()[:SHOWN]
+    place = nearest(samples.features[worst], yardstick.train.features)[1][:, 0]
+    captions = [f"score {score:.2f}" for score in scores[worst].tolist()]
+    return {
+        "least_real": _pairs(
+            samples.images[worst], yardstick.train.images[place], captions, "nearest"
+        )
+    }
+
+
+def not_reached(yardstick: "Yardstick", samples: Features) -> dict[str, Tensor]:
+    """The held-out images that are farthest from all samples, in radii of the ball that reaches to
+    the fifth held-out neighbour, each beside the sample that is nearest to it."""
+    held_out = yardstick.held_out
+    if not _pictures(held_out.images) or len(held_out) <= 5:
+        return {}
+    features = held_out.features[:MOST]
+    radii = distance_to_nearest(features, samples.features[:MOST])
+    farthest = radii.argsort(descending=True)[:SHOWN]
+    place = nearest(features[farthest], samples.features[:MOST])[1][:, 0]
+    captions = [f"{radius:.1f} radii" for radius in radii[farthest].tolist()]
+    return {
+        "not_reached": _pairs(held_out.images[farthest], samples.images[place], captions, "sample")
+    }
+
+
+def rarity(yardstick: "Yardstick", samples: Tensor) -> dict[str, Number]:
+    """The mean rarity score of the samples that lie among real images, and of held-out images."""
+    real, held_out = yardstick.neighbours, yardstick.held_out.features
+    if len(real) <= BALL:
+        return {}
+    numbers = {}
+    for name, features in (("rarity", samples), ("rarity_held_out", held_out)):
+        scores = rarity_from_balls(real, features[:MOST], yardstick.balls[:, BALL - 1])
+        scores = scores[~scores.isnan()]
+        if len(scores) > 1:
+            half = NORMAL * (scores.var() / len(scores)).sqrt().item()
+            mean = scores.mean().item()
+            note = f"of {len(scores):,} that lie among training images"
+            numbers[name] = Number(mean, mean - half, mean + half, note)
+    return numbers
+
+
+def _pictures(images: Tensor) -> bool:
+    return images.ndim == 4 and images.shape[1] in (1, 3)
+
+
+def _pairs(images: Tensor, beside: Tensor, captions: list[str], name: str) -> Tensor:
+    captions = [text for caption in captions for text in (caption, name)]
+    return grid(torch.stack([images, beside], 1).flatten(0, 1), columns=8, captions=captions)

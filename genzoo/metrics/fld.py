@@ -1,0 +1,132 @@
+"""Feature likelihood divergence: how likely held-out images are under the samples.
+
+Jiralerspong et al., 2023, https://arxiv.org/abs/2302.04440. Each of n samples y_j is the centre of
+a normal distribution with a width of its own,
+
+    p(x) = 1/n sum_j N(x; y_j, s_j^2 I),
+
+and the widths are those that make the training images most likely. A sample that is a copy gets a
+width of nearly nothing, and then says nothing of held-out images. Therefore copies cost likelihood
+there, as do samples that are not real, or too alike. The divergence is
+
+    FLD = 100 (L(samples) - L(training images)),    L = -1/d mean_x log p(x) over held-out x,
+
+where the second mixture is half of the training images, its widths fitted to the other half. It is
+near 0 for fresh real images, and lower is better.
+
+Legend: n images, d features; all features are float (n, d).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..checks import at_least
+from .inputs import features, same_width
+from .intervals import NORMAL
+from .number import Number
+
+STEPS, RATE = 50, 0.5  # of Adam, as the authors have it
+BROAD = 0.9  # how much nearer than it is the training images' mean is taken to be, while fitting
+BLOCK = 2**22  # distances at a time
+
+
+def feature_likelihood_divergence(
+    train: Tensor, held_out: Tensor, generated: Tensor, seed: int = 0, most: int = 10_000
+) -> Number:
+    """FLD, with an interval for other held-out images.
+
+    Args:
+        train: What the widths are fitted to.
+        most: At most so many training images and samples take part, drawn at random: the time
+            grows with the product.
+    """
+    at_least(4, most=most)
+    parts = [
+        features(x, name, least)
+        for x, name, least in (
+            (train, "train", 4),
+            (held_out, "held_out", 2),
+            (generated, "generated", 2),
+        )
+    ]
+    for other in parts[1:]:
+        same_width(parts[0], other)
+    mean, deviation = parts[1].double().mean(0), parts[1].double().std(0)
+    alive = deviation > 0
+    if not alive.any():
+        raise ValueError("held_out must vary in at least one feature, got constant ones")
+    train, held_out, generated = (
+        ((x - mean) / deviation)[:, alive].float() for x in map(Tensor.double, parts)
+    )
+    generator = torch.Generator().manual_seed(seed)
+    train, generated = (_some(x, most, generator) for x in (train, generated))
+    half = min(len(generated), len(train) // 2)
+    order = torch.randperm(len(train), generator=generator)
+    centres, others = train[order[:half]], train[order[half:]]
+    ours = _costs(held_out, generated, _fit(generated, train))
+    theirs = _costs(held_out, centres, _fit(centres, others))
+    difference = 100 * (ours - theirs).double()
+    value = difference.mean().item()
+    error = NORMAL * difference.std().item() / math.sqrt(len(difference))
+    note = f"{len(generated):,} samples against {half:,} training images"
+    return Number(value, value - error, value + error, note)
+
+
+def _some(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    return x[torch.randperm(len(x), generator=generator)[:most]] if len(x) > most else x
+
+
+def _fit(centres: Tensor, train: Tensor) -> Tensor:
+    """log s_j^2 (n,) that make the training images most likely.
+
+    While fitting there is one more distribution, around the training images' mean: an image that
+    is far from all centres would otherwise pull at all of them.
+    """
+    d = train.shape[1]
+    nearest = torch.full((len(centres),), torch.inf)
+    for block in train.split(max(1, BLOCK // len(centres))):
+        nearest = torch.minimum(nearest, _squares(block, centres).amin(0))
+    widths = torch.nn.Parameter(((nearest + 1e-3) / d).log())
+    broad = torch.nn.Parameter(torch.zeros(()))
+    adam = torch.optim.Adam([widths, broad], lr=RATE)
+    away = BROAD**2 * (train - train.mean(0)).square().sum(1)
+    for _ in range(STEPS):
+        slopes = torch.zeros_like(widths), torch.zeros_like(broad)
+        with torch.no_grad():
+            start = 0
+            for block in train.split(max(1, BLOCK // len(centres))):
+                squares, far = _squares(block, centres), away[start : start + len(block), None]
+                start += len(block)
+                logs = _logs(squares, widths, d) - math.log(len(centres))
+                share = torch.cat([logs, _logs(far, broad, d)], 1).softmax(1)
+                # d log N / d log s^2 = (|x - y|^2 / s^2 - d) / 2
+                slopes[0].sub_((share[:, :-1] * (squares / widths.exp() - d)).sum(0) / 2)
+                slopes[1].sub_((share[:, -1:] * (far / broad.exp() - d)).sum() / 2)
+        for parameter, slope in zip((widths, broad), slopes, strict=True):
+            parameter.grad = slope / (len(train) * d)
+        adam.step()
+        with torch.no_grad():
+            widths.clamp_(-40, 20)
+    return widths.detach()
+
+
+def _costs(x: Tensor, centres: Tensor, widths: Tensor) -> Tensor:
+    """-1/d log p(x), (n,)"""
+    d = x.shape[1]
+    costs = [
+        math.log(len(centres)) - _logs(_squares(block, centres), widths, d).logsumexp(1)
+        for block in x.split(max(1, BLOCK // len(centres)))
+    ]
+    return torch.cat(costs) / d
+
+
+def _logs(squares: Tensor, widths: Tensor, d: int) -> Tensor:
+    """log N(x; y, s^2 I) from |x - y|^2 and log s^2."""
+    return -0.5 * (squares / widths.exp() + d * (widths + math.log(2 * math.pi)))
+
+
+def _squares(x: Tensor, y: Tensor) -> Tensor:
+    """|x - y|^2; by subtraction, as the width of a copy is what rounding would leave."""
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
