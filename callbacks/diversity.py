@@ -124,7 +124,7 @@ class Diversity(Evaluation):
         if pictured:
             panel = pairs_panel(generated.images[:size], train.images, closest)
             found.figures["closest_pairs"] = panel
-        flag, verdict = self._judge(evidence, found)
+        flag, verdict = evidence.qualified(*self._judge(evidence, found))
         protocol = {"n_batch": size}
         return Section("diversity", verdict, flag, found.numbers, found.figures, protocol)
 

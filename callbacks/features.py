@@ -86,6 +86,16 @@ class Evidence:
     through: "Callable[[str | nn.Module], Evidence] | None" = None
     findings: dict[str, str] = field(default_factory=dict)
 
+    def qualified(self, flag: str, verdict: str) -> tuple[str, str]:
+        """A flag and a verdict in the light of what was found before: of samples that are
+        near-duplicates of the held-out images nothing can be said by comparing the two, and
+        copies look as real and as diverse as what they are copies of."""
+        if leak := self.findings.get("leak"):
+            return "unsure", f"Void: {leak}, so that comparing the two says nothing."
+        if flag == "good" and (copies := self.findings.get("copies")):
+            return flag, f"{verdict} But {copies}: see the first answer."
+        return flag, verdict
+
 
 class Evaluation(Question):
     """Base of the evaluations: a subclass says what it makes of the evidence.

@@ -29,6 +29,7 @@ from ..images import from_uint8
 from ..metrics.alterations import blurred, kinds, plant
 from ..metrics.copies import CopyTest, Nearest, Pool, nearest_aligned, pool
 from ..metrics.copying import authentic, copied_by_authenticity, data_copying
+from ..metrics.fld import feature_likelihood_divergence
 from ..metrics.intervals import wilson
 from ..metrics.neighbours import nearest
 from ..metrics.number import Number
@@ -40,6 +41,7 @@ from .report import Section
 
 CANDIDATES = 5  # of each sample, that it is moved onto
 PLANTED = 200  # copies of each kind
+SOME = 2000  # images of each kind, for a second opinion
 LARGEST_SIDE = 32  # that images are moved at
 
 
@@ -59,9 +61,9 @@ class Memorisation(Evaluation):
         identical                 samples that are equal to a training image, to the last bit
         duplicates                held-out images that are
 
-    and of features `c_t`, `copied/authenticity` and the shares it comes from, `authentic` and
-    `authentic/held_out`; behind "/exchanged" what the first two are with training and held-out
-    images exchanged.
+    and of features `fld`, `c_t`, `copied/authenticity` and the shares it comes from, `authentic`
+    and `authentic/held_out`; behind "/exchanged" what C_T and authenticity are with training and
+    held-out images exchanged.
 
     The verdict is bad where samples are nearest to training images rather than to held-out ones
     at a level of 1 % over all that was looked at, in pairs closer than chance makes them; where
@@ -120,6 +122,10 @@ class Memorisation(Evaluation):
             **_identical(evidence, spaces.pool.duplicates),
             **self._published(evidence),
         }
+        if copies:  # not in the validations of a training: it takes seconds
+            parts = (part.features for part in (train, held_out, generated))
+            numbers["fld"] = feature_likelihood_divergence(*parts, seed=self.seed, most=SOME)
+            numbers["fld"].note += "; 0 for fresh real images, more for copies and for bad samples"
         leak = test.copied(held_out=True)
         if test.p_copies > self.LEVEL:  # what was not found is at most what would have been
             seen = [number.value for number in planted.values() if number.value <= 1]
@@ -207,13 +213,15 @@ class Memorisation(Evaluation):
         if test.p_leak <= self.LEVEL and leak.low > copied.low:
             evidence.findings["leak"] = "the samples are near-duplicates of the held-out images"
             return "bad", (
-                f"The samples are near-duplicates of held-out images, at least {leak.low:.1%} of "
+                f"The samples are near-duplicates of held-out images, at least {_percent(leak.low)} of "
                 f"{total:,} (p = {test.p_leak:.3f}): the model has seen them, or the splits were "
                 "exchanged. What is measured against these held-out images means nothing." + known
             )
         same = numbers["identical"]
         if test.p_copies <= self.LEVEL and (test.close(self.LEVEL) or copied.low > self.FRACTION):
-            evidence.findings["copies"] = f"at least {copied.low:.0%} of the samples are copies"
+            evidence.findings["copies"] = (
+                f"at least {_percent(copied.low)} of the samples are copies of training images"
+            )
             return "bad", (
                 f"Yes: at least {_percent(copied.low)} of {total:,} samples are copies of training "
                 f"images, unchanged or altered (about {_percent(copied.value)}; p = "
@@ -223,7 +231,9 @@ class Memorisation(Evaluation):
             (numbers[f"outright/{name}"] for name in spaces.bounds), key=lambda number: number.low
         )
         if outright.low > self.LEVEL:
-            evidence.findings["copies"] = f"{outright.value:.0%} of the samples are copies"
+            evidence.findings["copies"] = (
+                f"{outright.value:.0%} of the samples are copies of training images"
+            )
             return "bad", (
                 f"Yes: {_percent(outright.value)} of {total:,} samples are copies of training "
                 f"images, of so few that held-out ones cannot tell: {outright.note}." + known
@@ -483,4 +493,5 @@ def _chosen(n: int, most: int, seed: int) -> Tensor:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+    """Downwards, as the lower end of an interval must be."""
+    return f"{math.floor(1000 * share + 1e-9) / 10:g}%"

@@ -174,6 +174,7 @@ class Realism(Evaluation):
         numbers |= rarity(yardstick, samples.features)
         flag = self._flag(way, n)
         verdict = self._verdict(flag, way, numbers, fd, n, by_class.worst)
+        flag, verdict = evidence.qualified(flag, verdict)
         figures = least_real(yardstick, samples) | not_reached(yardstick, samples)
         if figures:
             verdict += " Look at the samples that are least real, and at the real images that none "
