@@ -213,8 +213,8 @@ class Memorisation(Evaluation):
         if test.p_leak <= self.LEVEL and leak.low > copied.low:
             evidence.findings["leak"] = "the samples are near-duplicates of the held-out images"
             return "bad", (
-                f"The samples are near-duplicates of held-out images, at least {_percent(leak.low)} of "
-                f"{total:,} (p = {test.p_leak:.3f}): the model has seen them, or the splits were "
+                f"The samples are near-duplicates of held-out images, at least "
+                f"{_percent(leak.low)} of {total:,} (p = {test.p_leak:.3f}): the model has seen them, or the splits were "
                 "exchanged. What is measured against these held-out images means nothing." + known
             )
         same = numbers["identical"]
