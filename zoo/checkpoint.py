@@ -20,6 +20,10 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, _load
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from . import hints
+from .module import keep_place
 
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
 
@@ -165,14 +169,51 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-class Checkpoints(ModelCheckpoint):
+class NamedCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint whose file names are true, and are names of files.
+
+    The step is the Trainer's, and not one that was logged at the last validation. A number stands
+    in `filename` by its name, `{fd/pixels:.2f}`, and is written without the slash, which would make
+    a folder: `fd_pixels=0.31`. The command line makes every plain ModelCheckpoint one of these.
+    """
+
+    @property
+    def state_key(self) -> str:  # what Lightning's class saved is found by this one
+        return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint", 1)
+
+    def _monitor_candidates(self, trainer: L.Trainer) -> dict[str, Tensor]:
+        candidates = super()._monitor_candidates(trainer)
+        candidates["epoch"] = torch.tensor(trainer.current_epoch)
+        candidates["step"] = torch.tensor(trainer.global_step)
+        return candidates
+
+    def _format_checkpoint_name(self, filename, metrics, *args: Any, **kwargs: Any) -> str:
+        metrics |= {name.replace("/", "_"): value for name, value in metrics.items()}
+        if filename:
+            filename = re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), filename)
+        return super()._format_checkpoint_name(filename, metrics, *args, **kwargs)
+
+    def _save_topk_checkpoint(self, trainer: L.Trainer, monitor_candidates) -> None:
+        missing = self.monitor is not None and self.monitor not in monitor_candidates
+        if missing and trainer.fit_loop.epoch_loop.val_loop._has_run:
+            known = sorted(set(monitor_candidates) - {"epoch", "step"})
+            raise ValueError(
+                f"monitor must be a number that is logged, got {self.monitor}."
+                + hints.hint(self.monitor, known)
+            )
+        super()._save_topk_checkpoint(trainer, monitor_candidates)
+
+
+class Checkpoints(NamedCheckpoint):
     """`last.ckpt` and the latest by its step, every so often and always when training ends.
+
+    Files of other ModelCheckpoints stay what they are: no other may have the names of these.
 
     Args:
         every_n_epochs: How often; with neither this nor the next every epoch.
         every_n_train_steps: In steps of training instead.
         save_top_k: 1 keeps `last.ckpt` and one more, -1 all.
-        filename: Of those by step, as Lightning's `ModelCheckpoint`.
+        filename: Of those by step, as Lightning's `ModelCheckpoint`; None: saved-{epoch}-{step}.
     """
 
     def __init__(
@@ -183,13 +224,51 @@ class Checkpoints(ModelCheckpoint):
         filename: str | None = None,
     ):
         super().__init__(
-            filename=filename,
+            filename=filename or "saved-{epoch}-{step}",
             every_n_epochs=every_n_epochs,
             every_n_train_steps=every_n_train_steps,
             save_top_k=save_top_k,
             save_last=True,
+            save_on_train_epoch_end=True,  # else only where there is a validation
             enable_version_counter=False,  # a resumed run goes on with its last.ckpt
         )
+
+    @property
+    def state_key(self) -> str:
+        return ModelCheckpoint.state_key.fget(self)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Raises: ValueError: another ModelCheckpoint would write the same files."""
+        super().setup(trainer, pl_module, stage)
+        for other in trainer.checkpoint_callbacks:
+            if other is self or not isinstance(other, ModelCheckpoint):
+                continue
+            if other.dirpath is None or Path(other.dirpath) != Path(self.dirpath):
+                continue
+            if other.save_last:
+                raise ValueError(
+                    f"save_last must be false in a ModelCheckpoint of {self.dirpath}, "
+                    f"got {other.save_last}: last.ckpt is there already"
+                )
+            if other.filename in (self.filename, self.CHECKPOINT_NAME_LAST):
+                raise ValueError(
+                    f"filename must be another than that of the run's own checkpoints, "
+                    f"got {other.filename}"
+                )
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint: dict[str, Any]) -> None:
+        keep_place(trainer, checkpoint)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.accumulate_grad_batches == 1:
+            # The loggers' axis. Lightning's is one too far where it goes on at an epoch's end.
+            loop = trainer.fit_loop.epoch_loop
+            loop._batches_that_stepped = loop.total_batch_idx
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # What was saved before it does not know what it found: the end of training saves again.
+        if not trainer.sanity_checking:
+            self._last_global_step_saved = 0
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Lightning leaves out what came after the last multiple.

@@ -29,11 +29,15 @@ class GenerativeModel(L.LightningModule):
     _looked_at_labels = False
 
     def on_fit_start(self) -> None:
-        if self.noise_seed is None:  # else a checkpoint brought it
-            self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
+        self._choose_noise()
         self._looked_at_labels = False
 
+    def _choose_noise(self) -> None:
+        if self.noise_seed is None:  # else a checkpoint brought it
+            self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
+
     def on_train_batch_start(self, batch, batch_idx) -> None:
+        self._choose_noise()  # Lightning's Tuner trains before `on_fit_start`
         if not self._looked_at_labels:
             self.check_labels(batch)
             self._looked_at_labels = True
@@ -52,6 +56,7 @@ class GenerativeModel(L.LightningModule):
             self.labels(len(x), y)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        keep_place(self.trainer, checkpoint)
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
@@ -86,6 +91,21 @@ class GenerativeModel(L.LightningModule):
             got = f"{y.min().item()}..{y.max().item()}"
             raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
         return y
+
+
+def keep_place(trainer: L.Trainer, checkpoint: dict) -> None:
+    """Where a limit ended the training inside an epoch, Lightning says that the epoch is over.
+
+    A longer training would then go on with a new one, and end, save and validate elsewhere than one
+    that was never stopped. In the checkpoint the epoch is as open as after any of its batches.
+    """
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    if batches.is_last_batch or not 0 < batches.current.ready < trainer.num_training_batches:
+        return
+    for place in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+        for event in ("processed", "completed"):
+            place[event] = min(place[event], place["ready"] - 1)
+    checkpoint["epoch"] = trainer.fit_loop.epoch_progress.current.ready - 1
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def fit(tmp_path, callback: Checkpoints, **settings) -> Path:
 )
 def test_the_end_of_training_is_saved(tmp_path, every, stop, steps):
     folder = fit(tmp_path, Checkpoints(**every), **stop)
-    found = {int(path.stem.partition("step=")[2]) for path in folder.glob("epoch*")}
+    found = {int(path.stem.partition("step=")[2]) for path in folder.glob("saved*")}
     assert found == steps
     assert read(folder / "last.ckpt")["global_step"] == max(steps)
 

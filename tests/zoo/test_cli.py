@@ -37,7 +37,10 @@ def test_fit_leaves_a_run_directory(genzoo):
         "hparams.yaml",
         "metrics.csv",
     }
-    assert {path.name for path in LAST.parent.iterdir()} == {"last.ckpt", "epoch=2-step=24.ckpt"}
+    assert {path.name for path in LAST.parent.iterdir()} == {
+        "last.ckpt",
+        "saved-epoch=2-step=24.ckpt",
+    }
     assert {"loss/mean", "images/s"} <= set(metrics(RUN)[-1])
     assert float(metrics(RUN)[-1]["distance"]) > 0  # the test after fit
     genzoo(f"fit {OWN}")
