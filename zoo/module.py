@@ -94,17 +94,29 @@ class GenerativeModel(L.LightningModule):
 
 
 def keep_place(trainer: L.Trainer, checkpoint: dict) -> None:
-    """Where a limit ended the training inside an epoch, Lightning says that the epoch is over.
+    """Makes a checkpoint say of its epoch what is true: open after a batch, over after its last.
 
-    A longer training would then go on with a new one, and end, save and validate elsewhere than one
-    that was never stopped. In the checkpoint the epoch is as open as after any of its batches.
+    Where a limit ends the training inside an epoch, Lightning says that the epoch is over, and a
+    longer training would go on with a new one; what is saved after the last batch it takes for
+    open, and then counts one epoch too few. Both would end, save and validate elsewhere than a
+    training that was never stopped.
     """
-    batches = trainer.fit_loop.epoch_loop.batch_progress
-    if batches.is_last_batch or not 0 < batches.current.ready < trainer.num_training_batches:
+    loop = trainer.fit_loop.epoch_loop
+    batches, place = loop.batch_progress, checkpoint["loops"]["fit_loop"]
+    epoch = place["epoch_progress"]
+    if not 0 < batches.current.ready == batches.current.processed:
+        return  # nothing was trained, or a step is being taken
+    if batches.is_last_batch:
+        for counts in ("total", "current"):
+            batch = place["epoch_loop.batch_progress"][counts]
+            if counts == "total" and batch["completed"] < batch["processed"]:
+                place["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
+            batch["completed"] = batch["processed"]
+            epoch[counts]["processed"] = epoch[counts]["ready"]
         return
-    for place in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+    for counts in epoch.values():
         for event in ("processed", "completed"):
-            place[event] = min(place[event], place["ready"] - 1)
+            counts[event] = min(counts[event], counts["ready"] - 1)
     checkpoint["epoch"] = trainer.fit_loop.epoch_progress.current.ready - 1
 
 
