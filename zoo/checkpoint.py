@@ -6,11 +6,13 @@ can be cut off). A file is read with `weights_only=True`, wherever it lies: tens
 lists and dictionaries, never objects that bring code.
 """
 
+import collections.abc
 import errno
 import inspect
 import os
 import pickle
 import re
+import typing
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -121,34 +123,82 @@ def load_model(
     model = model_class(**arguments)
     model.configure_model()
     model.on_load_checkpoint(checkpoint)
-    try:
-        model.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:  # torch lists every key; the first says it
-        first = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
-        raise ValueError(f"{path} does not fit {model_class.__name__}: {first}") from error
+    _load_weights(model, checkpoint, path)
     return model.to(device).eval()
 
 
-def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModule]:
-    """The class that a checkpoint names: one of the zoo's, or one that can be imported.
+def init_from(model: L.LightningModule, path: str | Path) -> L.LightningModule:
+    """Gives a model the weights of a checkpoint, and nothing else of it; gives it back.
+
+    A training starts from there at step 0, with its own learning rate, data and seed:
+    `trainer.fit(init_from(GAN((1, 28, 28), lr=1e-5), path), data)`.
 
     Raises:
-        ValueError: there is none, or it is no LightningModule.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, or its weights are not those of this model.
+    """
+    model.configure_model()
+    _load_weights(model, read(path), path)
+    return model
+
+
+def _load_weights(model: L.LightningModule, checkpoint: dict[str, Any], path: str | Path) -> None:
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        why = misfit(error)
+        raise ValueError(f"{path} does not fit {type(model).__name__}: {why}") from error
+
+
+def misfit(error: RuntimeError) -> str | None:
+    """In one line why weights did not fit, of which torch lists every one; None: another error."""
+    text = str(error)
+    if "Error(s) in loading state_dict" not in text:
+        return None
+    if "_orig_mod." in text:
+        return (
+            "it was saved from a network that torch.compile had wrapped, whose weights are called "
+            "_orig_mod.<name>: take _orig_mod. out of the names in its state_dict"
+        )
+    if found := re.search(r"size mismatch.*", text):
+        return found[0].rstrip(".")
+    for kind, what in (("Missing", "it has no"), ("Unexpected", "the model has no")):
+        if found := re.search(rf"{kind} key\(s\) in state_dict: (.*)", text):
+            names = re.findall(r'"([^"]+)"', found[1])
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            return f"{what} {names[0]}{others}"
+    return " ".join(text.split())
+
+
+def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModule]:
+    """The class that a checkpoint names, if it is one of the zoo's.
+
+    Others are not imported because a file says so: importing runs what is in a module.
+
+    Raises:
+        ValueError: there is none, it is not the zoo's, or it is no LightningModule.
     """
     if class_path is None:
         raise ValueError(
             f"{path} does not say which class it is of: load_model(path, model_class=...)"
         )
+    if not is_ours(class_path):
+        raise ValueError(
+            f"{path} is of {class_path}, and a class that is not genzoo's is not imported because "
+            f"a file names it: load_model(path, model_class={class_path.rpartition('.')[-1]})"
+        )
     try:
         found = import_class(class_path)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is of the class {class_path}, which cannot be imported from here ({error}): "
-            f"run where {class_path.split('.')[0]}.py lies"
-        ) from error
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{path} is of {class_path}, which is not there: {error}") from error
     if not (isinstance(found, type) and issubclass(found, L.LightningModule)):
         raise ValueError(f"{path} is of {class_path}, which is no LightningModule")
     return found
+
+
+def is_ours(class_path: str) -> bool:
+    """Whether an import path leads into this package."""
+    return class_path.split(".")[0] == __package__.split(".")[0]
 
 
 def import_class(class_path: str) -> type:
@@ -167,6 +217,27 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(is_plain, value))
     return value is None or isinstance(value, (bool, int, float, str))
+
+
+def is_code(kind: type, name: str, value: Any) -> bool:
+    """Whether a text for this argument would be an import path: what it names would be run."""
+    if isinstance(value, (list, tuple)):
+        return any(is_code(kind, name, part) for part in value)
+    if not isinstance(value, str):
+        return False
+    for base in kind.__mro__:
+        parameter = inspect.signature(base.__init__).parameters.get(name)
+        if parameter is not None:
+            return not _takes_text(typing.get_type_hints(base.__init__).get(name, Any))
+    return False
+
+
+def _takes_text(annotation: Any) -> bool:
+    if typing.get_origin(annotation) in (Literal, type, collections.abc.Callable):
+        return typing.get_origin(annotation) is Literal
+    if parts := typing.get_args(annotation):
+        return any(map(_takes_text, parts))
+    return annotation in (Any, str, Path, os.PathLike)
 
 
 class NamedCheckpoint(ModelCheckpoint):
@@ -269,6 +340,7 @@ class Checkpoints(NamedCheckpoint):
         # What was saved before it does not know what it found: the end of training saves again.
         if not trainer.sanity_checking:
             self._last_global_step_saved = 0
+        trainer.callback_metrics.pop("step", None)  # the axis of its numbers, true until here
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Lightning leaves out what came after the last multiple.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 
@@ -56,13 +57,30 @@ class GenerativeModel(L.LightningModule):
             self.labels(len(x), y)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        keep_place(self.trainer, checkpoint)
+        if self._trainer is not None:
+            keep_place(self._trainer, checkpoint)
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.noise_seed = checkpoint.get("noise_seed")
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self._keep_rates(checkpoint.get("hyper_parameters", {}))
+
+    def _keep_rates(self, made: dict) -> None:
+        """The optimizers go on with the rates of the checkpoint, so the model says these too."""
+        for name, value in made.items():
+            ours = self.hparams.get(name, value)
+            if name.split("_")[-1] not in ("lr", "betas") or listed(ours) == listed(value):
+                continue
+            rank_zero_warn(
+                f"{name} {ours} has no effect: a training that goes on keeps the optimizers of its "
+                f"checkpoint, with {name} {value}. To start from its weights alone: init_from"
+            )
+            self.hparams[name] = value
+            if hasattr(self, name):
+                setattr(self, name, value)
 
     # Lightning enters the loops of validation and test only where these exist; the callbacks do
     # the work.
@@ -71,6 +89,10 @@ class GenerativeModel(L.LightningModule):
 
     def test_step(self, batch, batch_idx) -> None:
         """Nothing of its own to measure."""
+
+    def on_validation_end(self) -> None:
+        # The axis of this validation's numbers. It would stay, and name later checkpoints.
+        self.trainer.callback_metrics.pop("step", None)
 
     def labels(self, n: int, y: Tensor | None = None) -> Tensor | None:
         """The labels to draw n images of: those asked for, checked, or at random, or None.
@@ -91,6 +113,11 @@ class GenerativeModel(L.LightningModule):
             got = f"{y.min().item()}..{y.max().item()}"
             raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
         return y
+
+
+def listed(value):
+    """A tuple as the list that it comes back as from a file."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def keep_place(trainer: L.Trainer, checkpoint: dict) -> None:

@@ -14,9 +14,10 @@ from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
 from ..images import check_images, to_uint8
-from .checkpoint import load_model
+from .checkpoint import import_class, load_model
 from .hints import Misuse, unknown
 from .protocols import Sampler
+from .runs import newest_checkpoint
 
 LEGIBLE = 32  # pixels a side, below which a picture of pictures is enlarged
 
@@ -30,7 +31,12 @@ class _Parser(argparse.ArgumentParser):
 def sample(args: list[str]) -> None:
     """Draws and writes; says where."""
     parser = _Parser(prog="genzoo sample", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--ckpt_path", required=True, help="a checkpoint: a file or an address")
+    parser.add_argument(
+        "--ckpt_path",
+        required=True,
+        help="a checkpoint: a file, an address, or last: the one written last in the folder runs",
+    )
+    parser.add_argument("--model", help="its class, my_file.Mine, if that is your own")
     parser.add_argument("--n", type=int, default=64, help="how many images (64)")
     parser.add_argument(
         "--output",
@@ -50,13 +56,27 @@ def sample(args: list[str]) -> None:
     check_output(options.output)
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(options.ckpt_path, device=device)
+    path = options.ckpt_path
+    if path == "last":
+        path = newest_checkpoint(Path("runs"))
+        if path is None:
+            raise Misuse("there is no checkpoint in the folder runs to sample from")
+        print(f"genzoo: {path}")
+    model = load_model(path, options.model and named(options.model), device=device)
     if not isinstance(model, Sampler):
         raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
     labels = classes(options.y, options.n)
     images = draw(model, options.n, labels, options.batch_size, options.seed)
     write(images, labels, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
+
+
+def named(class_path: str) -> type:
+    """A model's class, by an import path or one of the zoo by its short name."""
+    try:
+        return import_class(class_path if "." in class_path else f"genzoo.zoo.{class_path}")
+    except (ImportError, AttributeError) as error:
+        raise Misuse(f"--model {class_path} is not there: {error}") from None
 
 
 def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:

@@ -190,9 +190,10 @@ def test_a_model_comes_back_from_pythons_file(tmp_path):
     "class_path, says",
     [
         (None, "does not say which class"),
-        ("nowhere.Mean", "cannot be imported from here .*: run where nowhere.py lies"),
-        ("os.getcwd", "os.getcwd, which is no LightningModule"),
-        ("collections.OrderedDict", "which is no LightningModule"),
+        ("nowhere.Mean", r"not genzoo's is not imported .*load_model\(path, model_class=Mean\)"),
+        ("os.getcwd", "os.getcwd, and a class that is not genzoo's is not imported"),
+        ("genzoo.zoo.checkpoint.read", "genzoo.zoo.checkpoint.read, which is no LightningModule"),
+        ("genzoo.zoo.Gone", "genzoo.zoo.Gone, which is not there"),
     ],
 )
 def test_a_class_that_is_not_found_is_named(tmp_path, class_path, says):

@@ -280,6 +280,8 @@ def test_killed_at_random_moments(name, whole, tmp_path):
     counts = {"training": 11, "evaluation": 2, "writing": 12, "naming": 12}
     for index, kind in enumerate(kinds):
         folder = tmp_path / f"killed-{index}"
-        moment = draw.uniform(0.2, 0.8) * seconds if kind == "any" else draw.randint(1, counts[kind])
+        moment = (
+            draw.uniform(0.2, 0.8) * seconds if kind == "any" else draw.randint(1, counts[kind])
+        )
         killed(name, folder, 12, kind, moment)
         same_end(name, folder, expected)
