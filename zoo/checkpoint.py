@@ -303,6 +303,7 @@ class Checkpoints(NamedCheckpoint):
             save_on_train_epoch_end=True,  # else only where there is a validation
             enable_version_counter=False,  # a resumed run goes on with its last.ckpt
         )
+        self._validated = False
 
     @property
     def state_key(self) -> str:
@@ -337,14 +338,18 @@ class Checkpoints(NamedCheckpoint):
             loop._batches_that_stepped = loop.total_batch_idx
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # What was saved before it does not know what it found: the end of training saves again.
-        if not trainer.sanity_checking:
-            self._last_global_step_saved = 0
+        self._validated = not trainer.sanity_checking  # what was saved before does not know it
         trainer.callback_metrics.pop("step", None)  # the axis of its numbers, true until here
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self._validated = False
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Lightning leaves out what came after the last multiple.
+        candidates = self._monitor_candidates(trainer)
         if not self._should_skip_saving_checkpoint(trainer):
-            candidates = self._monitor_candidates(trainer)
             self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+        elif self._validated and not trainer.fast_dev_run:
             self._save_last_checkpoint(trainer, candidates)
