@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import typing
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -60,7 +61,9 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         ValueError: it is no checkpoint, is cut short, or holds more than data.
     """
     try:
-        checkpoint = _load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():  # of a bare pickle torch says more than that it is none
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            checkpoint = _load(path, map_location=map_location, weights_only=True)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"no checkpoint at {path}") from None
     except Exception as error:  # what reads garbage can raise anything

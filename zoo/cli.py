@@ -99,7 +99,9 @@ def _is_message(error: Exception) -> bool:
     if isinstance(error, (MisconfigurationException, OSError)):
         return True
     ours = ("genzoo", "genzoo.zoo", "genzoo.datamodules", "genzoo.callbacks", "lightning")
-    return isinstance(error, (ValueError, TypeError)) and _raised_in(error, *ours)
+    if isinstance(error, (RuntimeError, ImportError)):
+        return _raised_in(error, "lightning")
+    return isinstance(error, (ValueError, TypeError)) and _raised_in(error, *ours, "torch.optim")
 
 
 def _raised_in(error: BaseException, *packages: str) -> bool:
@@ -577,9 +579,15 @@ def _scan(args: list[str]) -> dict[str, Any]:
                 continue  # the parser will say it
             try:
                 content = yaml.safe_load(Path(value).read_text())
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise Misuse(f"{value} is not YAML: {hints.one_line(str(error))}") from None
             if isinstance(content, dict):
+                for key in ("model", "data"):
+                    if key in content and content[key] is None:
+                        raise Misuse(
+                            f"{key} must be a class, got null in {value}."
+                            + hints.hint("", hints.names(key))
+                        )
                 found.update(content)
         elif name in ("--model", "--data", "--ckpt_path", "--init_from"):
             found[name.removeprefix("--")] = value

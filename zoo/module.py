@@ -8,6 +8,7 @@ between disturbs nothing.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 
 import lightning as L
 import numpy as np
@@ -26,6 +27,12 @@ class GenerativeModel(L.LightningModule):
 
     image_shape: tuple[int, ...]
     num_classes: int = 0
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if "sample" in vars(cls):
+            cls.sample = _counted(cls.sample)
+
     noise_seed: int | None = None
     _looked_at_labels = False
 
@@ -113,6 +120,18 @@ class GenerativeModel(L.LightningModule):
             got = f"{y.min().item()}..{y.max().item()}"
             raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
         return y
+
+
+def _counted(sample):
+    """A model's `sample(n, ...)` that refuses what is no number of images."""
+
+    @wraps(sample)
+    def checked(self, n, *args, **kwargs):
+        if not hasattr(n, "__index__") or n < 0:
+            raise ValueError(f"n must be a whole number of images, 0 or more, got {n}")
+        return sample(self, n, *args, **kwargs)
+
+    return checked
 
 
 def listed(value):
