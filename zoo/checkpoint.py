@@ -46,6 +46,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
+        except RuntimeError as error:  # torch says in its own way what the file system said
+            if isinstance(error.__context__, OSError):
+                why = error.__context__
+                raise OSError(why.errno, why.strerror, str(path)) from error
+            raise
         finally:
             part.unlink(missing_ok=True)
 

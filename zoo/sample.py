@@ -72,7 +72,7 @@ def sample(args: list[str]) -> None:
         raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
     labels = classes(options.y, options.n)
     pieces = drawn(model, options.n, labels, options.batch_size, options.seed)
-    write(pieces, options.n, labels, options.output)
+    write_pieces(pieces, options.n, labels, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
 
 
@@ -149,7 +149,13 @@ def check_output(output: Path) -> None:
         raise Misuse(f"--output must be in a folder that can be written to: {error}") from None
 
 
-def write(pieces: Iterable[Tensor], n: int, labels: Labels | None, output: Path) -> None:
+def write(images: Tensor, labels: Tensor | None, output: Path) -> None:
+    """All at once, as `write_pieces`."""
+    told = None if labels is None else (lambda start, stop: labels[start:stop])
+    write_pieces([images], len(images), told, output)
+
+
+def write_pieces(pieces: Iterable[Tensor], n: int, labels: Labels | None, output: Path) -> None:
     """Beside its place first and then moved there, so that nothing half-written is left.
 
     Raises:

@@ -1,16 +1,25 @@
 import csv
+import multiprocessing
 import os
 import re
+import resource
 import sys
+import weakref
+from importlib.util import find_spec
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 import yaml
 
-from genzoo.zoo import GAN
+from genzoo.__main__ import main
+from genzoo.callbacks import lines
+from genzoo.zoo import GAN, VAE, PixelCNN
+from genzoo.zoo import sample as sampling
 from genzoo.zoo.checkpoint import load_model, origin, read
 from genzoo.zoo.runs import RunLogger, last_checkpoint
+from tests.toys import bits, loader, trainer
 
 FAST = (
     "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false "
@@ -82,6 +91,32 @@ def test_what_is_printed_without_a_terminal_is_short(genzoo):
     assert len(epochs) == 5
     assert re.fullmatch(r"epoch 5/5  loss/mean [\d.]+  images/s [\d.]+", epochs[-1])
     assert len(out.splitlines()) < 12
+
+
+@pytest.mark.parametrize(
+    "limits, tenth",
+    [
+        ({"max_epochs": -1, "max_steps": 40}, "epoch 1 batch 10/16  loss 1  3 min left"),
+        ({"max_epochs": 2}, "epoch 1/2 batch 10/16  loss 1  2 min left"),
+        ({"max_epochs": 1}, "epoch 1/1 batch 10/16  loss 1  36 s left"),
+        ({"max_epochs": -1, "limit_train_batches": 12}, "epoch 1 batch 10/12  loss 1"),
+    ],
+)
+def test_the_time_that_is_left_is_said(monkeypatch, capsys, limits, tenth):
+    """Of batches of six seconds, off a terminal."""
+    clock = [0.0]
+
+    class Slow(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            clock[0] += 6
+            trainer.should_stop = batch_idx == 10
+
+    monkeypatch.setattr(lines, "monotonic", lambda: clock[0])
+    progress = lines.ProgressLines(seconds=60)
+    monkeypatch.setattr(progress, "get_metrics", lambda *_: {"loss": 1})
+    runner = trainer(callbacks=[Slow(), progress], enable_progress_bar=True, **limits)
+    runner.fit(VAE((1, 8, 8), width=4), loader(bits(128)))
+    assert tenth in capsys.readouterr().out.splitlines()
 
 
 def test_the_settings_of_evaluations_are_passed_on(genzoo):
@@ -386,6 +421,67 @@ def test_a_failure_is_one_line_and_code_1(genzoo, line, says):
     assert says in genzoo(f"{line} --evaluate false", 1)
 
 
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (b"model: null", "model must be a class, got null in c.yaml. There are: "),
+        (b"model: GAN\ndata: null", "data must be a class, got null in c.yaml. There are: "),
+        (bytes(range(128, 256)), "c.yaml is not YAML: "),
+        (b"- 1", "Unexpected config"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(genzoo, content, says):
+    Path("c.yaml").write_bytes(content)
+    assert says in genzoo("fit --config c.yaml", 2)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("--trainer.gradient_clip_val 1", "gradient_clip_val must be None .* its own clip_norm"),
+        ("--trainer.accumulate_grad_batches 2", "accumulate_grad_batches must be 1 .* clip_norm"),
+        (
+            "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.monitor loss/generatr",
+            "monitor must be a number that is logged, got loss/generatr. "
+            "Did you mean loss/generator?",
+        ),
+        (
+            "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor loss/generatr",
+            "conditioned on metric `loss/generatr` which is not available",
+        ),
+        ("--trainer.logger TensorBoardLogger --trainer.logger.save_dir x", "tensorboardX"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_in_one_line(genzoo, line, says):
+    if "TensorBoard" in line and (find_spec("tensorboard") or find_spec("tensorboardX")):
+        pytest.skip("there is a TensorBoard")
+    assert re.search(says, genzoo(f"fit --model GAN --model.width 8 {FAST} {line}", 1))
+    trained = "monitor" in line and "ModelCheckpoint" in line  # known after the first validation
+    assert bool(list(Path().glob("runs/*/version_*"))) == trained
+
+
+@pytest.mark.parametrize("size", [2_000, 30_000])
+def test_a_full_disk_ends_a_training_in_one_line(size, tmp_path):
+    """Where a file cannot grow: in its beginning, and in its middle."""
+
+    def run() -> None:
+        os.chdir(tmp_path)
+        sys.stderr = (tmp_path / "err").open("w", buffering=1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        line = f"fit --model GAN --model.width 64 {FAST} --trainer.max_steps 2"
+        os._exit(main(line.split()))
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    child.join(120)
+    says = (tmp_path / "err").read_text()
+    lines = [line for line in says.splitlines() if line.startswith("genzoo: ")]
+    assert child.exitcode == 1 and "Traceback" not in says, says
+    assert len(lines) == 1 and re.search("File too large: .*ckpt", lines[0])
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*.ckpt"))
+
+
 def test_a_failure_has_a_traceback_where_it_is_wanted(genzoo, monkeypatch):
     monkeypatch.setenv("GENZOO_DEBUG", "1")
     with pytest.raises(ValueError, match="batch_size must be"):
@@ -430,6 +526,42 @@ def test_sample_writes_each_kind(genzoo, trained):
     assert np.array(Image.open("a/grid.png")).std() > 0
 
 
+def test_many_samples_are_written_in_pieces(genzoo, trained, monkeypatch):
+    """The first, the last and the next are there at once, and the file is that of numpy."""
+    import numpy as np
+
+    alive, most = weakref.WeakSet(), []
+    draw = sampling.drawn
+
+    def watched(*args):
+        for piece in draw(*args):
+            alive.add(piece.untyped_storage())
+            most.append(len(alive))
+            yield piece
+            del piece
+
+    monkeypatch.setattr(sampling, "drawn", watched)
+    line = f"sample --model own.Mean --ckpt_path {trained} --n 1000 --batch_size 10"
+    genzoo(f"{line} --output a.npz")
+    genzoo(f"{line} --output folder")
+    assert len(most) == 200 and max(most) <= 3
+    images = np.load("a.npz")["images"]
+    assert images.shape == (1000, 8, 8, 1) and len(os.listdir("folder")) == 1000
+    monkeypatch.setattr(sampling, "drawn", draw)
+    genzoo(f"{line} --output again.npz")
+    assert (np.load("again.npz")["images"] == images).all()
+    says = genzoo(f"{line.replace('--n 1000', '--n 1000000000')} --output x.png", 1)
+    assert "output must be .npz or a folder for 1000000000 images, got x.png" in says
+    assert not list(Path().glob(".genzoo-*"))
+
+
+@pytest.mark.parametrize("n", [-1, 2.5, "3"])
+@pytest.mark.parametrize("model", [GAN, VAE, PixelCNN])
+def test_what_is_no_number_of_samples_is_refused(model, n):
+    with pytest.raises(ValueError, match=f"n must be a whole number of images, 0 or more, got {n}"):
+        model((1, 8, 8), width=4).sample(n)
+
+
 def test_sample_of_classes(genzoo):
     import numpy as np
 
@@ -449,6 +581,9 @@ def test_sample_of_classes(genzoo):
         ("--ckpt_path own.py --output x.jpg", 2, "--output must end in .png or .npz"),
         ("--ckpt_path own.py --output /proc/x.png", 2, "must be in a folder that can be written"),
         ("--ckpt_path own.py --n 0", 2, "--n must be at least 1, got 0"),
+        ("--ckpt_path own.py --n 2.5", 2, "argument --n: invalid int value: '2.5'"),
+        ("--ckpt_path own.py --device cuda:99", 2, "--device must be a device of this machine"),
+        ("--ckpt_path own.py --device foo", 2, "--device must be a device of this machine, got fo"),
         ("--ckpt_pth own.py", 2, "the following arguments are required: --ckpt_path"),
         ("--ckpt_path own.py --out x.png", 2, "no option --out. Did you mean --output?"),
     ],
