@@ -31,6 +31,7 @@ class ProgressLines(ProgressBar):
         self.seconds = seconds
         self._enabled = True
         self._last = monotonic()
+        self._began: tuple[float, float] | None = None  # when, and at which share of the training
 
     def disable(self) -> None:  # Lightning, on ranks other than 0
         self._enabled = False
@@ -42,6 +43,9 @@ class ProgressLines(ProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._began = monotonic(), _share(trainer)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         if monotonic() - self._last >= self.seconds:
@@ -58,7 +62,31 @@ class ProgressLines(ProgressBar):
         last = f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         metrics = self.get_metrics(trainer, pl_module)
         values = "  ".join(f"{name} {_written(value)}" for name, value in metrics.items())
-        print(f"epoch {trainer.current_epoch + 1}{last}{place}  {values}", flush=True)
+        line = f"epoch {trainer.current_epoch + 1}{last}{place}  {values}{self._left(trainer)}"
+        print(line, flush=True)
+
+    def _left(self, trainer: L.Trainer) -> str:
+        if self._began is None or not _share(trainer) > self._began[1]:
+            return ""
+        since, share = self._began
+        seconds = (monotonic() - since) * (1 - _share(trainer)) / (_share(trainer) - share)
+        return f"  {_spoken(seconds)} left" if seconds >= 1 else ""
+
+
+def _share(trainer: L.Trainer) -> float:
+    """How much of the training is done, 0 to 1; 0 where no number says where it ends."""
+    loop, shares = trainer.fit_loop.epoch_loop, [0.0]
+    if trainer.max_steps > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    if (epochs := trainer.max_epochs or 0) > 0 and 0 < trainer.num_training_batches < float("inf"):
+        shares.append((loop.total_batch_idx + 1) / (epochs * trainer.num_training_batches))
+    return min(1.0, max(shares))
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _written(value: object) -> str:

@@ -10,6 +10,13 @@ from torch import Tensor
 class Throughput(Callback):
     """Logs "images/s" of training: all ranks together, loading of data included, validation not."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._restart()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._restart()  # a training that goes on inside an epoch does not start one
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._restart()
 

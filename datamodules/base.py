@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..checks import at_least
 from ..images import from_uint8
-from .batches import Batches, Images, SemiSupervisedBatches, TrainingBatches, generator
+from .batches import Batches, Images, SemiSupervisedBatches, TrainingBatches, generator, go_on
 
 PARTS = ("train", "val", "test")
 STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
@@ -176,8 +176,8 @@ class ImageData(L.LightningDataModule, ABC):
             if few
             else TrainingBatches(images, self.batch_size, **share)
         )
-        if self.trainer is not None:  # Lightning forgets a loader's place if an epoch just ended
-            loader.given = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        if self.trainer is not None:
+            go_on(loader, self.trainer)
         return loader
 
     def val_dataloader(self) -> Batches:

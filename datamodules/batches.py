@@ -2,9 +2,9 @@
 
 A DataLoader fetches images one by one, in an order that nobody can recall. Here a batch is one
 indexing of a tensor and training is one endless row of batches, an epoch after another, each in an
-order that is a function of (seed, epoch): so the place in the data is a single number. Lightning
+order that is a function of (seed, epoch): so the place in the data is a number of images. Lightning
 keeps it in its checkpoints, and a run that was killed or stopped goes on with the batches that the
-unbroken run would have seen.
+unbroken run would have seen, or, with other batches or another number of ranks, with the images.
 
 These loaders are not DataLoaders on purpose: Lightning exchanges the sampler of a DataLoader when
 there are several ranks, and pads the shares of validation and test, so that images count twice.
@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
@@ -96,29 +97,74 @@ class TrainingBatches(Batches):
         super().__init__(data, batch_size, rank, world_size)
         self.seed = seed
         self.given = 0  # batches handed out, over all epochs
+        self.epoch = 0
+        self.used = 0  # images of this epoch that all ranks together were given
 
     def state_dict(self) -> dict[str, int]:
-        return {"batches": self.given}
+        return {"batches": self.given, "epoch": self.epoch, "images": self.used}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on after the images that were used; older checkpoints have the batches only."""
         self.given = state["batches"]
+        epoch, step = divmod(self.given, len(self))
+        self.epoch = state.get("epoch", epoch)
+        self.used = state.get("images", step * self.whole)
+        self._finish_epoch()
+
+    @property
+    def whole(self) -> int:
+        """Images a step, over all ranks."""
+        return self.batch_size * self.world_size
+
+    @property
+    def left(self) -> int:
+        """Batches that are to come in this epoch."""
+        return (len(self.data) - self.used) // self.whole
 
     def __len__(self) -> int:
-        return len(self.data) // (self.batch_size * self.world_size)
+        return len(self.data) // self.whole
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         # Lightning's idea of the epoch is not asked: it calls an epoch over when max_steps ends it.
-        whole = self.batch_size * self.world_size  # images a step, over all ranks
         ordered = None
         for _ in range(len(self)):
-            epoch, step = divmod(self.given, len(self))
-            if epoch != ordered:
-                random = generator("order", self.seed, epoch)
-                order, ordered = torch.randperm(len(self.data), generator=random), epoch
+            if self.epoch != ordered:
+                random = generator("order", self.seed, self.epoch)
+                order, ordered = torch.randperm(len(self.data), generator=random), self.epoch
+            place, self.used = self.used, self.used + self.whole
+            self._finish_epoch()
             self.given += 1
-            yield self._batch(
-                order[step * whole + self.rank : (step + 1) * whole : self.world_size]
-            )
+            yield self._batch(order[place + self.rank : place + self.whole : self.world_size])
+
+    def _finish_epoch(self) -> None:
+        if self.left <= 0:  # what does not fill a batch is dropped
+            self.epoch, self.used = self.epoch + 1, 0
+
+
+def go_on(loader: TrainingBatches, trainer: L.Trainer) -> None:
+    """Sets a new loader to the place of the training: that of its checkpoint or of the last loader.
+
+    Lightning keeps a loader's place but forgets it where an epoch has just ended. Where batches
+    are of another size than those of the checkpoint, its epoch is as far as the images are.
+    """
+    fit = trainer.fit_loop
+    loop = fit.epoch_loop
+    before = fit._combined_loader.flattened if fit._combined_loader is not None else []
+    places = fit._combined_loader_states_to_load
+    if len(before) == 1 and isinstance(before[0], TrainingBatches):  # it is made anew each epoch
+        loader.load_state_dict(before[0].state_dict())
+    elif len(places) == 1 and "images" in places[0]:
+        loader.load_state_dict(places[0])
+        current, used = loop.batch_progress.current, places[0]["images"]
+        if trainer.limit_train_batches == 1.0 and current.ready * loader.whole != used > 0:
+            left = max(0, len(loader.data) - used) // loader.whole
+            more = len(loader) - left - current.ready
+            for event in ("ready", "started", "processed", "completed"):
+                setattr(current, event, getattr(current, event) + more)
+            loop.batch_progress.is_last_batch = left == 0
+        fit._combined_loader_states_to_load = []
+    else:
+        loader.load_state_dict({"batches": loop.total_batch_idx + 1})
 
 
 class SemiSupervisedBatches(TrainingBatches):

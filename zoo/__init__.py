@@ -2,6 +2,7 @@
 
 from .autoregressive import *  # noqa: F403
 from .bayes import BayesClassifier as BayesClassifier
+from .checkpoint import init_from as init_from
 from .checkpoint import load_model as load_model
 from .conditional import *  # noqa: F403
 from .elsewhere import GivenSamples as GivenSamples

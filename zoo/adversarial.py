@@ -118,6 +118,22 @@ class Adversarial(GenerativeModel):
             optimizer.step()
         return loss.detach()
 
+    def configure_callbacks(self):
+        """None of its own; this is asked before Lightning refuses what follows without a remedy."""
+        trainer = self.trainer
+        if trainer.state.fn == "fit" and trainer.gradient_clip_val:
+            raise ValueError(
+                "gradient_clip_val must be None where players move in turn, got "
+                f"{trainer.gradient_clip_val}: a player has its own clip_norm"
+            )
+        if trainer.state.fn == "fit" and trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                "accumulate_grad_batches must be 1 where players move in turn, got "
+                f"{trainer.accumulate_grad_batches}: give the data a larger batch_size (and to "
+                "clip, a player its clip_norm)"
+            )
+        return super().configure_callbacks()
+
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self._refuse_what_would_fail_silently()

@@ -6,11 +6,14 @@ can be cut off). A file is read with `weights_only=True`, wherever it lies: tens
 lists and dictionaries, never objects that bring code.
 """
 
+import collections.abc
 import errno
 import inspect
 import os
 import pickle
 import re
+import typing
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +23,10 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, _load
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from . import hints
+from .module import keep_place
 
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
 
@@ -39,6 +46,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
+        except RuntimeError as error:  # torch says in its own way what the file system said
+            if isinstance(error.__context__, OSError):
+                why = error.__context__
+                raise OSError(why.errno, why.strerror, str(path)) from error
+            raise
         finally:
             part.unlink(missing_ok=True)
 
@@ -54,7 +66,9 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         ValueError: it is no checkpoint, is cut short, or holds more than data.
     """
     try:
-        checkpoint = _load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():  # of a bare pickle torch says more than that it is none
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            checkpoint = _load(path, map_location=map_location, weights_only=True)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"no checkpoint at {path}") from None
     except Exception as error:  # what reads garbage can raise anything
@@ -117,34 +131,82 @@ def load_model(
     model = model_class(**arguments)
     model.configure_model()
     model.on_load_checkpoint(checkpoint)
-    try:
-        model.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:  # torch lists every key; the first says it
-        first = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
-        raise ValueError(f"{path} does not fit {model_class.__name__}: {first}") from error
+    _load_weights(model, checkpoint, path)
     return model.to(device).eval()
 
 
-def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModule]:
-    """The class that a checkpoint names: one of the zoo's, or one that can be imported.
+def init_from(model: L.LightningModule, path: str | Path) -> L.LightningModule:
+    """Gives a model the weights of a checkpoint, and nothing else of it; gives it back.
+
+    A training starts from there at step 0, with its own learning rate, data and seed:
+    `trainer.fit(init_from(GAN((1, 28, 28), lr=1e-5), path), data)`.
 
     Raises:
-        ValueError: there is none, or it is no LightningModule.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, or its weights are not those of this model.
+    """
+    model.configure_model()
+    _load_weights(model, read(path), path)
+    return model
+
+
+def _load_weights(model: L.LightningModule, checkpoint: dict[str, Any], path: str | Path) -> None:
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        why = misfit(error)
+        raise ValueError(f"{path} does not fit {type(model).__name__}: {why}") from error
+
+
+def misfit(error: RuntimeError) -> str | None:
+    """In one line why weights did not fit, of which torch lists every one; None: another error."""
+    text = str(error)
+    if "Error(s) in loading state_dict" not in text:
+        return None
+    if "_orig_mod." in text:
+        return (
+            "it was saved from a network that torch.compile had wrapped, whose weights are called "
+            "_orig_mod.<name>: take _orig_mod. out of the names in its state_dict"
+        )
+    if found := re.search(r"size mismatch.*", text):
+        return found[0].rstrip(".")
+    for kind, what in (("Missing", "it has no"), ("Unexpected", "the model has no")):
+        if found := re.search(rf"{kind} key\(s\) in state_dict: (.*)", text):
+            names = re.findall(r'"([^"]+)"', found[1])
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            return f"{what} {names[0]}{others}"
+    return " ".join(text.split())
+
+
+def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModule]:
+    """The class that a checkpoint names, if it is one of the zoo's.
+
+    Others are not imported because a file says so: importing runs what is in a module.
+
+    Raises:
+        ValueError: there is none, it is not the zoo's, or it is no LightningModule.
     """
     if class_path is None:
         raise ValueError(
             f"{path} does not say which class it is of: load_model(path, model_class=...)"
         )
+    if not is_ours(class_path):
+        raise ValueError(
+            f"{path} is of {class_path}, and a class that is not genzoo's is not imported because "
+            f"a file names it: load_model(path, model_class={class_path.rpartition('.')[-1]})"
+        )
     try:
         found = import_class(class_path)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is of the class {class_path}, which cannot be imported from here ({error}): "
-            f"run where {class_path.split('.')[0]}.py lies"
-        ) from error
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{path} is of {class_path}, which is not there: {error}") from error
     if not (isinstance(found, type) and issubclass(found, L.LightningModule)):
         raise ValueError(f"{path} is of {class_path}, which is no LightningModule")
     return found
+
+
+def is_ours(class_path: str) -> bool:
+    """Whether an import path leads into this package."""
+    return class_path.split(".")[0] == __package__.split(".")[0]
 
 
 def import_class(class_path: str) -> type:
@@ -165,14 +227,72 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-class Checkpoints(ModelCheckpoint):
+def is_code(kind: type, name: str, value: Any) -> bool:
+    """Whether a text for this argument would be an import path: what it names would be run."""
+    if isinstance(value, (list, tuple)):
+        return any(is_code(kind, name, part) for part in value)
+    if not isinstance(value, str):
+        return False
+    for base in kind.__mro__:
+        parameter = inspect.signature(base.__init__).parameters.get(name)
+        if parameter is not None:
+            return not _takes_text(typing.get_type_hints(base.__init__).get(name, Any))
+    return False
+
+
+def _takes_text(annotation: Any) -> bool:
+    if typing.get_origin(annotation) in (Literal, type, collections.abc.Callable):
+        return typing.get_origin(annotation) is Literal
+    if parts := typing.get_args(annotation):
+        return any(map(_takes_text, parts))
+    return annotation in (Any, str, Path, os.PathLike)
+
+
+class NamedCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint whose file names are true, and are names of files.
+
+    The step is the Trainer's, and not one that was logged at the last validation. A number stands
+    in `filename` by its name, `{fd/pixels:.2f}`, and is written without the slash, which would make
+    a folder: `fd_pixels=0.31`. The command line makes every plain ModelCheckpoint one of these.
+    """
+
+    @property
+    def state_key(self) -> str:  # what Lightning's class saved is found by this one
+        return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint", 1)
+
+    def _monitor_candidates(self, trainer: L.Trainer) -> dict[str, Tensor]:
+        candidates = super()._monitor_candidates(trainer)
+        candidates["epoch"] = torch.tensor(trainer.current_epoch)
+        candidates["step"] = torch.tensor(trainer.global_step)
+        return candidates
+
+    def _format_checkpoint_name(self, filename, metrics, *args: Any, **kwargs: Any) -> str:
+        metrics |= {name.replace("/", "_"): value for name, value in metrics.items()}
+        if filename:
+            filename = re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), filename)
+        return super()._format_checkpoint_name(filename, metrics, *args, **kwargs)
+
+    def _save_topk_checkpoint(self, trainer: L.Trainer, monitor_candidates) -> None:
+        missing = self.monitor is not None and self.monitor not in monitor_candidates
+        if missing and trainer.fit_loop.epoch_loop.val_loop._has_run:
+            known = sorted(set(monitor_candidates) - {"epoch", "step"})
+            raise ValueError(
+                f"monitor must be a number that is logged, got {self.monitor}."
+                + hints.hint(self.monitor, known)
+            )
+        super()._save_topk_checkpoint(trainer, monitor_candidates)
+
+
+class Checkpoints(NamedCheckpoint):
     """`last.ckpt` and the latest by its step, every so often and always when training ends.
+
+    Files of other ModelCheckpoints stay what they are: no other may have the names of these.
 
     Args:
         every_n_epochs: How often; with neither this nor the next every epoch.
         every_n_train_steps: In steps of training instead.
         save_top_k: 1 keeps `last.ckpt` and one more, -1 all.
-        filename: Of those by step, as Lightning's `ModelCheckpoint`.
+        filename: Of those by step, as Lightning's `ModelCheckpoint`; None: saved-{epoch}-{step}.
     """
 
     def __init__(
@@ -183,17 +303,61 @@ class Checkpoints(ModelCheckpoint):
         filename: str | None = None,
     ):
         super().__init__(
-            filename=filename,
+            filename=filename or "saved-{epoch}-{step}",
             every_n_epochs=every_n_epochs,
             every_n_train_steps=every_n_train_steps,
             save_top_k=save_top_k,
             save_last=True,
+            save_on_train_epoch_end=True,  # else only where there is a validation
             enable_version_counter=False,  # a resumed run goes on with its last.ckpt
         )
+        self._validated = False
+
+    @property
+    def state_key(self) -> str:
+        return ModelCheckpoint.state_key.fget(self)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Raises: ValueError: another ModelCheckpoint would write the same files."""
+        super().setup(trainer, pl_module, stage)
+        for other in trainer.checkpoint_callbacks:
+            if other is self or not isinstance(other, ModelCheckpoint):
+                continue
+            if other.dirpath is None or Path(other.dirpath) != Path(self.dirpath):
+                continue
+            if other.save_last:
+                raise ValueError(
+                    f"save_last must be false in a ModelCheckpoint of {self.dirpath}, "
+                    f"got {other.save_last}: last.ckpt is there already"
+                )
+            if other.filename in (self.filename, self.CHECKPOINT_NAME_LAST):
+                raise ValueError(
+                    f"filename must be another than that of the run's own checkpoints, "
+                    f"got {other.filename}"
+                )
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint: dict[str, Any]) -> None:
+        keep_place(trainer, checkpoint)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.accumulate_grad_batches == 1:
+            # The loggers' axis. Lightning's is one too far where it goes on at an epoch's end.
+            loop = trainer.fit_loop.epoch_loop
+            loop._batches_that_stepped = loop.total_batch_idx
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validated = not trainer.sanity_checking  # what was saved before does not know it
+        trainer.callback_metrics.pop("step", None)  # the axis of its numbers, true until here
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        self._validated = False
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Lightning leaves out what came after the last multiple.
+        candidates = self._monitor_candidates(trainer)
         if not self._should_skip_saving_checkpoint(trainer):
-            candidates = self._monitor_candidates(trainer)
             self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
+        elif self._validated and not trainer.fast_dev_run:
             self._save_last_checkpoint(trainer, candidates)

@@ -18,7 +18,7 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO
@@ -35,11 +35,11 @@ from ..callbacks.wandb import SafeWandbLogger
 from ..watch import watching
 from . import checkpoint as checkpoints
 from . import hints
-from .checkpoint import ORIGIN, AtomicCheckpointIO, Checkpoints
+from .checkpoint import ORIGIN, AtomicCheckpointIO, Checkpoints, NamedCheckpoint
 from .hints import Misuse
 from .module import GenerativeModel
 from .protocols import Classifier, Encoder, Filtering
-from .runs import RunLogger, last_checkpoint
+from .runs import RunLogger, last_checkpoint, remove_empty
 
 LINKED = ("image_shape", "num_classes")  # what the data says of the model
 DEFAULT_DATA = "genzoo.datamodules.Digits"
@@ -89,9 +89,11 @@ def run(command: str, args: list[str]) -> int:
         print(f"genzoo: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        if os.environ.get("GENZOO_DEBUG") == "1" or not _is_message(error):
+        misfit = checkpoints.misfit(error) if isinstance(error, RuntimeError) else None
+        if os.environ.get("GENZOO_DEBUG") == "1" or not (misfit or _is_message(error)):
             raise
-        print(f"genzoo: {hints.one_line(str(error))}", file=sys.stderr)
+        says = f"the checkpoint does not fit the model: {misfit}" if misfit else str(error)
+        print(f"genzoo: {hints.one_line(says)}", file=sys.stderr)
         return 1
     return 0
 
@@ -101,7 +103,9 @@ def _is_message(error: Exception) -> bool:
     if isinstance(error, (MisconfigurationException, OSError)):
         return True
     ours = ("genzoo", "genzoo.zoo", "genzoo.datamodules", "genzoo.callbacks", "lightning")
-    return isinstance(error, (ValueError, TypeError)) and _raised_in(error, *ours)
+    if isinstance(error, (RuntimeError, ImportError)):
+        return _raised_in(error, "lightning")
+    return isinstance(error, (ValueError, TypeError)) and _raised_in(error, *ours, "torch.optim")
 
 
 def _raised_in(error: BaseException, *packages: str) -> bool:
@@ -177,10 +181,10 @@ class Record(SaveConfigCallback):
         checkpoint[ORIGIN] = dict(self.origin)
         if isinstance(trainer.logger, RunLogger):
             checkpoint[ORIGIN]["logged_step"] = trainer.logger.last_step
+            trainer.logger.save()  # what was logged before is there when it goes on from here
 
     def on_exception(self, trainer, pl_module, exception: BaseException) -> None:
-        saved = getattr(trainer.checkpoint_callback, "last_model_path", "")
-        if isinstance(exception, KeyboardInterrupt) and saved:
+        if isinstance(exception, KeyboardInterrupt) and _last_saved(trainer):
             print("genzoo: interrupted; the same command with --ckpt_path last goes on")
 
 
@@ -190,6 +194,8 @@ class CLI(LightningCLI):
     def __init__(self, command: str, args: list[str]):
         self.ckpt_path: str | None = None
         self.made: dict[str, Any] = {}  # what the checkpoint says of its model and data
+        self.reached = (0, 0)  # its steps and whole epochs
+        self.code: list[tuple[str, str, Any]] = []  # what of it would be imported
         self.goes_on = False  # in the run directory of ckpt_path
         self.wandb_hangs = False
         self.linked: dict[str, Any] = {}
@@ -227,6 +233,12 @@ class CLI(LightningCLI):
         )
         parser.add_class_arguments(Evaluation, "evaluation", instantiate=False, sub_configs=True)
         parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            help="A checkpoint whose weights fit starts from: at step 0, all else as it is said.",
+        )
+        parser.add_argument(
             "--test_after_fit",
             type=bool,
             default=True,
@@ -240,6 +252,8 @@ class CLI(LightningCLI):
         before = {"data": given.get("data") or DEFAULT_DATA}
         if path is not None and path != "last":
             before = self._remember(path, given)
+        elif start := given.get("init_from"):
+            before = self._start_from(start, given) or before
         # What was said, without what stands by default or in the checkpoint
         classes = {key: {"class_path": _class_path(value)} for key, value in before.items()}
         words = [word for word in rest if not word.startswith("--print_config")]
@@ -251,6 +265,7 @@ class CLI(LightningCLI):
         self._refuse_linked(said)
         if path == "last":
             before = self._go_on(command, said, given) or before
+        self._refuse_code(said)
         self._refuse_overridden(said)
         self.config = parser.parse_args([command, f"--config={json.dumps(before)}", *rest])
         self.config[command].pop("config")
@@ -260,6 +275,7 @@ class CLI(LightningCLI):
         if path == "last":
             self.config[command].ckpt_path = None  # config.yaml is of the whole run
         self._refuse_useless(command)
+        self._say_what_is_done(command)
 
     def _parse_ckpt_path(self) -> None:
         """Done in `parse_arguments`; Lightning's lets a checkpoint override silently."""
@@ -267,23 +283,68 @@ class CLI(LightningCLI):
     def _remember(self, path: str, given: dict[str, Any]) -> dict[str, Any]:
         """What the checkpoint says of the model and the data, as a configuration."""
         self.ckpt_path = path
-        self.made = checkpoints.origin(checkpoints.read(path))
-        model, data = dict(self.made["model"]), dict(self.made.get("data") or {})
-        model["class_path"] = model["class_path"] or _class_path(given.get("model"))
-        if model["class_path"] is None:
-            raise Misuse(f"{path} does not say which class it is of: give --model too")
-        found = checkpoints.find_class(model["class_path"], path)
-        model["class_path"] = f"{found.__module__}.{found.__qualname__}"
-        for part in (model, data):
-            arguments = part.get("init_args", {}).items()
-            part["init_args"] = {
-                name: value
-                for name, value in arguments
-                if name not in LINKED and checkpoints.is_plain(value)
+        checkpoint = checkpoints.read(path)
+        self.made = checkpoints.origin(checkpoint)
+        loops = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
+        epochs = loops.get("current", {}).get("processed", checkpoint.get("epoch", 0))
+        self.reached = (checkpoint.get("global_step", 0), epochs)
+        return self._as_made(self.made, path, given)
+
+    def _as_made(self, made: dict[str, Any], path: str, given: dict[str, Any]) -> dict[str, Any]:
+        """A configuration of what a checkpoint says; what of it is code only if it is said too."""
+        config = {}
+        for key in ("model", "data"):
+            part = dict(made.get(key) or {})
+            said = _class_path(given.get(key))
+            theirs = part.get("class_path") or (said if key == "model" else None)
+            if theirs is None and key == "model":
+                raise Misuse(f"{path} does not say which class it is of: give --model too")
+            if theirs is None or (key == "data" and said not in (None, theirs)):
+                config[key] = given.get(key) or DEFAULT_DATA
+                continue
+            if key == "model" and said is not None and not _alike(said, theirs):
+                raise Misuse(_misfit(said, theirs, path))
+            if not checkpoints.is_ours(theirs) and said != theirs:
+                raise Misuse(
+                    f"{path} is of {theirs}, and a class that is not genzoo's is not imported "
+                    f"because a file names it: give --{key} {theirs} too, if it is yours"
+                )
+            try:
+                ours = key == "model" and checkpoints.is_ours(theirs)
+                find = checkpoints.import_class
+                kind = checkpoints.find_class(theirs, path) if ours else find(theirs)
+            except (ImportError, AttributeError) as error:
+                raise Misuse(f"{path} is of {theirs}, which is not there: {error}") from None
+            part["class_path"] = f"{kind.__module__}.{kind.__qualname__}"
+            arguments = part.get("init_args", {})
+            code = {
+                name
+                for name, value in arguments.items()
+                if not checkpoints.is_plain(value) or checkpoints.is_code(kind, name, value)
             }
-        if "class_path" not in data:
-            data = given.get("data") or DEFAULT_DATA
-        return {"model": model, "data": data}
+            self.code += [(key, name, arguments[name]) for name in code - {*LINKED}]
+            part["init_args"] = {
+                name: value for name, value in arguments.items() if name not in {*LINKED, *code}
+            }
+            config[key] = part
+        return config
+
+    def _start_from(self, path: str, given: dict[str, Any]) -> dict[str, Any] | None:
+        """The model of the checkpoint whose weights are the start, unless another is said."""
+        made = checkpoints.origin(checkpoints.read(path))["model"]
+        said = _class_path(given.get("model"))
+        if said is not None and not _alike(said, made["class_path"] or ""):
+            return None
+        return self._as_made({"model": made}, path, given)
+
+    def _refuse_code(self, said) -> None:
+        """What a checkpoint would have imported, unless it is said on the command line too."""
+        for key, name, value in self.code:
+            if name not in said.get(key, {}).get("init_args", {}):
+                raise Misuse(
+                    f"{self.ckpt_path} was made with {name} {_named(value)}, and what is not "
+                    f"plain data is not made because a file names it: give --{key}.{name} too"
+                )
 
     def _go_on(self, command: str, said, given: dict[str, Any]) -> dict[str, Any] | None:
         """The last checkpoint of the newest run of this model and data."""
@@ -309,14 +370,8 @@ class CLI(LightningCLI):
         if not self.made:
             return
         made = self.made["model"]
-        if made["class_path"] is not None:
-            ours = checkpoints.import_class(said.model.class_path)
-            theirs = checkpoints.find_class(made["class_path"], self.ckpt_path)
-            if ours is not theirs:
-                raise Misuse(
-                    f"--model {ours.__name__} does not fit {self.ckpt_path}, "
-                    f"which is a {theirs.__name__}: leave --model out"
-                )
+        if made["class_path"] is not None and not _alike(said.model.class_path, made["class_path"]):
+            raise Misuse(_misfit(said.model.class_path, made["class_path"], self.ckpt_path))
         for name, value in said.model.get("init_args", {}).items():
             if name in made["init_args"] and not _same(value, made["init_args"][name]):
                 raise Misuse(
@@ -334,6 +389,24 @@ class CLI(LightningCLI):
                 f"{model.__name__} has no predict_step. To draw images: "
                 f"genzoo sample --ckpt_path {self.ckpt_path}"
             )
+
+        if self.config[command].init_from and command != "fit":
+            raise Misuse(f"--init_from is for fit: {command} takes --ckpt_path")
+        if self.config[command].init_from and self.ckpt_path and not self.goes_on:
+            raise Misuse("--init_from must be left out with --ckpt_path, which has the weights")
+
+    def _say_what_is_done(self, command: str) -> None:
+        limits = self.config[command].trainer
+        for name, reached in zip(("max_steps", "max_epochs"), self.reached, strict=True):
+            limit = limits.get(name)
+            if command == "fit" and self.ckpt_path and limit not in (None, -1) and reached >= limit:
+                what = name.removeprefix("max_")
+                print(
+                    f"genzoo: {self.ckpt_path} has {reached} {what} and {name} is {limit}: "
+                    "there is nothing left to train",
+                    flush=True,
+                )
+                limits.max_epochs = max(limits.max_epochs or -1, self.reached[1])
 
     # What the data says of the model
 
@@ -372,6 +445,7 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         self.parser.add_instantiator(_safe_wandb, WandbLogger, subclasses=False)
+        self.parser.add_instantiator(_named_checkpoint, ModelCheckpoint, subclasses=False)
         try:
             with watching(shown):  # reading a folder takes long
                 super().instantiate_classes()
@@ -456,13 +530,16 @@ class CLI(LightningCLI):
         step = getattr(type(self.model), "test_step", None)
         return step not in (None, L.LightningModule.test_step, GenerativeModel.test_step)
 
+    def before_fit(self) -> None:
+        if (path := self._get(self.config, "init_from")) and not self.ckpt_path:
+            checkpoints.init_from(self.model, path)
+
     def after_fit(self) -> None:
         if self._get(self.config, "test_after_fit"):
-            path = getattr(self.trainer.checkpoint_callback, "last_model_path", None) or None
             self.trainer.test(
                 self.model,
                 self.datamodule,
-                ckpt_path=path,
+                ckpt_path=_last_saved(self.trainer),
                 weights_only=True,
                 verbose=self._tests_itself(),
             )
@@ -475,8 +552,13 @@ class CLI(LightningCLI):
             AtomicCheckpointIO().save_checkpoint(predictions, path)
 
     def _run_subcommand(self, subcommand: str) -> None:
+        folder = Path(self.trainer.loggers[0].log_dir) if self.trainer.loggers else None
         try:
             super()._run_subcommand(subcommand)
+        except BaseException:
+            if folder is not None and not self.goes_on and self.trainer.is_global_zero:
+                remove_empty(folder)
+            raise
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, SafeWandbLogger):
@@ -490,6 +572,10 @@ def _safe_wandb(class_type: type, *args: Any, **kwargs: Any) -> Any:
     return SafeWandbLogger(*args, **kwargs)
 
 
+def _named_checkpoint(class_type: type, *args: Any, **kwargs: Any) -> Any:
+    return NamedCheckpoint(*args, **kwargs)
+
+
 def _scan(args: list[str]) -> dict[str, Any]:
     """`--model`, `--data` and `--ckpt_path` as they are given, in arguments or --config files."""
     found: dict[str, Any] = {}
@@ -501,19 +587,48 @@ def _scan(args: list[str]) -> dict[str, Any]:
                 continue  # the parser will say it
             try:
                 content = yaml.safe_load(Path(value).read_text())
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise Misuse(f"{value} is not YAML: {hints.one_line(str(error))}") from None
             if isinstance(content, dict):
+                for key in ("model", "data"):
+                    if key in content and content[key] is None:
+                        raise Misuse(
+                            f"{key} must be a class, got null in {value}."
+                            + hints.hint("", hints.names(key))
+                        )
                 found.update(content)
-        elif name in ("--model", "--data", "--ckpt_path"):
+        elif name in ("--model", "--data", "--ckpt_path", "--init_from"):
             found[name.removeprefix("--")] = value
-    if isinstance(found.get("ckpt_path"), str) and found["ckpt_path"] in ("", "null"):
-        del found["ckpt_path"]
+    for name in ("ckpt_path", "init_from"):
+        if found.get(name) in ("", "null"):
+            del found[name]
     return found
 
 
 def _class_path(value: Any) -> str | None:
     return value.get("class_path") if isinstance(value, dict) else value
+
+
+def _alike(ours: str, theirs: str) -> bool:
+    """Whether two import paths can be of one class: a short name, or one of ours that moved."""
+    (ours_at, _, ours), (theirs_at, _, theirs) = ours.rpartition("."), theirs.rpartition(".")
+    known = all(not at or checkpoints.is_ours(at) for at in (ours_at, theirs_at))
+    return ours == theirs and (known or not ours_at or ours_at == theirs_at)
+
+
+def _misfit(ours: str, theirs: str, path: str) -> str:
+    ours, theirs = (name.rpartition(".")[-1] for name in (ours, theirs))
+    return f"--model {ours} does not fit {path}, which is a {theirs}: leave --model out"
+
+
+def _named(value: Any) -> str:
+    return str(_class_path(value)) if isinstance(value, dict) else str(value)
+
+
+def _last_saved(trainer: L.Trainer) -> str | None:
+    """Where the run can go on; the user's own ModelCheckpoints may come first."""
+    own = [part for part in trainer.checkpoint_callbacks if isinstance(part, Checkpoints)]
+    return next((part.last_model_path for part in own if part.last_model_path), None)
 
 
 def _run_name(config) -> str:

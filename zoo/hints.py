@@ -94,5 +94,6 @@ def names(key: str) -> list[str]:
 
 def one_line(text: str) -> str:
     """Without line breaks and without Python's way of writing a class."""
+    text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", " ".join(text.split()))
     return re.sub(r"^Expected an? (.+?)\.? Got value: ", r"must be \1, got ", text)

@@ -8,10 +8,12 @@ between disturbs nothing.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 
@@ -25,15 +27,25 @@ class GenerativeModel(L.LightningModule):
 
     image_shape: tuple[int, ...]
     num_classes: int = 0
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if "sample" in vars(cls):
+            cls.sample = _counted(cls.sample)
+
     noise_seed: int | None = None
     _looked_at_labels = False
 
     def on_fit_start(self) -> None:
-        if self.noise_seed is None:  # else a checkpoint brought it
-            self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
+        self._choose_noise()
         self._looked_at_labels = False
 
+    def _choose_noise(self) -> None:
+        if self.noise_seed is None:  # else a checkpoint brought it
+            self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
+
     def on_train_batch_start(self, batch, batch_idx) -> None:
+        self._choose_noise()  # Lightning's Tuner trains before `on_fit_start`
         if not self._looked_at_labels:
             self.check_labels(batch)
             self._looked_at_labels = True
@@ -52,12 +64,30 @@ class GenerativeModel(L.LightningModule):
             self.labels(len(x), y)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        if self._trainer is not None:
+            keep_place(self._trainer, checkpoint)
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.noise_seed = checkpoint.get("noise_seed")
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self._keep_rates(checkpoint.get("hyper_parameters", {}))
+
+    def _keep_rates(self, made: dict) -> None:
+        """The optimizers go on with the rates of the checkpoint, so the model says these too."""
+        for name, value in made.items():
+            ours = self.hparams.get(name, value)
+            if name.split("_")[-1] not in ("lr", "betas") or listed(ours) == listed(value):
+                continue
+            rank_zero_warn(
+                f"{name} {ours} has no effect: a training that goes on keeps the optimizers of its "
+                f"checkpoint, with {name} {value}. To start from its weights alone: init_from"
+            )
+            self.hparams[name] = value
+            if hasattr(self, name):
+                setattr(self, name, value)
 
     # Lightning enters the loops of validation and test only where these exist; the callbacks do
     # the work.
@@ -66,6 +96,10 @@ class GenerativeModel(L.LightningModule):
 
     def test_step(self, batch, batch_idx) -> None:
         """Nothing of its own to measure."""
+
+    def on_validation_end(self) -> None:
+        # The axis of this validation's numbers. It would stay, and name later checkpoints.
+        self.trainer.callback_metrics.pop("step", None)
 
     def labels(self, n: int, y: Tensor | None = None) -> Tensor | None:
         """The labels to draw n images of: those asked for, checked, or at random, or None.
@@ -86,6 +120,50 @@ class GenerativeModel(L.LightningModule):
             got = f"{y.min().item()}..{y.max().item()}"
             raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
         return y
+
+
+def _counted(sample):
+    """A model's `sample(n, ...)` that refuses what is no number of images."""
+
+    @wraps(sample)
+    def checked(self, n, *args, **kwargs):
+        if not hasattr(n, "__index__") or n < 0:
+            raise ValueError(f"n must be a whole number of images, 0 or more, got {n}")
+        return sample(self, n, *args, **kwargs)
+
+    return checked
+
+
+def listed(value):
+    """A tuple as the list that it comes back as from a file."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def keep_place(trainer: L.Trainer, checkpoint: dict) -> None:
+    """Makes a checkpoint say of its epoch what is true: open after a batch, over after its last.
+
+    Where a limit ends the training inside an epoch, Lightning says that the epoch is over, and a
+    longer training would go on with a new one; what is saved after the last batch it takes for
+    open, and then counts one epoch too few. Both would end, save and validate elsewhere than a
+    training that was never stopped.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    batches, place = loop.batch_progress, checkpoint["loops"]["fit_loop"]
+    epoch = place["epoch_progress"]
+    if not 0 < batches.current.ready == batches.current.processed:
+        return  # nothing was trained, or a step is being taken
+    if batches.is_last_batch:
+        for counts in ("total", "current"):
+            batch = place["epoch_loop.batch_progress"][counts]
+            if counts == "total" and batch["completed"] < batch["processed"]:
+                place["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
+            batch["completed"] = batch["processed"]
+            epoch[counts]["processed"] = epoch[counts]["ready"]
+        return
+    for counts in epoch.values():
+        for event in ("processed", "completed"):
+            counts[event] = min(counts[event], counts["ready"] - 1)
+    checkpoint["epoch"] = trainer.fit_loop.epoch_progress.current.ready - 1
 
 
 @contextmanager

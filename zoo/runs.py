@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
@@ -62,10 +63,38 @@ class _Writer(ExperimentWriter):
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """`last.ckpt` of the newest version in a folder of runs that has one."""
-    found = {
-        int(version[1]): path
-        for path in folder.glob("version_*/checkpoints/last.ckpt")
-        if (version := re.fullmatch(r"version_(\d+)", path.parents[1].name))
+    """Where the newest version in a folder of runs can go on; None: no version has a checkpoint.
+
+    Its `last.ckpt`, or without one the checkpoint of the greatest step that its name says.
+    """
+    versions = {
+        int(found[1]): path
+        for path in folder.glob("version_*/checkpoints")
+        if (found := re.fullmatch(r"version_(\d+)", path.parent.name))
     }
-    return found[max(found)] if found else None
+    for version in sorted(versions, reverse=True):
+        if (last := versions[version] / "last.ckpt").is_file():
+            return last
+        if others := list(versions[version].glob("*.ckpt")):
+            return max(others, key=_step)
+    return None
+
+
+def _step(path: Path) -> tuple[int, float]:
+    found = re.search(r"step=(\d+)", path.stem)
+    return int(found[1]) if found else -1, path.stat().st_mtime
+
+
+def newest_checkpoint(root: Path) -> Path | None:
+    """Of all models and data sets in a root of runs, the checkpoint that was written last."""
+    found = [last_checkpoint(folder) for folder in root.glob("*") if folder.is_dir()]
+    return max(filter(None, found), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def remove_empty(folder: Path) -> None:
+    """Takes away the run directory of a start that failed, if it holds no result."""
+    kept = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
+    if folder.is_dir() and {path.name for path in kept} <= {"config.yaml", "hparams.yaml"}:
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()

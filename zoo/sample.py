@@ -1,9 +1,12 @@
 """`genzoo sample`: images of a checkpoint, from nothing but its file."""
 
 import argparse
+import itertools
 import math
 import shutil
 import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +17,14 @@ from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
 from ..images import check_images, to_uint8
-from .checkpoint import load_model
+from .checkpoint import import_class, load_model
 from .hints import Misuse, unknown
 from .protocols import Sampler
+from .runs import newest_checkpoint
 
 LEGIBLE = 32  # pixels a side, below which a picture of pictures is enlarged
+LARGEST = 20_000  # pixels a side of a picture of pictures
+MANY = 1_000_000  # labels at a time
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,7 +36,12 @@ class _Parser(argparse.ArgumentParser):
 def sample(args: list[str]) -> None:
     """Draws and writes; says where."""
     parser = _Parser(prog="genzoo sample", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--ckpt_path", required=True, help="a checkpoint: a file or an address")
+    parser.add_argument(
+        "--ckpt_path",
+        required=True,
+        help="a checkpoint: a file, an address, or last: the one written last in the folder runs",
+    )
+    parser.add_argument("--model", help="its class, my_file.Mine, if that is your own")
     parser.add_argument("--n", type=int, default=64, help="how many images (64)")
     parser.add_argument(
         "--output",
@@ -49,41 +60,73 @@ def sample(args: list[str]) -> None:
             raise Misuse(f"--{name} must be at least 1, got {getattr(options, name)}")
     check_output(options.output)
 
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(options.ckpt_path, device=device)
+    device = usable(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    path = options.ckpt_path
+    if path == "last":
+        path = newest_checkpoint(Path("runs"))
+        if path is None:
+            raise Misuse("there is no checkpoint in the folder runs to sample from")
+        print(f"genzoo: {path}")
+    model = load_model(path, options.model and named(options.model), device=device)
     if not isinstance(model, Sampler):
         raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
     labels = classes(options.y, options.n)
-    images = draw(model, options.n, labels, options.batch_size, options.seed)
-    write(images, labels, options.output)
+    pieces = drawn(model, options.n, labels, options.batch_size, options.seed)
+    write_pieces(pieces, options.n, labels, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
+
+
+def usable(name: str) -> torch.device:
+    """The device of this name, if this machine has it."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise Misuse(f"--device must be a device of this machine, got {name}: {why}") from None
+    return device
+
+
+def named(class_path: str) -> type:
+    """A model's class, by an import path or one of the zoo by its short name."""
+    try:
+        return import_class(class_path if "." in class_path else f"genzoo.zoo.{class_path}")
+    except (ImportError, AttributeError) as error:
+        raise Misuse(f"--model {class_path} is not there: {error}") from None
 
 
 def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:
     """uint8 (n, C, H, W) on the CPU; points stay floats (n, D)."""
+    labels = None if y is None else (lambda start, stop: y[start:stop])
+    return torch.cat([*drawn(model, n, labels, batch_size, seed)])
+
+
+def drawn(model, n: int, labels: "Labels | None", batch_size: int, seed: int) -> Iterator[Tensor]:
+    """The same in pieces of a batch."""
     torch.manual_seed(seed)
-    images = []
     with torch.no_grad(), tqdm(total=n, unit="image", disable=None) as bar:
         for start in range(0, n, batch_size):
-            part = None if y is None else y[start : start + batch_size]
-            x = model.sample(min(batch_size, n - start), part)
+            stop = min(start + batch_size, n)
+            x = model.sample(stop - start, labels and labels(start, stop))
             if x.ndim == 4:
                 check_images(x, x.shape[1:], f"{type(model).__name__}.sample")
                 x = to_uint8(x)
-            images.append(x.cpu())
+            yield x.cpu()
             bar.update(len(x))
-    return torch.cat(images)
 
 
-def classes(y: str | None, n: int) -> Tensor | None:
-    """ "3" or "0,1,2" as n labels, in turn."""
+Labels = Callable[[int, int], Tensor]  # of the images from one place to another
+
+
+def classes(y: str | None, n: int) -> Labels | None:
+    """ "3" or "0,1,2" as the labels of n images, in turn."""
     if y is None:
         return None
     try:
-        labels = [int(label) for label in y.split(",")]
+        labels = torch.tensor([int(label) for label in y.split(",")])
     except ValueError:
         raise Misuse(f"--y must be numbers of classes as 3 or 0,1,2, got {y}") from None
-    return torch.tensor(labels).repeat(math.ceil(n / len(labels)))[:n]
+    return lambda start, stop: labels[torch.arange(start, stop) % len(labels)]
 
 
 def check_output(output: Path) -> None:
@@ -107,29 +150,64 @@ def check_output(output: Path) -> None:
 
 
 def write(images: Tensor, labels: Tensor | None, output: Path) -> None:
-    """Beside its place first and then moved there, so that nothing half-written is left."""
-    if images.ndim != 4 and output.suffix != ".npz":
+    """All at once, as `write_pieces`."""
+    told = None if labels is None else (lambda start, stop: labels[start:stop])
+    write_pieces([images], len(images), told, output)
+
+
+def write_pieces(pieces: Iterable[Tensor], n: int, labels: Labels | None, output: Path) -> None:
+    """Beside its place first and then moved there, so that nothing half-written is left.
+
+    Raises:
+        ValueError: one picture cannot show so many images, or what is no image.
+    """
+    pieces = iter(pieces)
+    first = next(pieces)
+    pieces = itertools.chain([first], pieces)
+    if first.ndim != 4 and output.suffix != ".npz":
         raise ValueError(f"output must be .npz for what are no images, got {output}")
     folder = Path(tempfile.mkdtemp(prefix=".genzoo-", dir=output.parent))
     part = folder / output.name
     try:
         if output.suffix == ".npz":
-            arrays = {"images": images.movedim(1, -1).numpy() if images.ndim == 4 else images}
-            if labels is not None:
-                arrays["labels"] = labels.numpy()
-            np.savez_compressed(part, **arrays)
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+                if first.ndim == 4:
+                    pieces = (images.movedim(1, -1) for images in pieces)
+                add(file, "images", n, pieces)
+                if labels is not None:
+                    starts = range(0, n, MANY)
+                    add(file, "labels", n, (labels(s, min(s + MANY, n)) for s in starts))
         elif output.suffix == ".png":
-            scale = math.ceil(LEGIBLE / images.shape[-1])
+            rows = math.ceil(math.sqrt(n))
+            scale = math.ceil(LEGIBLE / first.shape[-1])
+            if rows * max(first.shape[2:]) * scale > LARGEST:
+                raise ValueError(
+                    f"output must be .npz or a folder for {n} images, got {output}: one picture "
+                    f"of them would be more than {LARGEST} pixels wide"
+                )
+            images = torch.cat([*pieces])
             large = images.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-            picture = make_grid(large, nrow=math.ceil(math.sqrt(len(images))), pad_value=255)
-            save(picture, part)
+            save(make_grid(large, nrow=rows, pad_value=255), part)
         else:
             part.mkdir()
-            for index, image in enumerate(images):
+            for index, image in enumerate(itertools.chain.from_iterable(pieces)):
                 save(image, part / f"{index:06d}.png")
         part.replace(output)
     finally:
         shutil.rmtree(folder)
+
+
+def add(file: zipfile.ZipFile, name: str, n: int, pieces: Iterable[Tensor]) -> None:
+    """An array of n rows in a file of arrays, as `numpy.savez_compressed`, but in pieces."""
+    with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+        for index, piece in enumerate(pieces):
+            rows = np.ascontiguousarray(piece.numpy())
+            if index == 0:
+                header = np.lib.format.header_data_from_array_1_0(rows)
+                np.lib.format.write_array_header_2_0(
+                    entry, header | {"shape": (n, *rows.shape[1:])}
+                )
+            entry.write(rows.tobytes())
 
 
 def save(image: Tensor, path: Path) -> None:

@@ -239,6 +239,46 @@ def test_a_run_that_was_killed_goes_on_with_the_batches_of_the_unbroken_run(tmp_
         assert fit(place, **settings) == unbroken[step:], place.name
 
 
+@pytest.mark.parametrize(
+    "before, steps, kind, after",
+    [(4, 5, "batch", 10), (10, 3, "batch", 2), (4, 10, "epoch", 8), (3, 12, "batch", 5)],
+)
+def test_with_batches_of_another_size_a_run_goes_on_with_the_images(
+    tmp_path, before, steps, kind, after
+):
+    """Of 40 images: those that are due come, each once, and then a whole epoch."""
+
+    def labels(batch_size, ckpt_path=None, **settings):
+        model, runner = Recorder(), trainer(num_sanity_val_steps=0, **settings)
+        runner.fit(model, Numbered(batch_size=batch_size, seed=4), ckpt_path=ckpt_path)
+        return model.trained, runner.current_epoch
+
+    first, _ = labels(before, max_steps=steps, callbacks=[Keeper(tmp_path)])
+    seen = {label for batch in first for label in batch}
+    due = (40 - before * steps) // after
+    second, epochs = labels(after, tmp_path / f"{steps}-{kind}.ckpt", max_epochs=2)
+    rest = [label for batch in second[:due] for label in batch]
+    assert len(rest) == due * after == len(set(rest)) and not seen & set(rest)
+    assert sorted(sum(second[due:], [])) == list(range(40)) and epochs == 2
+
+
+def test_the_place_of_a_loader_does_not_depend_on_batches_and_ranks():
+    def images(loader):
+        return [x.flatten().tolist() for x, _ in loader]
+
+    one = TrainingBatches(numbered(24), 6, seed=1)
+    whole = iter(one)
+    given = [next(whole)[0].flatten().tolist() for _ in range(2)]
+    shares = [TrainingBatches(numbered(24), 2, rank, 2, seed=1) for rank in range(2)]
+    for share in shares:
+        share.load_state_dict(one.state_dict())
+    ranks = [images(share)[:3] for share in shares]
+    assert sorted(sum(given + ranks[0] + ranks[1], [])) == list(range(24))
+    old = TrainingBatches(numbered(24), 6, seed=1)
+    old.load_state_dict({"batches": 2})  # what a checkpoint held that is older than this
+    assert images(old)[:2] == [x.flatten().tolist() for x, _ in whole]
+
+
 def test_a_loader_that_is_made_anew_goes_on():
     assert fit(max_epochs=3, reload_dataloaders_every_n_epochs=1) == fit(max_epochs=3)
 

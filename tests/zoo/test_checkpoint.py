@@ -1,14 +1,22 @@
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from genzoo.zoo import GAN
-from genzoo.zoo.checkpoint import AtomicCheckpointIO, Checkpoints, load_model, read
-from tests.toys import bits, loader
+from genzoo.zoo import GAN, VAE, init_from
+from genzoo.zoo.checkpoint import (
+    AtomicCheckpointIO,
+    Checkpoints,
+    NamedCheckpoint,
+    load_model,
+    read,
+)
+from tests.toys import bits, loader, trainer
 from tests.toys import fit as training
 
 FAST = "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false"
@@ -100,9 +108,106 @@ def fit(tmp_path, callback: Checkpoints, **settings) -> Path:
 )
 def test_the_end_of_training_is_saved(tmp_path, every, stop, steps):
     folder = fit(tmp_path, Checkpoints(**every), **stop)
-    found = {int(path.stem.partition("step=")[2]) for path in folder.glob("epoch*")}
+    found = {int(path.stem.partition("step=")[2]) for path in folder.glob("saved*")}
     assert found == steps
     assert read(folder / "last.ckpt")["global_step"] == max(steps)
+
+
+class Numbers(L.Callback):
+    """Logs a number that is best at the second validation, on the axis of its steps."""
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        if not trainer.sanity_checking:
+            pl_module.log("fd/pixels", [3.0, 1.0, 2.0][trainer.current_epoch])
+            pl_module.log("step", float(trainer.global_step))
+
+
+def validated(tmp_path, model, *callbacks, **settings) -> Path:
+    """Three epochs of five batches, with a validation at the end of each."""
+    runner = L.Trainer(
+        accelerator="cpu",
+        devices=1,
+        default_root_dir=tmp_path,
+        logger=False,
+        callbacks=[Numbers(), *callbacks],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=3,
+        **settings,
+    )
+    runner.fit(model, loader(bits(40)), loader(bits(8)))
+    return tmp_path / "checkpoints"
+
+
+@pytest.mark.parametrize("best", [ModelCheckpoint, NamedCheckpoint])
+def test_the_best_of_a_user_stays_beside_ours(tmp_path, best):
+    keeper = best(monitor="fd/pixels")
+    folder = validated(tmp_path, small(), keeper, Checkpoints())
+    names = {path.name: read(path)["global_step"] for path in folder.iterdir()}
+    assert names == {
+        "epoch=1-step=10.ckpt": 10,
+        "last.ckpt": 15,
+        "saved-epoch=2-step=15.ckpt": 15,
+    }
+    assert Path(keeper.best_model_path) == folder / "epoch=1-step=10.ckpt"
+    assert keeper.best_model_score == 1
+
+
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"save_last": True}, "save_last must be false in a ModelCheckpoint of .*checkpoints, got"),
+        ({"filename": "saved-{epoch}-{step}"}, "filename must be another than that of the run's"),
+        ({"filename": "last"}, "filename must be another than that of the run's"),
+    ],
+)
+def test_names_of_ours_are_not_anothers(tmp_path, settings, says):
+    with pytest.raises(ValueError, match=says):
+        validated(tmp_path, small(), ModelCheckpoint(**settings), Checkpoints())
+    validated(tmp_path, small(), ModelCheckpoint(tmp_path / "own", **settings), Checkpoints())
+
+
+@pytest.mark.parametrize("kind", [VAE, GAN])
+@pytest.mark.parametrize("saver", [Checkpoints, ModelCheckpoint])
+def test_every_file_is_kept_under_its_own_step(tmp_path, saver, kind):
+    every = saver(every_n_train_steps=1, save_top_k=-1)
+    folder = validated(tmp_path, kind((1, 8, 8), width=4, latent_dim=2), every)
+    steps = {path: int(path.stem.rpartition("step=")[2]) for path in folder.glob("*epoch*")}
+    assert sorted(steps.values()) == list(range(1, 16))
+    assert all(read(path)["global_step"] == step for path, step in steps.items())
+
+
+def test_every_epoch_is_every_epoch(tmp_path):
+    """Also where validations are seldom."""
+    folder = validated(tmp_path, small(), Checkpoints(save_top_k=-1), check_val_every_n_epoch=3)
+    assert {path.stem for path in folder.iterdir()} == {
+        "last",
+        *(f"saved-epoch={epoch}-step={5 * epoch + 5}" for epoch in range(3)),
+    }
+
+
+@pytest.mark.parametrize("name", ["fd/pixels", "fd_pixels"])
+def test_a_number_with_a_slash_stands_in_a_name(tmp_path, name):
+    keeper = NamedCheckpoint(monitor="fd/pixels", filename=f"{{epoch}}-{{{name}:.2f}}")
+    folder = validated(tmp_path, small(), keeper, Checkpoints(filename=f"at-{{{name}}}"))
+    assert {path.name for path in folder.iterdir()} == {
+        "epoch=1-fd_pixels=1.00.ckpt",
+        "at-fd_pixels=2.0.ckpt",
+        "last.ckpt",
+    }
+
+
+def test_a_number_that_is_never_logged_is_said(tmp_path):
+    with pytest.raises(
+        ValueError, match="monitor must be .* got fd/pixls. Did you mean fd/pixels?"
+    ):
+        validated(tmp_path, small(), NamedCheckpoint(monitor="fd/pixls"))
+
+
+def test_a_named_checkpoint_goes_on_with_the_state_of_lightnings():
+    settings = dict(monitor="fd/pixels", mode="max")
+    assert NamedCheckpoint(**settings).state_key == ModelCheckpoint(**settings).state_key
+    assert Checkpoints().state_key != ModelCheckpoint().state_key
 
 
 # Reading
@@ -190,9 +295,10 @@ def test_a_model_comes_back_from_pythons_file(tmp_path):
     "class_path, says",
     [
         (None, "does not say which class"),
-        ("nowhere.Mean", "cannot be imported from here .*: run where nowhere.py lies"),
-        ("os.getcwd", "os.getcwd, which is no LightningModule"),
-        ("collections.OrderedDict", "which is no LightningModule"),
+        ("nowhere.Mean", r"not genzoo's is not imported .*load_model\(path, model_class=Mean\)"),
+        ("os.getcwd", "os.getcwd, and a class that is not genzoo's is not imported"),
+        ("genzoo.zoo.checkpoint.read", "genzoo.zoo.checkpoint.read, which is no LightningModule"),
+        ("genzoo.zoo.Gone", "genzoo.zoo.Gone, which is not there"),
     ],
 )
 def test_a_class_that_is_not_found_is_named(tmp_path, class_path, says):
@@ -216,6 +322,71 @@ def test_a_class_in_a_checkpoint_is_not_built(tmp_path):
     with pytest.raises(ValueError, match=r"an object for width.*load_model\(path, width=...\)"):
         load_model(path)
     assert load_model(path, width=4).hparams.width == 4
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda w: w.pop("generator.body.0.bias"), "it has no generator.body.0.bias$"),
+        (lambda w: [w.pop(name) for name in list(w)[1:4]], "it has no .* and 2 more$"),
+        (lambda w: w.update(more=torch.ones(1)), "the model has no more$"),
+        (
+            lambda w: w.update({f"generator._orig_mod.{k}": w.pop(k) for k in list(w)}),
+            "saved from a network that torch.compile had wrapped",
+        ),
+    ],
+)
+def test_why_weights_do_not_fit_is_said(genzoo, tmp_path, change, says):
+    weights = small().state_dict()
+    change(weights)
+    arguments = {"image_shape": [1, 8, 8], "latent_dim": 2, "width": 4}
+    made = {"model": {"class_path": "genzoo.zoo.GAN", "init_args": arguments}}
+    torch.save({"state_dict": weights, "origin": made}, "m.ckpt")
+    with pytest.raises(ValueError, match=f"m.ckpt does not fit GAN: .*{says}"):
+        load_model("m.ckpt")
+    with pytest.raises(ValueError, match=says):
+        init_from(small(), "m.ckpt")
+
+
+def test_the_command_line_says_why_weights_do_not_fit(genzoo):
+    weights = small().state_dict()
+    del weights["generator.body.0.bias"]
+    arguments = {"image_shape": [1, 8, 8], "latent_dim": 2, "width": 4}
+    made = {"model": {"class_path": "genzoo.zoo.GAN", "init_args": arguments}}
+    version = {"pytorch-lightning_version": L.__version__}
+    torch.save({"state_dict": weights, "origin": made, **version}, "m.ckpt")
+    says = genzoo(f"test --ckpt_path m.ckpt {FAST}", 1)
+    assert "the checkpoint does not fit the model: it has no generator.body.0.bias" in says
+    assert not list(Path("runs").glob("*/version_*"))
+
+
+def test_init_from_takes_the_weights_alone(tmp_path):
+    first = training(small(), loader(bits(40)), 3)
+    first.save_checkpoint(tmp_path / "m.ckpt")
+    model = init_from(small(lr=1e-9), tmp_path / "m.ckpt")
+    for name, value in read(tmp_path / "m.ckpt")["state_dict"].items():
+        assert torch.equal(model.state_dict()[name], value)
+    runner = training(model, loader(bits(40)), 2)
+    assert runner.global_step == 2 and runner.optimizers[0].param_groups[0]["lr"] == 1e-9
+    assert runner.optimizers[0].state_dict()["state"][0]["step"] == 2
+
+
+def test_a_rate_that_a_resumed_training_does_not_take_is_said(tmp_path):
+    training(small(lr=2e-4), loader(bits(40)), 3).save_checkpoint(tmp_path / "m.ckpt")
+    runner, model = trainer(max_epochs=-1, max_steps=5), small(lr=1e-5)
+    with pytest.warns(UserWarning, match="lr 1e-05 has no effect: .* with lr 0.0002. .*init_from"):
+        runner.fit(model, loader(bits(40)), ckpt_path=tmp_path / "m.ckpt")
+    runner.save_checkpoint(tmp_path / "n.ckpt")
+    made = read(tmp_path / "n.ckpt")
+    assert made["hyper_parameters"]["lr"] == 2e-4 == model.lr
+    assert [group["lr"] for o in made["optimizer_states"] for group in o["param_groups"]] == [
+        2e-4,
+        2e-4,
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        small(lr=2e-4).on_load_checkpoint(made)
+        assert load_model(tmp_path / "n.ckpt", GAN, lr=1e-5).lr == 1e-5
 
 
 def test_weights_that_do_not_fit_are_said_in_one_line(tmp_path):

@@ -1,15 +1,25 @@
 import csv
+import multiprocessing
 import os
 import re
+import resource
 import sys
+import weakref
+from importlib.util import find_spec
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 import yaml
 
+from genzoo.__main__ import main
+from genzoo.callbacks import lines
+from genzoo.zoo import GAN, VAE, PixelCNN
+from genzoo.zoo import sample as sampling
 from genzoo.zoo.checkpoint import load_model, origin, read
 from genzoo.zoo.runs import RunLogger, last_checkpoint
+from tests.toys import bits, loader, trainer
 
 FAST = (
     "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false "
@@ -37,7 +47,10 @@ def test_fit_leaves_a_run_directory(genzoo):
         "hparams.yaml",
         "metrics.csv",
     }
-    assert {path.name for path in LAST.parent.iterdir()} == {"last.ckpt", "epoch=2-step=24.ckpt"}
+    assert {path.name for path in LAST.parent.iterdir()} == {
+        "last.ckpt",
+        "saved-epoch=2-step=24.ckpt",
+    }
     assert {"loss/mean", "images/s"} <= set(metrics(RUN)[-1])
     assert float(metrics(RUN)[-1]["distance"]) > 0  # the test after fit
     genzoo(f"fit {OWN}")
@@ -80,6 +93,32 @@ def test_what_is_printed_without_a_terminal_is_short(genzoo):
     assert len(out.splitlines()) < 12
 
 
+@pytest.mark.parametrize(
+    "limits, tenth",
+    [
+        ({"max_epochs": -1, "max_steps": 40}, "epoch 1 batch 10/16  loss 1  3 min left"),
+        ({"max_epochs": 2}, "epoch 1/2 batch 10/16  loss 1  2 min left"),
+        ({"max_epochs": 1}, "epoch 1/1 batch 10/16  loss 1  36 s left"),
+        ({"max_epochs": -1, "limit_train_batches": 12}, "epoch 1 batch 10/12  loss 1"),
+    ],
+)
+def test_the_time_that_is_left_is_said(monkeypatch, capsys, limits, tenth):
+    """Of batches of six seconds, off a terminal."""
+    clock = [0.0]
+
+    class Slow(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            clock[0] += 6
+            trainer.should_stop = batch_idx == 10
+
+    monkeypatch.setattr(lines, "monotonic", lambda: clock[0])
+    progress = lines.ProgressLines(seconds=60)
+    monkeypatch.setattr(progress, "get_metrics", lambda *_: {"loss": 1})
+    runner = trainer(callbacks=[Slow(), progress], enable_progress_bar=True, **limits)
+    runner.fit(VAE((1, 8, 8), width=4), loader(bits(128)))
+    assert tenth in capsys.readouterr().out.splitlines()
+
+
 def test_the_settings_of_evaluations_are_passed_on(genzoo):
     line = "fit --model GAN --evaluation.num_samples 77 --evaluation.seed 3 --print_config"
     config = yaml.safe_load(genzoo(line))
@@ -101,7 +140,7 @@ def test_a_limit_that_is_given_is_the_limit(genzoo):
 @pytest.mark.parametrize("conditional, number", [("false", 0), ("true", 2)])
 def test_a_model_is_told_what_the_data_is(genzoo, conditional, number):
     genzoo(f"fit {OWN} --data.side 5 --data.conditional {conditional}")
-    model = load_model(LAST)
+    model = load_model(LAST, sys.modules["own"].Mean)
     assert model.image_shape == (1, 5, 5)
     assert model.num_classes == number
 
@@ -109,9 +148,10 @@ def test_a_model_is_told_what_the_data_is(genzoo, conditional, number):
 def test_a_foreign_model_is_told_nothing_and_works(genzoo):
     genzoo(f"fit --model own.Plain --data own.Shapeless {FAST}")
     path = Path("runs/Plain-Shapeless/version_0/checkpoints/last.ckpt")
-    assert load_model(path).layer.out_features == 4
-    genzoo(f"test --ckpt_path {path} {FAST}")
-    genzoo(f"predict --ckpt_path {path} {FAST}")
+    assert load_model(path, sys.modules["own"].Plain).layer.out_features == 4
+    ours = f"--model own.Plain --data own.Shapeless {FAST}"
+    genzoo(f"test --ckpt_path {path} {ours}")
+    genzoo(f"predict --ckpt_path {path} {ours}")
     predictions = torch.load("runs/Plain-Shapeless/version_2/predictions-0.pt", weights_only=True)
     assert [len(batch) for batch in predictions] == [8, 8]
 
@@ -137,7 +177,15 @@ def test_last_goes_on_in_the_run_with_what_it_was_made_with(genzoo, trained):
     assert steps == [9, 19, 29]
     assert yaml.safe_load((RUN / "config.yaml").read_text())["ckpt_path"] is None
     # a run that is done is done
-    genzoo(f"fit {OWN} --trainer.max_epochs 2 --ckpt_path last")
+    for limit in ("epochs 2", "epochs 1", "steps 32", "steps 20"):
+        line = OWN.replace("--trainer.max_epochs 1", f"--trainer.max_{limit}")
+        says = genzoo(f"fit {line} --ckpt_path last")
+        name, number = limit.split()
+        reached = 2 if name == "epochs" else 32
+        assert (
+            f"genzoo: {trained} has {reached} {name} and max_{name} is {number}: "
+            "there is nothing left to train\n"
+        ) in says
     assert read(trained)["global_step"] == 32
 
 
@@ -183,13 +231,109 @@ def test_the_newest_version_is_the_largest_number(tmp_path):
     assert last_checkpoint(tmp_path).parents[1].name == "version_10"
 
 
-def test_a_checkpoint_is_enough_to_test(genzoo, trained):
-    genzoo(f"test --ckpt_path {trained} {FAST}")
+def test_a_version_without_last_goes_on_from_its_latest(tmp_path):
+    folder = tmp_path / "version_3/checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("epoch=2-step=90.ckpt", "saved-epoch=9-step=400.ckpt", "other.ckpt"):
+        (folder / name).touch()
+    assert last_checkpoint(tmp_path) == folder / "saved-epoch=9-step=400.ckpt"
+    (folder / "last.ckpt").touch()
+    assert last_checkpoint(tmp_path) == folder / "last.ckpt"
+
+
+def test_last_is_sampled_from(genzoo):
+    assert "there is no checkpoint in the folder runs" in genzoo("sample --ckpt_path last", 2)
+    for model in ("VAE --model.decoder gaussian", "GAN"):
+        genzoo(f"fit --model {model} --model.width 8 --test_after_fit false {FAST}")
+    says = genzoo("sample --ckpt_path last --n 4")
+    assert "genzoo: runs/GAN-Digits/version_0/checkpoints/last.ckpt\n" in says
+    assert "4 images of GAN in samples.png" in says
+
+
+def test_a_start_that_fails_leaves_no_version(genzoo):
+    genzoo(f"fit {OWN}")
+    line = f"fit {OWN} --trainer.val_check_interval 100"  # said by Lightning when data are there
+    assert "must be less than or equal" in genzoo(line, 1)
+    assert [path.name for path in RUN.parent.iterdir()] == ["version_0"]
+
+
+# From the weights of another
+
+
+def test_weights_are_a_start_and_nothing_else_is(genzoo):
+    start = f"--test_after_fit false {FAST}"
+    genzoo(f"fit --model GAN --model.width 8 {start}")
+    first = "runs/GAN-Digits/version_0/checkpoints/last.ckpt"
+    says = genzoo(f"fit --init_from {first} --model.lr 1e-9 --data.num_train 256 {start}")
+    assert "version_1" in says
+    before, after = read(first), read(first.replace("version_0", "version_1"))
+    assert after["global_step"] == 2 and after["epoch"] == 0  # 256 images in batches of 128
+    assert origin(after)["model"]["init_args"]["lr"] == 1e-9
+    assert origin(after)["model"]["init_args"]["width"] == 8
+    for name, value in after["state_dict"].items():
+        if value.is_floating_point() and "running" not in name:
+            assert torch.allclose(value, before["state_dict"][name], atol=1e-7, rtol=0), name
+    group = after["optimizer_states"][1]
+    assert group["param_groups"][0]["lr"] == 1e-9 and group["state"][0]["step"] == 2
+    # and it goes on as any run
+    genzoo(f"fit --init_from {first} --model GAN --model.lr 1e-9 {start} --ckpt_path last")
+
+
+def test_a_start_that_cannot_be_is_refused(genzoo):
+    made = {"class_path": "genzoo.zoo.GAN", "init_args": {"width": 8, "image_shape": [1, 8, 8]}}
+    weights = GAN((1, 8, 8), width=8).state_dict()
+    torch.save({"state_dict": weights, "origin": {"model": made}}, "c.ckpt")
+    for line, code, says in (
+        (
+            "fit --init_from c.ckpt --model.width 4",
+            1,
+            "c.ckpt does not fit GAN: size mismatch for ",
+        ),
+        ("fit --init_from c.ckpt --model VAE", 1, "c.ckpt does not fit VAE: it has no "),
+        ("fit --init_from none.ckpt", 1, "no checkpoint at none.ckpt"),
+        ("fit --init_from c.ckpt --ckpt_path c.ckpt", 2, "--init_from must be left out with"),
+        ("test --init_from c.ckpt --ckpt_path c.ckpt", 2, "--init_from is for fit: test takes"),
+    ):
+        assert says in genzoo(f"{line} {FAST}", code)
+    assert not list(Path("runs").glob("*/version_*"))
+
+
+# What a file alone may name
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "sample"])
+def test_a_class_of_a_file_here_is_not_imported_because_a_checkpoint_names_it(genzoo, command):
+    Path("trap.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    made = {"model": {"class_path": "trap.Model", "init_args": {}}}
+    torch.save({"state_dict": {}, "origin": made}, "c.ckpt")
+    says = genzoo(f"{command} --ckpt_path c.ckpt", 1 if command == "sample" else 2)
+    assert "c.ckpt is of trap.Model, and a class that is not genzoo's is not imported" in says
+    assert not Path("ran").exists()
+    made = {
+        "model": {"class_path": "genzoo.zoo.GAN", "init_args": {}},
+        "data": {"class_path": "trap.Data", "init_args": {}},
+    }
+    torch.save({"state_dict": {}, "origin": made}, "c.ckpt")
+    if command != "sample":
+        assert "c.ckpt is of trap.Data" in genzoo(f"{command} --ckpt_path c.ckpt", 2)
+    assert not Path("ran").exists() and "trap" not in sys.modules
+
+
+def test_a_function_that_a_checkpoint_names_is_not_called(genzoo):
+    made = {"model": {"class_path": "genzoo.zoo.Wrapped", "init_args": {"generate": "os._exit"}}}
+    torch.save({"state_dict": {}, "origin": made}, "c.ckpt")
+    says = genzoo("test --ckpt_path c.ckpt", 2)
+    assert "was made with generate os._exit" in says and "give --model.generate too" in says
+    assert "generate must be callable" in genzoo("sample --ckpt_path c.ckpt", 1)
+
+
+def test_a_checkpoint_and_the_names_of_own_classes_are_enough_to_test(genzoo, trained):
+    genzoo(f"test --ckpt_path {trained} {OWN}")
     config = yaml.safe_load((RUN.parent / "version_1/config.yaml").read_text())
     assert config["data"]["init_args"]["batch_size"] == 4
     assert config["model"]["init_args"]["lr"] == 0.3
     assert float(metrics(RUN.parent / "version_1")[-1]["distance"]) > 0
-    genzoo(f"validate --ckpt_path {trained} {FAST}")
+    genzoo(f"validate --ckpt_path {trained} {OWN}")
     genzoo(f"test --ckpt_path last {OWN} --model.lr 0.3")  # said, and the same
 
 
@@ -204,7 +348,7 @@ def test_a_checkpoint_is_enough_to_test(genzoo, trained):
 )
 @pytest.mark.parametrize("command", ["test", "fit"])
 def test_what_a_checkpoint_would_override_is_refused(genzoo, trained, command, line, says):
-    assert re.search(says, genzoo(f"{command} --ckpt_path {trained} {FAST} {line}", 2))
+    assert re.search(says, genzoo(f"{command} --ckpt_path {trained} {OWN} {line}", 2))
 
 
 def test_last_refuses_as_a_path_does(genzoo, trained):
@@ -277,6 +421,67 @@ def test_a_failure_is_one_line_and_code_1(genzoo, line, says):
     assert says in genzoo(f"{line} --evaluate false", 1)
 
 
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (b"model: null", "model must be a class, got null in c.yaml. There are: "),
+        (b"model: GAN\ndata: null", "data must be a class, got null in c.yaml. There are: "),
+        (bytes(range(128, 256)), "c.yaml is not YAML: "),
+        (b"- 1", "Unexpected config"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(genzoo, content, says):
+    Path("c.yaml").write_bytes(content)
+    assert says in genzoo("fit --config c.yaml", 2)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("--trainer.gradient_clip_val 1", "gradient_clip_val must be None .* its own clip_norm"),
+        ("--trainer.accumulate_grad_batches 2", "accumulate_grad_batches must be 1 .* clip_norm"),
+        (
+            "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.monitor loss/generatr",
+            "monitor must be a number that is logged, got loss/generatr. "
+            "Did you mean loss/generator?",
+        ),
+        (
+            "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor loss/generatr",
+            "conditioned on metric `loss/generatr` which is not available",
+        ),
+        ("--trainer.logger TensorBoardLogger --trainer.logger.save_dir x", "tensorboardX"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_in_one_line(genzoo, line, says):
+    if "TensorBoard" in line and (find_spec("tensorboard") or find_spec("tensorboardX")):
+        pytest.skip("there is a TensorBoard")
+    assert re.search(says, genzoo(f"fit --model GAN --model.width 8 {FAST} {line}", 1))
+    trained = "monitor" in line and "ModelCheckpoint" in line  # known after the first validation
+    assert bool(list(Path().glob("runs/*/version_*"))) == trained
+
+
+@pytest.mark.parametrize("size", [2_000, 30_000])
+def test_a_full_disk_ends_a_training_in_one_line(size, tmp_path):
+    """Where a file cannot grow: in its beginning, and in its middle."""
+
+    def run() -> None:
+        os.chdir(tmp_path)
+        sys.stderr = (tmp_path / "err").open("w", buffering=1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        line = f"fit --model GAN --model.width 64 {FAST} --trainer.max_steps 2"
+        os._exit(main(line.split()))
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    child.join(120)
+    says = (tmp_path / "err").read_text()
+    lines = [line for line in says.splitlines() if line.startswith("genzoo: ")]
+    assert child.exitcode == 1 and "Traceback" not in says, says
+    assert len(lines) == 1 and re.search("File too large: .*ckpt", lines[0])
+    assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*.ckpt"))
+
+
 def test_a_failure_has_a_traceback_where_it_is_wanted(genzoo, monkeypatch):
     monkeypatch.setenv("GENZOO_DEBUG", "1")
     with pytest.raises(ValueError, match="batch_size must be"):
@@ -289,7 +494,7 @@ def test_a_bug_of_somebody_elses_keeps_its_traceback(genzoo):
 
 
 def test_predict_points_at_sample_where_there_is_nothing_to_predict(genzoo, trained):
-    says = genzoo(f"predict --ckpt_path {trained}", 2)
+    says = genzoo(f"predict --ckpt_path {trained} --model own.Mean --data own.Noise", 2)
     assert f"Mean has no predict_step. To draw images: genzoo sample --ckpt_path {trained}" in says
 
 
@@ -307,10 +512,11 @@ def test_sample_writes_each_kind(genzoo, trained):
     import numpy as np
     from PIL import Image
 
-    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/grid.png --batch_size 4")
-    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/b.npz --batch_size 4 --seed 1")
-    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/folder --batch_size 4 --seed 1")
-    genzoo(f"sample --ckpt_path {trained} --n 10 --output a/c.npz --batch_size 4 --seed 2")
+    line = f"sample --model own.Mean --ckpt_path {trained}"
+    genzoo(f"{line} --n 10 --output a/grid.png --batch_size 4")
+    genzoo(f"{line} --n 10 --output a/b.npz --batch_size 4 --seed 1")
+    genzoo(f"{line} --n 10 --output a/folder --batch_size 4 --seed 1")
+    genzoo(f"{line} --n 10 --output a/c.npz --batch_size 4 --seed 2")
     assert sorted(os.listdir("a")) == ["b.npz", "c.npz", "folder", "grid.png"]  # nothing else
     images = np.load("a/b.npz")["images"]
     assert images.shape == (10, 8, 8, 1) and images.dtype == np.uint8
@@ -318,6 +524,42 @@ def test_sample_writes_each_kind(genzoo, trained):
     assert (np.array(Image.open("a/folder/000007.png")) == images[7, ..., 0]).all()
     assert (np.load("a/c.npz")["images"] != images).any()
     assert np.array(Image.open("a/grid.png")).std() > 0
+
+
+def test_many_samples_are_written_in_pieces(genzoo, trained, monkeypatch):
+    """The first, the last and the next are there at once, and the file is that of numpy."""
+    import numpy as np
+
+    alive, most = weakref.WeakSet(), []
+    draw = sampling.drawn
+
+    def watched(*args):
+        for piece in draw(*args):
+            alive.add(piece.untyped_storage())
+            most.append(len(alive))
+            yield piece
+            del piece
+
+    monkeypatch.setattr(sampling, "drawn", watched)
+    line = f"sample --model own.Mean --ckpt_path {trained} --n 1000 --batch_size 10"
+    genzoo(f"{line} --output a.npz")
+    genzoo(f"{line} --output folder")
+    assert len(most) == 200 and max(most) <= 3
+    images = np.load("a.npz")["images"]
+    assert images.shape == (1000, 8, 8, 1) and len(os.listdir("folder")) == 1000
+    monkeypatch.setattr(sampling, "drawn", draw)
+    genzoo(f"{line} --output again.npz")
+    assert (np.load("again.npz")["images"] == images).all()
+    says = genzoo(f"{line.replace('--n 1000', '--n 1000000000')} --output x.png", 1)
+    assert "output must be .npz or a folder for 1000000000 images, got x.png" in says
+    assert not list(Path().glob(".genzoo-*"))
+
+
+@pytest.mark.parametrize("n", [-1, 2.5, "3"])
+@pytest.mark.parametrize("model", [GAN, VAE, PixelCNN])
+def test_what_is_no_number_of_samples_is_refused(model, n):
+    with pytest.raises(ValueError, match=f"n must be a whole number of images, 0 or more, got {n}"):
+        model((1, 8, 8), width=4).sample(n)
 
 
 def test_sample_of_classes(genzoo):
@@ -339,6 +581,9 @@ def test_sample_of_classes(genzoo):
         ("--ckpt_path own.py --output x.jpg", 2, "--output must end in .png or .npz"),
         ("--ckpt_path own.py --output /proc/x.png", 2, "must be in a folder that can be written"),
         ("--ckpt_path own.py --n 0", 2, "--n must be at least 1, got 0"),
+        ("--ckpt_path own.py --n 2.5", 2, "argument --n: invalid int value: '2.5'"),
+        ("--ckpt_path own.py --device cuda:99", 2, "--device must be a device of this machine"),
+        ("--ckpt_path own.py --device foo", 2, "--device must be a device of this machine, got fo"),
         ("--ckpt_pth own.py", 2, "the following arguments are required: --ckpt_path"),
         ("--ckpt_path own.py --out x.png", 2, "no option --out. Did you mean --output?"),
     ],
@@ -351,7 +596,9 @@ def test_sample_refuses_in_one_line(genzoo, line, code, says):
 def test_only_what_can_draw_is_asked_to(genzoo):
     genzoo(f"fit --model own.Plain --data own.Noise {FAST}")
     path = "runs/Plain-Noise/version_0/checkpoints/last.ckpt"
-    assert "Plain cannot draw images: it has no sample" in genzoo(f"sample --ckpt_path {path}", 1)
+    assert "Plain cannot draw images: it has no sample" in genzoo(
+        f"sample --model own.Plain --ckpt_path {path}", 1
+    )
 
 
 # The three questions

@@ -1,16 +1,23 @@
 """A training that is killed and resumed ends where the unbroken one ends, to the bit."""
 
+import csv
 import multiprocessing
 import os
+import random
 import signal
+import threading
+from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from genzoo.__main__ import main
 from genzoo.datamodules import Digits
 from genzoo.zoo import DBM, DCGAN, GAN, GSN, RBM, VAE, PixelCNN
-from genzoo.zoo.checkpoint import AtomicCheckpointIO
+from genzoo.zoo.checkpoint import AtomicCheckpointIO, read
+from genzoo.zoo.runs import last_checkpoint
 from tests.toys import trainer
 
 BATCHES = 4  # an epoch
@@ -98,3 +105,183 @@ def test_killed_and_resumed(name, save_every, kill_after, tmp_path):
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch"):
         assert differences(expected[part], found[part], part) == []
     assert expected["noise_seed"] == found["noise_seed"]
+
+
+# Through the command line, with all callbacks that it adds
+
+LINE = (
+    "fit --model {model} --data Digits --data.num_train 85 --data.batch_size 16 "  # 5 batches
+    "--data.binarise threshold --evaluation.extractor pixels --evaluation.num_samples_fit 20 "
+    "--evaluation.num_real 40 --test_after_fit false --trainer.log_every_n_steps 1 "
+    "--trainer.accelerator cpu --trainer.enable_model_summary false "
+)
+SMALL = {
+    "GAN": "GAN --model.width 8 --model.ema_decay 0.9",
+    "VAE": "VAE --model.width 8",
+    "PixelCNN": "PixelCNN --model.levels 2 --model.width 4 --model.layers 3",
+}
+
+
+def command(name: str, folder: Path, steps: int, more: str = "") -> None:
+    """Fits for so many steps of the model, its runs in this folder."""
+    line = LINE.format(model=SMALL[name])
+    line += f"--trainer.max_steps {steps} --trainer.default_root_dir {folder} {more}"
+    assert main(line.split()) == 0
+
+
+def end(folder: Path) -> tuple[dict, list[dict[str, str]]]:
+    """The last checkpoint, and the metrics that do not depend on the clock."""
+    (runs,) = folder.iterdir()
+    path = last_checkpoint(runs)
+    with (path.parents[1] / "metrics.csv").open() as file:
+        rows = [
+            {name: value for name, value in row.items() if value and name != "images/s"}
+            for row in csv.DictReader(file)
+        ]
+    return read(path), [row for row in rows if row]
+
+
+PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch", "noise_seed")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a command that nothing stopped ends with, by the model's name."""
+    ends = {}
+
+    def ended(name: str) -> tuple[dict, list[dict[str, str]]]:
+        if name not in ends:
+            folder = tmp_path_factory.mktemp("whole") / "runs"
+            command(name, folder, 12)
+            ends[name] = end(folder)
+        return ends[name]
+
+    return ended
+
+
+@pytest.mark.parametrize(
+    "name, steps",
+    [("GAN", 3), ("GAN", 5), ("VAE", 6)]
+    + [pytest.param("VAE", 5, marks=pytest.mark.slow)]
+    + [pytest.param("PixelCNN", steps, marks=pytest.mark.slow) for steps in (4, 10, 11)],
+)
+def test_a_stopped_command_goes_on_to_the_bit(name, steps, whole, tmp_path):
+    """Inside an epoch of five batches, at its end, and after it."""
+    expected, metrics = whole(name)
+    command(name, tmp_path / "runs", steps)
+    command(name, tmp_path / "runs", 12, "--ckpt_path last")
+    found, again = end(tmp_path / "runs")
+    for part in (*PARTS, "loops"):
+        assert differences(expected[part], found[part], part) == []
+    assert again == metrics
+
+
+class Moment:
+    """SIGKILL at the count-th time that the training is there."""
+
+    def __init__(self, count: int):
+        self.left = count
+
+    def reached(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def training(self) -> None:
+        before = GAN.training_step, VAE.training_step, PixelCNN.training_step
+
+        for kind, step in zip((GAN, VAE, PixelCNN), before, strict=True):
+
+            def then(model, *args, step=step):
+                result = step(model, *args)
+                if self.reached():
+                    self.die()  # the weights have moved, nothing else has
+                return result
+
+            kind.training_step = then
+
+    def evaluation(self) -> None:
+        for kind in (GAN, VAE, PixelCNN):
+
+            def then(model, *args, sample=kind.sample):
+                if self.reached():
+                    self.die()
+                return sample(model, *args)
+
+            kind.sample = then
+
+    def writing(self) -> None:
+        write = torch.save
+
+        def half(content, file):
+            if self.reached():
+                file.write(b"half of it")
+                file.flush()
+                self.die()
+            write(content, file)
+
+        torch.save = half
+
+    def naming(self) -> None:
+        replace = Path.replace
+
+        def then(path, target):
+            replace(path, target)
+            if target.suffix == ".ckpt" and self.reached():
+                self.die()  # the file is there, what follows is not
+
+        Path.replace = then
+
+
+def killed(name: str, folder: Path, steps: int, kind: str, count: int) -> None:
+    """The command in a process that does not live to its end."""
+
+    def run() -> None:
+        torch.set_num_threads(1)
+        if kind == "any":
+            threading.Thread(target=lambda: (sleep(count), moment.die()), daemon=True).start()
+        else:
+            getattr(moment, kind)()
+        command(name, folder, steps, "--checkpoint.every_n_train_steps 2")
+
+    moment = Moment(count)
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+
+
+def same_end(name: str, folder: Path, expected: dict) -> None:
+    command(name, folder, 12, "--checkpoint.every_n_train_steps 2 --ckpt_path last")
+    found, _ = end(folder)
+    for part in PARTS:
+        assert differences(expected[part], found[part], part) == []
+
+
+@pytest.mark.parametrize("kind, count", [("training", 8), ("writing", 4)])
+def test_a_killed_command_goes_on_to_the_bit(kind, count, whole, tmp_path):
+    expected, _ = whole("GAN")
+    killed("GAN", tmp_path / "runs", 12, kind, count)
+    same_end("GAN", tmp_path / "runs", expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_killed_at_random_moments(name, whole, tmp_path):
+    """Seven moments each: at any time, and in training, evaluation and writing."""
+    expected, _ = whole(name)
+    since = monotonic()
+    command(name, tmp_path / "timed", 12, "--checkpoint.every_n_train_steps 2")
+    seconds = monotonic() - since
+    draw = random.Random(name)
+    kinds = ["any", "any", "any", "training", "evaluation", "writing", "naming"]
+    counts = {"training": 11, "evaluation": 2, "writing": 12, "naming": 12}
+    for index, kind in enumerate(kinds):
+        folder = tmp_path / f"killed-{index}"
+        moment = (
+            draw.uniform(0.2, 0.8) * seconds if kind == "any" else draw.randint(1, counts[kind])
+        )
+        killed(name, folder, 12, kind, moment)
+        same_end(name, folder, expected)
