@@ -51,7 +51,8 @@ def test_sub_folders_are_classes(animals):
 
 def test_images_of_the_folder_itself_are_unlabelled(animals):
     save(animals / "stray.jpg", color=(200, 0, 0))
-    data = ImageFolder(str(animals), image_size=8)
+    with pytest.warns(UserWarning, match="beside the folders cat, dog: move stray.jpg to have"):
+        data = ImageFolder(str(animals), image_size=8)
     assert data.num_classes == 0 and data.class_names == ()
     splits = [data.split(part) for part in ("train", "val", "test")]
     assert sum(len(split) for split in splits) == 11
