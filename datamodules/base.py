@@ -148,6 +148,7 @@ class ImageData(L.LightningDataModule, ABC):
         self._chosen: dict[str, tuple[Any, Tensor]] = {}  # where each split comes from
         self._splits: dict[str, Images] = {}
         self._record: Record | None = None
+        self._compared = False
 
     @property
     def num_classes(self) -> int:
@@ -192,6 +193,7 @@ class ImageData(L.LightningDataModule, ABC):
             ValueError: images that are held out now were trained on.
         """
         self._choose()
+        self._compared = True
         self._record.compare(state, self.name)
 
     def train_dataloader(self) -> Batches:

@@ -151,6 +151,17 @@ class ImageFolder(FileData):
         if broken:
             raise BrokenFiles(broken)
 
+    def _share(self) -> dict[str, int]:
+        # Loaders are made after a checkpoint was read, so now it is known what it said.
+        path = self.trainer and self.trainer.ckpt_path
+        if path and not self._compared:
+            rank_zero_warn(
+                f"{path} does not say which images of {self.name} it was trained on: images may be "
+                "held out that were trained on (earlier versions split a folder otherwise)"
+            )
+            self._compared = True
+        return super()._share()
+
     def _files(self, places: list[int]) -> ImageFiles:
         """The images at these places."""
         paths, names = [self.paths[at] for at in places], [self.names[at] for at in places]

@@ -53,27 +53,31 @@ def is_number(name: str) -> bool:
     return name.isascii() and name.isdecimal()
 
 
-def labels(names: Sequence[PurePosixPath], classes: Sequence[str]) -> Tensor:
+def labels(names: Sequence[PurePosixPath], classes: Sequence[str] = ()) -> Tensor:
     """The class of each image, by a folder that it lies in, int64 (N,); -1: in none.
 
-    A folder means the class of its name, or else the class of its number, 0..K-1.
+    The folders are called as the classes are, or else all of them by their numbers, 0..K-1.
 
     Args:
         names: N files.
-        classes: K names; none: every number is a class.
+        classes: K names; none: by numbers only.
     """
     known = {name: label for label, name in enumerate(classes)}
-    return torch.tensor([_label(name.parts[:-1], known) for name in names], dtype=torch.int64)
+    by_name = [_first(name, known) for name in names]
+    if classes and -1 not in by_name:
+        return torch.tensor(by_name, dtype=torch.int64)
+    by_number = [_number(name) for name in names]
+    if classes and not all(0 <= number < len(classes) for number in by_number):
+        by_number = by_name
+    return torch.tensor(by_number, dtype=torch.int64)
 
 
-def _label(folders: tuple[str, ...], known: dict[str, int]) -> int:
-    for folder in folders:
-        if folder in known:
-            return known[folder]
-    for folder in reversed(folders):
-        if is_number(folder) and (not known or int(folder) < len(known)):
-            return int(folder)
-    return -1
+def _first(name: PurePosixPath, known: dict[str, int]) -> int:
+    return next((known[folder] for folder in name.parts[:-1] if folder in known), -1)
+
+
+def _number(name: PurePosixPath) -> int:
+    return next((int(folder) for folder in reversed(name.parts[:-1]) if is_number(folder)), -1)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ The evaluations ask a model for nothing but samples, so these are models enough 
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -39,7 +39,8 @@ class SampleFolder(L.LightningModule):
             (N, H, W).
         image_shape: (C, H, W) that the images must have; None: what they have.
         num_classes: K, and the images have labels: an array `labels` of the .npz, or folders that
-            are called by their class's number, 0..K-1. 0: unlabelled.
+            are called as the data calls its classes, or by their numbers, 0..K-1. 0: unlabelled.
+        class_names: What the data calls its classes; none: they go by their numbers.
 
     Raises:
         ValueError: there is nothing at the path, no image in it, a broken one, or one of another
@@ -47,18 +48,25 @@ class SampleFolder(L.LightningModule):
     """
 
     def __init__(
-        self, path: str, image_shape: tuple[int, ...] | None = None, num_classes: int = 0
+        self,
+        path: str,
+        image_shape: tuple[int, ...] | None = None,
+        num_classes: int = 0,
+        class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         source = Path(path).expanduser()
-        images, labels = _read_npz(source) if source.suffix == ".npz" else _read_files(source)
+        images, labels = (
+            _read_npz(source) if source.suffix == ".npz" else _read_files(source, class_names or ())
+        )
         self.images = _fitting(images, image_shape, source)  # no buffer: it stays where it is
         self.image_shape, self.num_classes = tuple(self.images.shape[1:]), num_classes
         if num_classes and not ((labels >= 0) & (labels < num_classes)).all():
             got = sorted(set(labels.tolist()))
+            named = f"called {', '.join(class_names[:9])} or " if class_names else ""
             raise ValueError(
                 f"the images of a conditional model must have labels in 0..{num_classes - 1}, by "
-                "folders of these names or an array `labels` of an .npz, got "
+                f"folders {named}of these names or an array `labels` of an .npz, got "
                 f"{got[0]}..{got[-1]} (-1: none) in {source}"
             )
         self.labels = labels if num_classes else None
@@ -182,35 +190,36 @@ def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels).long()
 
 
-def _read_files(path: Path) -> tuple[Tensor, Tensor]:
+def _read_files(path: Path, class_names: Sequence[str]) -> tuple[Tensor, Tensor]:
     """The same of a folder's or a .zip's image files, in the order of their names."""
-    from ..datamodules.folder import list_images  # decoders are loaded when they are needed
+    from ..datamodules.files import list_images  # decoders are loaded when they are needed
+    from ..datamodules.layout import labels
 
     if path.is_dir():
         files = list_images(path, "path")
         names = [PurePosixPath(file.relative_to(path).as_posix()) for file in files]
-        return _decode_all(path, names, [partial(open, file, "rb") for file in files])
+        images = _decode_all(path, names, [partial(open, file, "rb") for file in files])
+        return images, labels(names, class_names)
     if not zipfile.is_zipfile(path):
         raise ValueError(f"path must be a folder, a .zip or an .npz of images, got {path}")
     with zipfile.ZipFile(path) as archive:
         names = _images_of(archive.namelist())
         if not names:
             raise ValueError(f"path must be a .zip of images, got {path}, which has none")
-        return _decode_all(path, names, [partial(archive.open, str(name)) for name in names])
+        images = _decode_all(path, names, [partial(archive.open, str(name)) for name in names])
+        return images, labels(names, class_names)
 
 
 def _images_of(members: Iterable[str]) -> list[PurePosixPath]:
-    from ..datamodules.folder import SUFFIXES
+    from ..datamodules.files import is_image
 
     names = (PurePosixPath(member) for member in sorted(members) if not member.endswith("/"))
-    return [
-        name for name in names if name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
-    ]
+    return [name for name in names if is_image(name.name)]
 
 
 def _decode_all(
     path: Path, names: list[PurePosixPath], openers: list[Callable[[], IO[bytes]]]
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     def place(at: int) -> np.ndarray:
         return _decode(openers[at], f"{path}{os.sep}{names[at]}")
 
@@ -228,17 +237,14 @@ def _decode_all(
     if any(array.ndim == 3 for array in arrays):  # programs save grey ones of them as grey
         arrays = [np.repeat(a[..., None], 3, 2) if a.ndim == 2 else a for a in arrays]
     images = torch.from_numpy(np.stack(arrays))
-    images = images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
-    folders = (name.parent.name for name in names)
-    labels = [int(folder) if folder.isdecimal() else -1 for folder in folders]
-    return images, torch.tensor(labels)
+    return images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
 
 
 def _decode(opener: Callable[[], IO[bytes]], name: str) -> np.ndarray:
     """Bytes (H, W) of a grey file, (H, W, 3) of one in colour."""
     from PIL import Image, ImageOps
 
-    from ..datamodules.folder import BROKEN, as_array
+    from ..datamodules.files import BROKEN, as_array
 
     broken = (*BROKEN, zipfile.BadZipFile, zlib.error, RuntimeError)  # the last: encrypted
     try:

@@ -4,6 +4,7 @@ import argparse
 import math
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ..images import check_images, to_uint8
 from .checkpoint import load_model
-from .hints import Misuse, unknown
+from .hints import Misuse, hint, unknown
 from .protocols import Sampler
 
 LEGIBLE = 32  # pixels a side, below which a picture of pictures is enlarged
@@ -40,7 +41,7 @@ def sample(args: list[str]) -> None:
         "a name without suffix: a folder of PNG files (samples.png)",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same images (0)")
-    parser.add_argument("--y", help="classes of a conditional model: 3, or 0,1,2 in turn")
+    parser.add_argument("--y", help="classes of a conditional model: 3 or cat, or 0,1,2 in turn")
     parser.add_argument("--batch_size", type=int, default=100, help="images at a time (100)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
     options = parser.parse_args(args)
@@ -53,7 +54,7 @@ def sample(args: list[str]) -> None:
     model = load_model(options.ckpt_path, device=device)
     if not isinstance(model, Sampler):
         raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
-    labels = classes(options.y, options.n)
+    labels = classes(options.y, options.n, getattr(model, "class_names", ()))
     images = draw(model, options.n, labels, options.batch_size, options.seed)
     write(images, labels, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
@@ -75,14 +76,22 @@ def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:
     return torch.cat(images)
 
 
-def classes(y: str | None, n: int) -> Tensor | None:
-    """ "3" or "0,1,2" as n labels, in turn."""
+def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Tensor | None:
+    """ "3", "cat" or "0,1,2" as n labels, in turn; a name comes before a number.
+
+    Args:
+        names: Of the model's classes, in the order of their labels.
+    """
     if y is None:
         return None
-    try:
-        labels = [int(label) for label in y.split(",")]
-    except ValueError:
-        raise Misuse(f"--y must be numbers of classes as 3 or 0,1,2, got {y}") from None
+    known = {name: label for label, name in enumerate(names)}
+    asked = [y] if y in known else [word.strip() for word in y.split(",")]
+    labels = []
+    for word in asked:
+        if word not in known and not word.isdecimal():
+            kinds = "names or numbers of classes as cat, 3" if names else "numbers of classes as 3"
+            raise Misuse(f"--y must be {kinds} or 0,1,2, got {y}." + hint(word, names))
+        labels.append(known[word] if word in known else int(word))
     return torch.tensor(labels).repeat(math.ceil(n / len(labels)))[:n]
 
 
