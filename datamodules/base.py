@@ -265,8 +265,10 @@ class ImageData(L.LightningDataModule, ABC):
             raise ValueError(
                 f"num_train must be at most the {len(order)} training images, got {self.num_train}"
             )
-        self._chosen["train"] = data["train"], order[: self.num_train or len(order)]
-        self._record = Record.of(self._chosen, self.seed, held_out)
+        count = self.num_train or len(order)
+        self._chosen["train"] = data["train"], order
+        self._record = Record.of(self._chosen, self.seed, held_out, count)
+        self._chosen["train"] = data["train"], order[:count]
 
     def _take(self, source: Any, index: Tensor, part: str) -> Images:
         """The images of a split."""

@@ -66,17 +66,23 @@ class Record:
         rule: What the split is a function of: the seed and the sizes.
         counts: Images of each part.
         files: Of each part a number for each file, int64; None for data that are no files.
+        num_train: How many of the training images are used, the first.
     """
 
     rule: dict[str, float]
     counts: dict[str, int]
     files: dict[str, Tensor] | None
+    num_train: int
 
     @classmethod
     def of(
-        cls, chosen: Mapping[str, tuple[Any, Tensor]], seed: int, sizes: Mapping[str, float]
+        cls,
+        chosen: Mapping[str, tuple[Any, Tensor]],
+        seed: int,
+        sizes: Mapping[str, float],
+        num_train: int,
     ) -> "Record":
-        """Of the splits as (source, places in it); sources of files have `identities`."""
+        """Of whole splits as (source, places in it); sources of files have `identities`."""
         rule = {"seed": seed, **{f"{part}_size": size for part, size in sizes.items()}}
         counts = {part: len(index) for part, (_, index) in chosen.items()}
         files: dict[str, Tensor] | None = {}
@@ -86,7 +92,7 @@ class Record:
                 files = None
                 break
             files[part] = known[index]
-        return cls(rule, counts, files)
+        return cls(rule, counts, files, num_train)
 
     @property
     def fingerprint(self) -> str:
@@ -103,7 +109,7 @@ class Record:
         """Plain values and, for files, which of them are trained on, int64 (N,)."""
         state = {"rule": self.rule, "images": self.counts, "fingerprint": self.fingerprint}
         if self.files is not None:
-            state["trained_on"] = self.files["train"].sort().values
+            state["trained_on"] = self.files["train"][: self.num_train].sort().values
         return state
 
     def compare(self, state: Mapping[str, Any], name: str) -> None:

@@ -131,6 +131,8 @@ test.__test__ = False
 def test_the_same_data_are_tested_without_a_word(folder, checkpoint):
     assert test(checkpoint, data(folder)) == []
     assert test(checkpoint, data(folder, num_train=100)) == []  # no other image is held out
+    content = torch.load(checkpoint, weights_only=True)["ImageFolder"]
+    assert len(content["trained_on"]) == content["images"]["train"] > 200
 
 
 def test_a_file_less_is_a_word(folder, checkpoint):
