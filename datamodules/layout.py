@@ -42,11 +42,12 @@ def _hash(name: str, salt: bytes) -> int:
 
 
 def class_names(folders: Iterable[str]) -> tuple[str, ...]:
-    """Names of folders in the order of the labels: numbers as numbers, others as text."""
-    folders = set(folders)
-    if all(map(is_number, folders)):
-        return tuple(sorted(folders, key=lambda name: (int(name), name)))
-    return tuple(sorted(folders))
+    """Names of folders in the order of the labels: numbers as numbers, then others as text."""
+
+    def key(name: str) -> tuple[bool, int, str]:
+        return not is_number(name), int(name) if is_number(name) else 0, name
+
+    return tuple(sorted(set(folders), key=key))
 
 
 def is_number(name: str) -> bool:

@@ -45,7 +45,7 @@ def test_numbers_are_in_the_order_of_numbers():
     folders = {str(i) for i in range(12)}
     assert class_names(folders) == tuple(str(i) for i in range(12))
     assert class_names({"10", "9", "08"}) == ("08", "9", "10")
-    assert class_names({"10", "9", "cat"}) == ("10", "9", "cat")
+    assert class_names({"10", "9", "cat"}) == ("9", "10", "cat")
 
 
 def test_labels_are_places_among_the_names():
