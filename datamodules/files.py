@@ -24,7 +24,19 @@ BROKEN = (OSError, SyntaxError, EOFError, ValueError, struct.error, Image.Decomp
 COMMON = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 # Pillow knows these and cannot decode them, or only with other programs.
 NOT_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-FOREIGN = {".avif", ".heic", ".heif", ".jxl", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+FOREIGN = {
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".svg",
+    ".raw",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+}
 PASSED_OVER = {"@eaDir", "__MACOSX"}  # thumbnails and notes that servers and systems leave
 TINY = 8  # pixels, below which an image says nothing
 SHOWN = 20  # broken files that an error names

@@ -120,7 +120,9 @@ class Record:
         """
         if not state or state["fingerprint"] == self.fingerprint:
             return
-        then, now = (", ".join(f"{k} {v:g}" for k, v in r.items()) for r in (state["rule"], self.rule))
+        then, now = (
+            ", ".join(f"{k} {v:g}" for k, v in r.items()) for r in (state["rule"], self.rule)
+        )
         if self.files is None or "trained_on" not in state:
             what = (then, now) if then != now else (state["images"], self.counts)
             rank_zero_warn(

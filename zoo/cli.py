@@ -298,7 +298,9 @@ class CLI(LightningCLI):
         return self._remember(str(path), given)
 
     def _refuse_linked(self, said) -> None:
-        for name, instead in zip(LINKED, ("--data", "--data.conditional true", "--data"), strict=True):
+        for name, instead in zip(
+            LINKED, ("--data", "--data.conditional true", "--data"), strict=True
+        ):
             if name in said.get("model", {}).get("init_args", {}):
                 raise Misuse(f"--model.{name} comes from the data, by {instead}: leave it out")
 

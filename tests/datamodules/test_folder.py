@@ -206,7 +206,9 @@ def test_all_broken_files_are_named_before_the_training(animals):
         assert reason in str(error.value)
 
 
-def test_files_that_are_cut_short_are_named_before_the_training_whatever_split_they_are_in(tmp_path):
+def test_files_that_are_cut_short_are_named_before_the_training_whatever_split_they_are_in(
+    tmp_path,
+):
     noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
     for i, pixels in enumerate(noise):
         Image.fromarray(pixels).save(tmp_path / f"{i:02d}.jpg")

@@ -113,9 +113,7 @@ def test_oddities_have_a_word_each():
     layout = read(files("cow/0.png", *of("", "cat", "dog")), "root")
     assert layout.words == ["cow in root: a class of one image, which is in one split only"]
     layout = read(files("cover.jpg", *of("train", "a", "b"), *of("test", "a")), "root")
-    assert layout.words == [
-        "root has pictures beside test, train, which are left out: cover.jpg"
-    ]
+    assert layout.words == ["root has pictures beside test, train, which are left out: cover.jpg"]
     assert layout.class_names == ("a", "b") and 0 not in layout.parts["train"]
     # A pile with a few folders in it is a pile.
     assert not read(files(*of("", count=9), *of("", "some", "more", count=1)), "root").words

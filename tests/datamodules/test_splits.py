@@ -206,7 +206,9 @@ def test_a_resumed_run_compares_too(folder, checkpoint):
 
 
 def test_other_classes_than_the_model_knows_are_refused(folder, tmp_path):
-    fit(small(num_classes=2), data(folder, conditional=True), 1).save_checkpoint(tmp_path / "c.ckpt")
+    fit(small(num_classes=2), data(folder, conditional=True), 1).save_checkpoint(
+        tmp_path / "c.ckpt"
+    )
     path = tmp_path / "c.ckpt"
     assert test(path, data(folder, conditional=True), small(num_classes=2)) == []
     (folder / "cat").rename(folder / "zebra")

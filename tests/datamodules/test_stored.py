@@ -71,12 +71,16 @@ def test_other_bytes_are_another_file(folder, cache):
     Image.new("RGB", (12, 10), "red").save(path)
     os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + 1000))
     assert count() == 4
-    assert torch.equal(data(folder).split("train").images, data(folder, "never").split("train").images)
+    assert torch.equal(
+        data(folder).split("train").images, data(folder, "never").split("train").images
+    )
     assert len(before) == len(data(folder).split("train"))
 
 
 @pytest.mark.parametrize("count, where", [(10, "disk"), (1000, "memory")])
-def test_large_sets_are_on_the_disk_and_small_ones_in_memory(folder, cache, monkeypatch, count, where):
+def test_large_sets_are_on_the_disk_and_small_ones_in_memory(
+    folder, cache, monkeypatch, count, where
+):
     monkeypatch.setattr(folders, "LARGE", count * 3 * 8 * 8)
     kind = type(data(folder, "auto").split("train"))
     assert (kind is stored.StoredImages) == (where == "disk")
@@ -127,7 +131,9 @@ def test_a_disk_that_is_full_is_said_before_the_work(folder, cache, monkeypatch)
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr(stored.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(stored.ImageFiles, "decode_into", None)
-    with pytest.raises(OSError, match="GENZOO_CACHE must be a folder with 0.0 GB left .*--data.cach"):
+    with pytest.raises(
+        OSError, match="GENZOO_CACHE must be a folder with 0.0 GB left .*--data.cach"
+    ):
         data(folder).split("train")
 
 

@@ -98,7 +98,9 @@ def test_a_run_goes_on_and_is_tested_when_a_file_is_gone(genzoo, images, recwarn
     (images / "3" / "3.png").unlink()
     fast = FAST.replace("--trainer.max_epochs 1", "--trainer.max_epochs 2")
     genzoo(f"fit {GAN.replace(FAST, fast)} --data.mirror true --data.shifts 1 --ckpt_path last")
-    words = {str(word.message) for word in recwarn if "those of the checkpoint" in str(word.message)}
+    words = {
+        str(word.message) for word in recwarn if "those of the checkpoint" in str(word.message)
+    }
     assert words and all("none of the" in word for word in words)
     message = genzoo(f"test --ckpt_path {LAST} --data.seed 1 --evaluate false", 1)
     assert "the split must be that of the checkpoint, seed 0, " in message
