@@ -87,6 +87,10 @@ class StoredImages:
     def __getitem__(self, index: Tensor) -> Images:
         return Images(self.data.take(self.rows[index]), self.labels[index])
 
+    def take(self, index: Tensor) -> Images:
+        """These images, in memory."""
+        return self[index]
+
     @property
     def images(self) -> Tensor:
         """All of them, in memory."""
@@ -124,8 +128,8 @@ def _write(path: Path, files: ImageFiles, length: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < length:
         raise OSError(
-            f"GENZOO_CACHE must be a folder with {length / 1e9:.1f} GB left for the decoded images, "
-            f"got {path.parent} with {free / 1e9:.1f} GB; --data.cache never keeps them in memory"
+            f"GENZOO_CACHE must be a folder with {length / 1e9:.1f} GB left for decoded images, "
+            f"got {path.parent} with {free / 1e9:.1f}; --data.cache never keeps them in memory"
         )
     part = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False)
     whole, broken = [], []

@@ -206,7 +206,7 @@ def test_all_broken_files_are_named_before_the_training(animals):
         assert reason in str(error.value)
 
 
-def test_files_that_are_cut_short_are_named_before_the_training_whatever_split_they_are_in(
+def test_files_that_are_cut_short_are_named_before_the_training_in_any_split(
     tmp_path,
 ):
     noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)

@@ -4,15 +4,16 @@ import copy
 import multiprocessing
 import os
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from genzoo.datamodules import ImageFolder
+from genzoo.callbacks.real import real_images
+from genzoo.datamodules import ImageFolder, stored
 from genzoo.datamodules import folder as folders
-from genzoo.datamodules import stored
 from genzoo.zoo import GAN
 from tests.toys import fit, trainer
 
@@ -132,7 +133,7 @@ def test_a_disk_that_is_full_is_said_before_the_work(folder, cache, monkeypatch)
     monkeypatch.setattr(stored.shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(stored.ImageFiles, "decode_into", None)
     with pytest.raises(
-        OSError, match="GENZOO_CACHE must be a folder with 0.0 GB left .*--data.cach"
+        OSError, match="GENZOO_CACHE must be a folder with 0.0 GB left .*data.cache"
     ):
         data(folder).split("train")
 
@@ -169,6 +170,16 @@ def test_processes_that_write_at_once_share_one_file(folder, cache):
         writer.join()
     assert found == {data(folder, "never").split("train").images.sum().item()}
     assert len(list(cache.iterdir())) == 1
+
+
+def test_an_evaluation_reads_no_more_than_it_asks_for(folder, cache, monkeypatch):
+    runner = SimpleNamespace(datamodule=data(folder, "never"))
+    expected = real_images(runner, "train", 20)
+    runner = SimpleNamespace(datamodule=data(folder))
+    monkeypatch.setattr(stored.StoredImages, "images", None)  # nobody asks for all
+    found = real_images(runner, "train", 20)
+    assert torch.equal(found.images, expected.images) and len(found.images) == 20
+    assert torch.equal(found.labels, expected.labels)
 
 
 def test_training_and_test_go_on_the_disk_as_in_memory(folder, cache):

@@ -43,10 +43,11 @@ def test_samples_are_read_in_the_order_of_the_data(images):
         samples = SampleFolder(str(images), data.image_shape, data.num_classes, data.class_names)
         levels = samples.sample_at(0, samples.num_available)[:, 0, 0, 0].add(1).mul(127.5)
         given = samples.labels_at(0, samples.num_available)
+        pairs = zip(levels, given, strict=True)
         split = data.split("train")
         means = {int(k): split.images[split.labels == k].float().mean() for k in given.unique()}
         assert len(means) == data.num_classes
-        assert max(abs(level - means[int(k)]) for level, k in zip(levels, given)) < 10
+        assert max(abs(level - means[int(k)]) for level, k in pairs) < 10
 
     agree()
     for path in (images / "0").glob("*.png"):
