@@ -19,7 +19,7 @@ from .files import SHOWN, BrokenFiles, ImageFiles, list_images, look
 from .files import as_array as as_array
 from .files import decode as decode
 from .layout import some
-from .stored import StoredImages, place, store
+from .stored import Bytes, StoredImages, place, store
 
 LARGE = 2**30  # bytes of decoded images that are kept on the disk instead of in memory
 
@@ -43,14 +43,15 @@ class FileData(ImageData):
         if cache not in ("auto", "always", "never"):
             raise ValueError(f"cache must be auto, always or never, got {cache!r}")
         self.cache = cache
+        self._stored: list[tuple[ImageFiles, Bytes]] = []
 
     def prepare_data(self) -> None:
         if self.trainer is not None:  # one process of each machine writes, the others wait
             self._choose()
             if self._on_disk():
-                for source in {id(source): source for source, _ in self._chosen.values()}.values():
+                for source, _ in self._chosen.values():
                     if source is not None:
-                        store(source)
+                        self._bytes(source)
 
     def _on_disk(self) -> bool:
         if self.cache != "auto" or self.binarise != "none":
@@ -60,16 +61,27 @@ class FileData(ImageData):
 
     def _take(self, source: ImageFiles, index: Tensor, part: str) -> Images | StoredImages:
         if self._on_disk():
-            data = store(source)
+            data = self._bytes(source)
             rows = index[data.whole[index]]
             taken = StoredImages(data, rows, source.labels[rows])
         else:
             taken = super()._take(source, index, part)
         if source.skipped:
             named = some([f"{path} ({reason})" for path, reason in source.skipped.items()], SHOWN)
-            rank_zero_warn(f"{len(source.skipped)} broken files are left out: {named}")
+            rank_zero_warn(f"broken files are left out, {len(source.skipped)}: {named}")
             source.skipped = {}
         return taken
+
+    def _bytes(self, source: ImageFiles) -> Bytes:
+        """Of a source of several splits once; its broken files may have been met long ago."""
+        for known, data in self._stored:
+            if known is source:
+                return data
+        data = store(source)
+        for at in (~data.whole).nonzero()[:, 0].tolist():
+            source.skipped.setdefault(source.paths[at], "broken")
+        self._stored.append((source, data))
+        return data
 
 
 class ImageFolder(FileData):
@@ -173,12 +185,12 @@ class ImageFolder(FileData):
             channels,
             self.square,
             names,
-            layout.identities(names, map(_bytes, paths)),
+            layout.identities(names, map(_size, paths)),
             self.on_error,
         )
 
 
-def _bytes(path: Path) -> int:
+def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:  # the look at all files says why
