@@ -89,7 +89,7 @@ def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Tensor | None:
     labels = []
     for word in asked:
         if word not in known and not word.isdecimal():
-            kinds = "names or numbers of classes as cat, 3" if names else "numbers of classes as 3"
+            kinds = "numbers or names of classes as 3, cat" if names else "numbers of classes as 3"
             raise Misuse(f"--y must be {kinds} or 0,1,2, got {y}." + hint(word, names))
         labels.append(known[word] if word in known else int(word))
     return torch.tensor(labels).repeat(math.ceil(n / len(labels)))[:n]

@@ -118,7 +118,7 @@ def test_all_broken_files_are_named_at_once_or_left_out(folder, cache):
         data(folder).split("val")
     assert not list(cache.iterdir())
     with pytest.warns(
-        UserWarning, match="broken files are left out, 3: .*a/0.png .image file is trunc"
+        UserWarning, match="files are left out, 3: .*a/0.png .image file is trunc"
     ):
         module = data(folder, on_error="skip")
         parts = [module.split(part) for part in ("train", "val", "test")]

@@ -91,7 +91,7 @@ def test_a_class_is_drawn_by_its_name(genzoo, images):
         given = np.load(f"{asked}.npz")["labels"].tolist()
         assert given == (labels * 4)[:4]
     message = genzoo(f"sample --ckpt_path {LAST} --y dgo --output x.npz", 2)
-    assert "--y must be names or numbers of classes" in message and "Did you mean dog?" in message
+    assert "--y must be numbers or names of classes" in message and "Did you mean dog?" in message
 
 
 def test_a_run_goes_on_and_is_tested_when_a_file_is_gone(genzoo, images, recwarn):
