@@ -3,12 +3,12 @@
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -169,6 +169,16 @@ class BrokenFiles(ValueError):
         super().__init__(text)
 
 
+def in_threads(call: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """What a function gives for each item; decoders let go of the interpreter.
+
+    A block at a time: what waits in a queue takes more memory than the name of a file.
+    """
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(items), BLOCK):
+            yield from pool.map(call, items[start : start + BLOCK])
+
+
 @dataclass
 class Look:
     """What a look at the headers of files found.
@@ -204,14 +214,13 @@ def look(paths: Sequence[Path], size: int) -> Look:
     """
     found = Look()
     deep: list[Path] = []
-    with ThreadPoolExecutor() as pool:
-        for path, (shape, mode, reason) in zip(paths, pool.map(_header, paths), strict=True):
-            if reason:
-                found.broken.append((path, reason))
-            elif min(shape) < min(TINY, size):
-                found.small.append((path, shape))
-            if mode.startswith("I;16") and len(deep) < LOOKED_INTO:
-                deep.append(path)
+    for path, (shape, mode, reason) in zip(paths, in_threads(_header, paths), strict=True):
+        if reason:
+            found.broken.append((path, reason))
+        elif min(shape) < min(TINY, size):
+            found.small.append((path, shape))
+        if mode.startswith("I;16") and len(deep) < LOOKED_INTO:
+            deep.append(path)
     dark = [path for path in deep if _is_dark(path)]
     if len(dark) == len(deep):  # else some use all their bits, and these are what they are
         found.dark = dark
@@ -305,8 +314,7 @@ class ImageFiles:
                 return _reason(error.__cause__ or error)
             return ""
 
-        with ThreadPoolExecutor() as pool:  # decoders let go of the interpreter
-            reasons = list(pool.map(place, range(len(paths))))
+        reasons = list(in_threads(place, range(len(paths))))
         broken = {path: reason for path, reason in zip(paths, reasons, strict=True) if reason}
         if broken and self.on_error == "raise":
             raise BrokenFiles(broken.items())

@@ -25,7 +25,7 @@ from .batches import Images
 from .files import BLOCK, BrokenFiles, ImageFiles
 
 AROUND = 2**16  # bytes that Linux maps around each place that is read
-HELD = 2**28  # mapped bytes that count as this process's memory before it lets go of them
+HELD = 2**26  # mapped bytes that count as this process's memory before it lets go of them
 VERSION = 1  # of how files become bytes
 
 

@@ -117,9 +117,7 @@ def test_all_broken_files_are_named_at_once_or_left_out(folder, cache):
     with pytest.raises(ValueError, match="3 files must be whole image files, got .*a/0.*b/1.*b/3"):
         data(folder).split("val")
     assert not list(cache.iterdir())
-    with pytest.warns(
-        UserWarning, match="files are left out, 3: .*a/0.png .image file is trunc"
-    ):
+    with pytest.warns(UserWarning, match="files are left out, 3: .*a/0.png .image file is trunc"):
         module = data(folder, on_error="skip")
         parts = [module.split(part) for part in ("train", "val", "test")]
     assert sum(map(len, parts)) == 57
