@@ -215,7 +215,8 @@ class Memorisation(Evaluation):
             return "bad", (
                 f"The samples are near-duplicates of held-out images, at least "
                 f"{_percent(leak.low)} of {total:,} (p = {test.p_leak:.3f}): the model has seen "
-                "them, or the splits were exchanged. What is measured against these held-out images means nothing." + known
+                "them, or the splits were exchanged. What is measured against these held-out "
+                "images means nothing." + known
             )
         same = numbers["identical"]
         if test.p_copies <= self.LEVEL and (test.close(self.LEVEL) or copied.low > self.FRACTION):

@@ -29,7 +29,10 @@ def real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
     """
     given = getattr(trainer.datamodule, "split", None)
     if callable(given):
-        images, labels = (given(split).images, given(split).labels)
+        data = given(split)
+        if hasattr(data, "take") and len(data) > limit:  # on the disk: no more than these are read
+            data = data.take(_choose(len(data), limit))
+        images, labels = data.images, data.labels
         if len(images) > limit:
             index = _choose(len(images), limit)
             images, labels = images[index], labels[index]

@@ -3,7 +3,8 @@
 Images lie in memory as uint8, are fetched a batch at a time, moved to the device as uint8 (a
 quarter of the bytes of floats) and scaled to [-1, 1] there. The split into training, validation
 and test images is disjoint and a function of the seed; where a set has official test images, those
-are the test images.
+are the test images. A checkpoint keeps what the split was (`splits.py`), so that images that were
+trained on are never held out without a word.
 
 An own data set is three lines:
 
@@ -14,6 +15,7 @@ An own data set is three lines:
             return {"train": Images(images, labels)}        # "val", "test" too where they exist
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -26,24 +28,34 @@ from torch import Tensor
 
 from ..checks import at_least
 from ..images import from_uint8
+from .augment import Augmented
 from .batches import Batches, Images, SemiSupervisedBatches, TrainingBatches, generator, go_on
+from .splits import Record, cut
 
 PARTS = ("train", "val", "test")
 STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
 
-def square(images: Tensor, size: int) -> Tensor:
-    """The central square of each image, resized to `size` (bicubic, antialiased).
+def square(images: Tensor, size: int, how: str = "crop") -> Tensor:
+    """Each image as a square, resized to `size` (bicubic, antialiased).
 
     Args:
         images: uint8 (N, C, H, W).
         size: Pixels a side. The result is uint8 (N, C, size, size).
+        how: "crop" keeps the central square, "pad" adds a white border to the shorter side,
+            "stretch" resizes each side by itself.
     """
     height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    images = images[..., top : top + side, left : left + side]
-    if side == size:
+    if how == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        images = images[..., top : top + side, left : left + side]
+    elif how == "pad":
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        border = [left, side - width - left, top, side - height - top]
+        images = F.pad(images, border, value=255)
+    if tuple(images.shape[-2:]) == (size, size):
         return images
     return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
 
@@ -55,9 +67,9 @@ class ImageData(L.LightningDataModule, ABC):
     `class_names` and `name` are there right after construction.
 
     Args:
-        root: The folder that holds the data, or is to hold it.
+        root: The folder that holds the data, or is to hold it; None: GENZOO_DATA, or else `data`.
         batch_size: Images a batch, on each device. Training drops what does not fill a batch.
-        image_size: Pixels a side, after a central square crop; 0 keeps the images as they are.
+        image_size: Pixels a side, of a square; 0 keeps the images as they are.
         binarise: "none"; "threshold" makes a pixel white if it is lighter than 0.5; "static" makes
             it white with the probability that its grey value is, drawn once with the seed
             (Salakhutdinov and Murray, 2008, https://doi.org/10.1145/1390156.1390266).
@@ -71,6 +83,11 @@ class ImageData(L.LightningDataModule, ABC):
         labels_per_class: Of each class so many training images keep their label, and a training
             batch has twice `batch_size` images: some without labels (-1), then as many with, of
             those few (`SemiSupervisedBatches`). 0: all images are labelled.
+        square: How images that are not square become so: "crop" keeps the central square, "pad"
+            adds a white border, "stretch" resizes each side by itself.
+        mirror: Augments the training: every second image, at random, is mirrored left to right.
+        shifts: Augments the training: an image is moved by up to so many pixels along each side,
+            and what is left free has the colour of the border. Evaluations see neither.
     """
 
     raw_shape: tuple[int, ...]  # of the images as they are read
@@ -80,7 +97,7 @@ class ImageData(L.LightningDataModule, ABC):
 
     def __init__(
         self,
-        root: str = "data",
+        root: str | None = None,
         batch_size: int = 128,
         image_size: int = 0,
         binarise: Literal["none", "threshold", "static"] = "none",
@@ -89,6 +106,9 @@ class ImageData(L.LightningDataModule, ABC):
         val_size: float = 0.1,
         num_train: int = 0,
         labels_per_class: int = 0,
+        square: Literal["crop", "pad", "stretch"] = "crop",
+        mirror: bool = False,
+        shifts: int = 0,
     ):
         super().__init__()
         at_least(1, batch_size=batch_size)
@@ -110,6 +130,13 @@ class ImageData(L.LightningDataModule, ABC):
                 "the model is not told labels otherwise"
             )
         check_size("val_size", val_size)
+        if square not in ("crop", "pad", "stretch"):
+            raise ValueError(f"square must be crop, pad or stretch, got {square!r}")
+        at_least(0, shifts=shifts)
+        if (mirror or shifts) and len(self.raw_shape) != 3:
+            raise ValueError(f"mirror and shifts must be off for what are no images, got {shifts}")
+        self.square, self.mirror, self.shifts = square, mirror, shifts
+        root = data_root(root)
         self.root, self.batch_size, self.image_size = root, batch_size, image_size
         self.binarise, self.conditional, self.seed = binarise, conditional, seed
         self.val_size, self.num_train = val_size, num_train
@@ -120,6 +147,8 @@ class ImageData(L.LightningDataModule, ABC):
             self.image_shape = (self.raw_shape[0], image_size, image_size)
         self._chosen: dict[str, tuple[Any, Tensor]] = {}  # where each split comes from
         self._splits: dict[str, Images] = {}
+        self._record: Record | None = None
+        self._compared = False
 
     @property
     def num_classes(self) -> int:
@@ -147,13 +176,25 @@ class ImageData(L.LightningDataModule, ABC):
         if part not in PARTS:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
         if part not in self._splits:
-            if not self._chosen:
-                self.prepare_data()  # without a Trainer nobody else does
-                self._chosen = self._choose()
+            self._choose()
             source, index = self._chosen[part]
-            self._splits[part] = self._finish(source[index], part)
+            self._splits[part] = self._take(source, index, part)
             self._chosen[part] = None, index  # the memory may go once all splits are taken
         return self._splits[part]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data: how it was split, and a fingerprint."""
+        return self._record.state_dict() if self._record else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Compares the data with those of the checkpoint.
+
+        Raises:
+            ValueError: images that are held out now were trained on.
+        """
+        self._choose()
+        self._compared = True
+        self._record.compare(state, self.name)
 
     def train_dataloader(self) -> Batches:
         """Raises: ValueError: there are fewer training images, or labels, than are asked for."""
@@ -162,7 +203,8 @@ class ImageData(L.LightningDataModule, ABC):
         if len(images) < whole:
             raise ValueError(
                 f"batch_size must be at most the {len(images) // share['world_size']}"
-                f" training images of each rank, got {self.batch_size}"
+                f" training images of each rank, got {self.batch_size}:"
+                f" --data.batch_size {max(1, len(images) // share['world_size'])}"
             )
         few = self.labels_per_class
         if self.trainer is not None and self.trainer.overfit_batches > 0:  # the same each epoch
@@ -178,6 +220,8 @@ class ImageData(L.LightningDataModule, ABC):
         )
         if self.trainer is not None:
             go_on(loader, self.trainer)
+        if self.mirror or self.shifts:
+            return Augmented(loader, self.mirror, self.shifts)
         return loader
 
     def val_dataloader(self) -> Batches:
@@ -203,27 +247,32 @@ class ImageData(L.LightningDataModule, ABC):
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
-    def _choose(self) -> dict[str, tuple[Any, Tensor]]:
-        """Which images of which part of the data make each split."""
+    def _choose(self) -> None:
+        """Which images of which part of the data make each split; decided once."""
+        if self._chosen:
+            return
+        if self.trainer is None:  # nobody else does
+            self.prepare_data()
         data = self.read()
-        chosen = {part: (source, torch.arange(len(source))) for part, source in data.items()}
-        order = torch.randperm(len(data["train"]), generator=generator("split", self.seed))
-        total = len(order)
-        for part, size in (("test", self.test_size), ("val", self.val_size)):
-            if part not in data:
-                count = round(size * total) if size < 1 else int(size)
-                if not 0 < count < len(order):
-                    raise ValueError(
-                        f"{part}_size must leave images for every split, got {size:g} of {total}"
-                    )
-                chosen[part] = (data["train"], order[-count:])
-                order = order[:-count]
+        self._chosen = {part: (source, torch.arange(len(source))) for part, source in data.items()}
+        held_out = {"test": self.test_size, "val": self.val_size}
+        sizes = {part: size for part, size in held_out.items() if part not in data}
+        names = getattr(data["train"], "names", None)
+        order, held = cut(len(data["train"]), sizes, self.seed, names)
+        for part, index in held.items():
+            self._chosen[part] = data["train"], index
         if self.num_train > len(order):
             raise ValueError(
                 f"num_train must be at most the {len(order)} training images, got {self.num_train}"
             )
-        chosen["train"] = (data["train"], order[: self.num_train or len(order)])
-        return chosen
+        count = self.num_train or len(order)
+        self._chosen["train"] = data["train"], order
+        self._record = Record.of(self._chosen, self.seed, held_out, count)
+        self._chosen["train"] = data["train"], order[:count]
+
+    def _take(self, source: Any, index: Tensor, part: str) -> Images:
+        """The images of a split."""
+        return self._finish(source[index], part)
 
     def _finish(self, data: Images, part: str) -> Images:
         images = data.images
@@ -232,7 +281,7 @@ class ImageData(L.LightningDataModule, ABC):
                 margin = (self.pad_to - images.shape[-1]) // 2
                 images = F.pad(images, [margin] * 4)
             elif self.image_size:
-                images = square(images, self.image_size)
+                images = square(images, self.image_size, self.square)
             if self.binarise == "threshold":
                 images = images.gt(127).to(torch.uint8).mul(255)
             elif self.binarise == "static":
@@ -255,6 +304,11 @@ def bernoulli(images: Tensor, random: torch.Generator) -> Tensor:
     """Each pixel 255 with probability `pixel / 255`, otherwise 0; uint8."""
     white = torch.rand(images.shape, generator=random) < images / 255
     return white.to(torch.uint8).mul(255)
+
+
+def data_root(root: str | None) -> str:
+    """The folder that is given, or GENZOO_DATA, or `data`."""
+    return root if root is not None else os.environ.get("GENZOO_DATA") or "data"
 
 
 def check_size(name: str, size: float) -> None:

@@ -5,12 +5,13 @@ https://arxiv.org/abs/1411.7766
 """
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from .base import ImageData
 from .download import download, find
-from .folder import ImageFiles
+from .files import ImageFiles
+from .folder import FileData
 
 # fmt: off
 ATTRIBUTES = (
@@ -25,23 +26,24 @@ ATTRIBUTES = (
 # fmt: on
 
 
-class CelebA(ImageData):
+class CelebA(FileData):
     """Aligned faces, (3, image_size, image_size), in the official three parts of different people.
 
     The aligned photographs of 178x218 are cropped to their central 178x178 and resized. At 64
     pixels the 162,770 training images take 2 GB and some minutes to decode; `num_train` limits
-    both. Read from root/celeba, torchvision's layout.
+    both, and from 1 GiB on they are decoded once, into a file in a cache folder. Read from
+    root/celeba, torchvision's layout.
 
     Args:
         attribute: One of the 40 `ATTRIBUTES` as the label, 1 where it holds; "" for no labels.
         image_size: Pixels a side, at least 1.
         download: Whether torchvision may fetch the files if they are missing; it needs `gdown`.
-            Other arguments as `ImageData`.
+            Other arguments as `FileData`.
     """
 
     def __init__(
         self,
-        root: str = "data",
+        root: str | None = None,
         attribute: str = "",
         batch_size: int = 128,
         image_size: int = 64,
@@ -49,6 +51,9 @@ class CelebA(ImageData):
         seed: int = 0,
         num_train: int = 0,
         download: bool = False,
+        mirror: bool = False,
+        shifts: int = 0,
+        cache: Literal["auto", "always", "never"] = "auto",
     ):
         if image_size < 1:
             raise ValueError(f"image_size must be at least 1 for CelebA, got {image_size}")
@@ -61,14 +66,17 @@ class CelebA(ImageData):
         self.raw_shape = (3, image_size, image_size)
         super().__init__(
             root,
+            cache,
             batch_size=batch_size,
             image_size=image_size,
             conditional=conditional,
             seed=seed,
             num_train=num_train,
+            mirror=mirror,
+            shifts=shifts,
         )
         self.attribute, self.download = attribute, download
-        self.folder = Path(root).expanduser()
+        self.folder = Path(self.root).expanduser()
         names = ("img_align_celeba", "list_eval_partition.txt", "list_attr_celeba.txt")
         self.files = [self.folder / "celeba" / name for name in names]
 
@@ -77,6 +85,7 @@ class CelebA(ImageData):
             from torchvision import datasets
 
             download(self.name, self.folder, lambda: datasets.CelebA(self.folder, download=True))
+        super().prepare_data()
 
     def read(self) -> dict[str, ImageFiles]:
         images, partition, attributes = (find(path, self.name) for path in self.files)

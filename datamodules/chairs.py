@@ -174,7 +174,7 @@ class Chairs(ImageData):
 
     def __init__(
         self,
-        root: str = "data",
+        root: str | None = None,
         views: bool = False,
         azimuths: int = 72,
         elevations: tuple[float, ...] = (10.0, 20.0, 30.0, 40.0),

@@ -37,10 +37,10 @@ class CIFAR10(ImageData):
         "truck",
     )
 
-    def __init__(self, root: str = "data", download: bool = False, **kwargs):
+    def __init__(self, root: str | None = None, download: bool = False, **kwargs):
         super().__init__(root, **kwargs)
         self.download = download
-        self.folder = Path(root).expanduser()
+        self.folder = Path(self.root).expanduser()
         batches = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
         self.files = [self.folder / "cifar-10-batches-py" / batch for batch in batches]
 

@@ -1,97 +1,109 @@
 """Any folder of images.
 
-The files are decoded into memory once, at the size that is trained on; nothing is written.
+All files are looked at before the training. They are decoded into memory once, at the size that is
+trained on, or, where that is too much for it, into a file in a cache folder (`stored.py`).
 """
 
-import os
-import struct
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from .base import ImageData, check_size, square
+from . import layout
+from .base import PARTS, STAGES, ImageData, check_size
 from .batches import Images
+from .files import BROKEN as BROKEN
+from .files import SHOWN, BrokenFiles, ImageFiles, list_images, look
+from .files import as_array as as_array
+from .files import decode as decode
+from .layout import some
+from .stored import Bytes, StoredImages, place, store
 
-# What decoders raise for files that are cut short, altered or not images at all.
-BROKEN = (OSError, SyntaxError, EOFError, ValueError, struct.error, Image.DecompressionBombError)
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-
-
-def decode(path: Path, size: int, channels: int) -> Tensor:
-    """One image file as uint8 (channels, size, size): turned upright, on white, square.
-
-    Raises:
-        ValueError: the file is not a whole image.
-    """
-    try:
-        with Image.open(path) as file:
-            pixels = as_array(ImageOps.exif_transpose(file), channels)
-    except BROKEN as error:
-        raise ValueError(f"{path} must be a whole image file, got: {error}") from error
-    images = torch.from_numpy(pixels).view(1, *pixels.shape[:2], channels).permute(0, 3, 1, 2)
-    return square(images, size)[0]
+LARGE = 2**30  # bytes of decoded images that are kept on the disk instead of in memory
 
 
-def as_array(image: Image.Image, channels: int) -> np.ndarray:
-    """(H, W) or (H, W, 3) bytes of an image of any kind; what shines through is white."""
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError("32 bits a pixel, which has no one scale")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB" if channels == 3 else "L"))
-
-
-class ImageFiles:
-    """Image files that are decoded when asked for: `files[index]` is an `Images`.
+class FileData(ImageData):
+    """Image files, decoded into memory, or once and for all into a file on the disk.
 
     Args:
-        paths: N files.
-        labels: int64 (N,)
-        size: Pixels a side.
-        channels: 3 for colour, 1 for grey.
+        cache: Where the decoded images are: "never" on the disk, "always", or "auto": from 1 GiB
+            on. The folder is GENZOO_CACHE, or ~/.cache/genzoo, and may be deleted at any time.
+            Binarised images are always in memory. Other arguments as `ImageData`.
     """
 
-    def __init__(self, paths: Sequence[Path], labels: Tensor, size: int, channels: int):
-        self.paths, self.labels, self.size, self.channels = paths, labels, size, channels
+    def __init__(
+        self,
+        root: str | None = None,
+        cache: Literal["auto", "always", "never"] = "auto",
+        **kwargs: Any,
+    ):
+        super().__init__(root, **kwargs)
+        if cache not in ("auto", "always", "never"):
+            raise ValueError(f"cache must be auto, always or never, got {cache!r}")
+        self.cache = cache
+        self._stored: list[tuple[ImageFiles, Bytes]] = []
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def prepare_data(self) -> None:
+        if self.trainer is not None:  # one process of each machine writes, the others wait
+            self._choose()
+            if self._on_disk():
+                for source, _ in self._chosen.values():
+                    if source is not None:
+                        self._bytes(source)
 
-    def __getitem__(self, index: Tensor) -> Images:
-        images = torch.empty(len(index), self.channels, self.size, self.size, dtype=torch.uint8)
+    def _on_disk(self) -> bool:
+        if self.cache != "auto" or self.binarise != "none":
+            return self.cache == "always" and self.binarise == "none"
+        count = sum(len(index) for _, index in self._chosen.values())
+        return count * torch.Size(self.image_shape).numel() >= LARGE
 
-        def place(at: int) -> None:  # straight into its place: all the memory there is
-            images[at] = decode(self.paths[index[at]], self.size, self.channels)
+    def _take(self, source: ImageFiles, index: Tensor, part: str) -> Images | StoredImages:
+        if self._on_disk():
+            data = self._bytes(source)
+            rows = index[data.whole[index]]
+            taken = StoredImages(data, rows, source.labels[rows])
+        else:
+            taken = super()._take(source, index, part)
+        if source.skipped:
+            named = some([f"{path} ({reason})" for path, reason in source.skipped.items()], SHOWN)
+            rank_zero_warn(f"broken files are left out, {len(source.skipped)}: {named}")
+            source.skipped = {}
+        return taken
 
-        with ThreadPoolExecutor() as pool:  # decoders let go of the interpreter
-            for _ in pool.map(place, range(len(index))):
-                pass
-        return Images(images, self.labels[index])
+    def _bytes(self, source: ImageFiles) -> Bytes:
+        """Of a source of several splits once; its broken files may have been met long ago."""
+        for known, data in self._stored:
+            if known is source:
+                return data
+        data = store(source)
+        for at in (~data.whole).nonzero()[:, 0].tolist():
+            source.skipped.setdefault(source.paths[at], "broken")
+        self._stored.append((source, data))
+        return data
 
 
-class ImageFolder(ImageData):
+class ImageFolder(FileData):
     """The images in a folder and all folders below it, each at image_size, on white.
 
-    If all of them lie in sub-folders of `root`, two or more, the sub-folders are the classes.
-    Otherwise the images are unlabelled. Names that begin with a dot are passed over.
+    Folders train, val (or valid, validation) and test, in any case, are the parts of the data; what
+    is missing of val and test is cut from train. If all images of a part lie in sub-folders, two or
+    more, the sub-folders are the classes, numbers in their order as numbers. Otherwise the images
+    are unlabelled. Names that begin with a dot are passed over. A file is held out or not by a hash
+    of its name, so files may come and go; sizes are fractions on average.
 
     Args:
         root: The folder.
-        image_size: Pixels a side, after a central square crop.
+        image_size: Pixels a side.
         channels: 3 for colour, 1 for grey.
-        test_size: Test images: a fraction below 1 of all, or a count. Other arguments as
-            `ImageData`.
+        test_size: Test images: a fraction below 1 of all, or a count.
+        on_error: What to do with broken files: "raise" names them all, "skip" leaves them out.
+            Other arguments as `FileData`.
 
     Raises:
-        ValueError: there is no such folder, or no image in it.
+        ValueError: there is no such folder, or no image in it, or it cannot be told what its
+            sub-folders mean.
     """
 
     def __init__(
@@ -100,56 +112,86 @@ class ImageFolder(ImageData):
         image_size: int = 64,
         channels: int = 3,
         test_size: float = 0.1,
+        on_error: Literal["raise", "skip"] = "raise",
         **kwargs,
     ):
         if image_size < 1:
             raise ValueError(f"image_size must be at least 1 for a folder, got {image_size}")
         if channels not in (1, 3):
             raise ValueError(f"channels must be 3 (colour) or 1 (grey), got {channels}")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error must be raise or skip, got {on_error!r}")
         check_size("test_size", test_size)
-        folder = Path(root).expanduser()
-        self.paths = list_images(folder)
-        groups = [path.relative_to(folder).parts[:-1][:1] for path in self.paths]
-        names = sorted(set(groups))
-        if () in names or len(names) < 2:
-            self.labels = torch.full([len(groups)], -1)
-        else:
-            self.class_names = tuple(name for (name,) in names)
-            self.labels = torch.tensor([names.index(group) for group in groups])
+        self.folder, self.on_error = Path(root).expanduser(), on_error
+        foreign: list[str] = []
+        self.paths = list_images(self.folder, others=foreign)
+        names = [PurePosixPath(path.relative_to(self.folder).as_posix()) for path in self.paths]
+        self.layout = layout.read(names, root)
+        for word in self.layout.words:
+            rank_zero_warn(word)
+        if foreign:
+            rank_zero_warn(
+                f"{len(foreign)} images in {root} are of kinds that are not read and are left out: "
+                f"{some(foreign, 3)}"
+            )
+        self.names = [str(name) for name in names]
+        self.class_names, self.labels = self.layout.class_names, self.layout.labels
         self.raw_shape = (channels, image_size, image_size)
         super().__init__(root, image_size=image_size, **kwargs)
         self.test_size = test_size
-        self.name = folder.resolve().name
+        self.name = self.folder.resolve().name
 
     def read(self) -> dict[str, ImageFiles]:
+        """Raises: BrokenFiles: with all that a look at their headers finds."""
+        parts = {part: self._files(places) for part, places in self.layout.parts.items()}
+        if self.cache == "never" or not all(place(files).is_file() for files in parts.values()):
+            found = look(self.paths, self.image_size)
+            if found.broken and self.on_error == "raise":
+                raise BrokenFiles(found.broken)
+            for word in found.words(self.root):
+                rank_zero_warn(word)
+        return parts
+
+    def setup(self, stage: str | None = None) -> None:
+        """For a training all parts: a broken file is not to be found at its end."""
+        broken = []
+        for part in PARTS if stage == "fit" else STAGES.get(stage, PARTS):
+            try:
+                self.split(part)
+            except BrokenFiles as error:
+                broken += error.files
+        if broken:
+            raise BrokenFiles(broken)
+
+    def _share(self) -> dict[str, int]:
+        # Loaders are made after a checkpoint was read, so now it is known what it said.
+        path = self.trainer and self.trainer.ckpt_path
+        if path and not self._compared:
+            rank_zero_warn(
+                f"{path} does not say which images of {self.name} it was trained on: images may be "
+                "held out that were trained on (earlier versions split a folder otherwise)"
+            )
+            self._compared = True
+        return super()._share()
+
+    def _files(self, places: list[int]) -> ImageFiles:
+        """The images at these places."""
+        paths, names = [self.paths[at] for at in places], [self.names[at] for at in places]
         channels, size, _ = self.image_shape
-        return {"train": ImageFiles(self.paths, self.labels, size, channels)}
-
-
-def list_images(folder: Path, argument: str = "root") -> list[Path]:
-    """The image files at and below a folder, in the order of their names.
-
-    Args:
-        argument: What an error calls the folder.
-
-    Raises:
-        ValueError: there is no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise ValueError(
-            f"{argument} must be a folder of images, got {folder}, which is not a folder"
+        return ImageFiles(
+            paths,
+            self.labels[places],
+            size,
+            channels,
+            self.square,
+            names,
+            layout.identities(names, map(_size, paths)),
+            self.on_error,
         )
-    paths = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [
-            Path(place, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    if not paths:
-        raise ValueError(
-            f"{argument} must be a folder of images, got {folder}, which has none"
-            f" ({', '.join(sorted(SUFFIXES))})"
-        )
-    return sorted(paths)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # the look at all files says why
+        return 0

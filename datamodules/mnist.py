@@ -71,10 +71,10 @@ class MNIST(ImageData):
     pad_to = 32
     source = "MNIST"  # torchvision's name, of its class and of the folder
 
-    def __init__(self, root: str = "data", download: bool = False, **kwargs):
+    def __init__(self, root: str | None = None, download: bool = False, **kwargs):
         super().__init__(root, **kwargs)
         self.download = download
-        self.folder = Path(root).expanduser()
+        self.folder = Path(self.root).expanduser()
         raw = self.folder / self.source / "raw"
         self.files = {
             part: (raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte")
@@ -134,11 +134,11 @@ class MNIST10k(ImageData):
     class_names = tuple("0123456789")
     pad_to = 32
 
-    def __init__(self, root: str = "data", test_size: float = 0.1, **kwargs):
+    def __init__(self, root: str | None = None, test_size: float = 0.1, **kwargs):
         super().__init__(root, **kwargs)
         check_size("test_size", test_size)
         self.test_size = test_size
-        folder = Path(root).expanduser() / "MNIST10k"
+        folder = Path(self.root).expanduser() / "MNIST10k"
         self.files = (folder / "images-idx3-ubyte", folder / "labels-idx1-ubyte")
 
     def read(self) -> dict[str, Images]:

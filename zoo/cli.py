@@ -41,7 +41,7 @@ from .module import GenerativeModel
 from .protocols import Classifier, Encoder, Filtering
 from .runs import RunLogger, last_checkpoint, remove_empty
 
-LINKED = ("image_shape", "num_classes")  # what the data says of the model
+LINKED = ("image_shape", "num_classes", "class_names")  # what the data says of the model
 DEFAULT_DATA = "genzoo.datamodules.Digits"
 DEFAULTS = {"max_epochs": 20, "log_every_n_steps": 10}
 
@@ -223,7 +223,9 @@ class CLI(LightningCLI):
         return {command: skipped | {"weights_only"} for command, skipped in commands.items()}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        for name, compute in (("image_shape", self._image_shape), ("num_classes", self._classes)):
+        for name, compute in zip(
+            LINKED, (self._image_shape, self._classes, self._class_names), strict=True
+        ):
             parser.link_arguments(
                 "data", f"model.init_args.{name}", compute, apply_on="instantiate"
             )
@@ -361,7 +363,9 @@ class CLI(LightningCLI):
         return self._remember(str(path), given)
 
     def _refuse_linked(self, said) -> None:
-        for name, instead in zip(LINKED, ("--data", "--data.conditional true"), strict=True):
+        for name, instead in zip(
+            LINKED, ("--data", "--data.conditional true", "--data"), strict=True
+        ):
             if name in said.get("model", {}).get("init_args", {}):
                 raise Misuse(f"--model.{name} comes from the data, by {instead}: leave it out")
 
@@ -437,6 +441,9 @@ class CLI(LightningCLI):
         if self._takes("num_classes"):
             self.linked["num_classes"] = number
         return number
+
+    def _class_names(self, data: L.LightningDataModule) -> tuple[str, ...]:
+        return tuple(getattr(data, "class_names", ()))
 
     def _model_name(self) -> str:
         return self._get(self.config, "model").class_path.rpartition(".")[-1]

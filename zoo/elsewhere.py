@@ -8,7 +8,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -120,10 +120,11 @@ class SampleFolder(GivenSamples):
             (N, H, W).
         image_shape: (C, H, W) that the images must have; None: what they have.
         num_classes: K, and the images have labels: an array `labels` of the .npz, or folders that
-            are called by their class's number, 0..K-1. 0: unlabelled.
+            are called as the data calls its classes, or by their numbers, 0..K-1. 0: unlabelled.
         resize: How images of another height and width are brought to `image_shape`: "bicubic" and
             "bilinear" with antialiasing, "area" by means. It stands in the protocol of every
             number, because it changes them. "none": such images are refused.
+        class_names: What the data calls its classes; none: they go by their numbers.
 
     Raises:
         ValueError: there is nothing at the path, no image in it, a broken one, or one of another
@@ -136,15 +137,17 @@ class SampleFolder(GivenSamples):
         image_shape: tuple[int, ...] | None = None,
         num_classes: int = 0,
         resize: Resize = "none",
+        class_names: Sequence[str] | None = None,
     ) -> None:
         L.LightningModule.__init__(self)
         source = Path(path).expanduser()
-        images, labels, sizes = _read(source, image_shape, resize)
+        images, labels, sizes = _read(source, image_shape, resize, class_names or ())
         if num_classes and not ((labels >= 0) & (labels < num_classes)).all():
             got = sorted(set(labels.tolist()))
+            named = f"called {', '.join(class_names[:9])} or " if class_names else ""
             raise ValueError(
                 f"the images of a conditional model must have labels in 0..{num_classes - 1}, by "
-                "folders of these names or an array `labels` of an .npz, got "
+                f"folders {named}of these names or an array `labels` of an .npz, got "
                 f"{got[0]}..{got[-1]} (-1: none) in {source}"
             )
         self._keep(
@@ -408,7 +411,10 @@ def _stacked(arrays: list[np.ndarray]) -> Tensor:
 
 
 def _read(
-    source: Path, shape: tuple[int, ...] | None, resize: Resize
+    source: Path,
+    shape: tuple[int, ...] | None,
+    resize: Resize,
+    class_names: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor, str]:
     """Images uint8 (N, C, H, W), labels int64 (N,), and what sizes they had if they were resized.
 
@@ -428,7 +434,7 @@ def _read(
         if size is not None:
             images = size.of(images, source)
     else:
-        images, labels = _read_files(source, size)
+        images, labels = _read_files(source, size, class_names)
     _refuse_bits(images, f"the images in {source}")
     others = sorted(size.found - {(size.height, size.width)}) if size is not None else []
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
@@ -498,14 +504,16 @@ def _read_npz(path: Path) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels).long()
 
 
-def _read_files(path: Path, size: Size | None) -> tuple[Tensor, Tensor]:
+def _read_files(path: Path, size: Size | None, class_names: Sequence[str]) -> tuple[Tensor, Tensor]:
     """The same of a folder's or a .zip's image files, in the order of their names; resized."""
-    from ..datamodules.folder import list_images  # decoders are loaded when they are needed
+    from ..datamodules.files import list_images  # decoders are loaded when they are needed
+    from ..datamodules.layout import labels
 
     if path.is_dir():
         files = list_images(path, "path")
         names = [PurePosixPath(file.relative_to(path).as_posix()) for file in files]
-        return _decode_all(path, names, [partial(open, file, "rb") for file in files], size)
+        images = _decode_all(path, names, [partial(open, file, "rb") for file in files], size)
+        return images, labels(names, class_names)
     if not zipfile.is_zipfile(path):
         raise ValueError(f"path must be a folder, a .zip or an .npz of images, got {path}")
     with zipfile.ZipFile(path) as archive:
@@ -513,16 +521,14 @@ def _read_files(path: Path, size: Size | None) -> tuple[Tensor, Tensor]:
         if not names:
             raise ValueError(f"path must be a .zip of images, got {path}, which has none")
         openers = [partial(archive.open, str(name)) for name in names]
-        return _decode_all(path, names, openers, size)
+        return _decode_all(path, names, openers, size), labels(names, class_names)
 
 
 def _images_of(members: Iterable[str]) -> list[PurePosixPath]:
-    from ..datamodules.folder import SUFFIXES
+    from ..datamodules.files import is_image
 
     names = (PurePosixPath(member) for member in sorted(members) if not member.endswith("/"))
-    return [
-        name for name in names if name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
-    ]
+    return [name for name in names if is_image(name.name)]
 
 
 def _decode_all(
@@ -530,7 +536,7 @@ def _decode_all(
     names: list[PurePosixPath],
     openers: list[Callable[[], IO[bytes]]],
     size: Size | None,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     def place(at: int) -> np.ndarray:
         name = f"{path}{os.sep}{names[at]}"
         array = _decode(openers[at], name)
@@ -548,17 +554,14 @@ def _decode_all(
                 )
             ]
             raise ValueError(f"the images in {path} must be of one size, got {' and '.join(sizes)}")
-    images = _stacked(arrays)
-    folders = (name.parent.name for name in names)
-    labels = [int(folder) if folder.isdecimal() else -1 for folder in folders]
-    return images, torch.tensor(labels)
+    return _stacked(arrays)
 
 
 def _decode(opener: Callable[[], IO[bytes]], name: str) -> np.ndarray:
     """Bytes (H, W) of a grey file, (H, W, 3) of one in colour."""
     from PIL import Image, ImageOps
 
-    from ..datamodules.folder import BROKEN, as_array
+    from ..datamodules.files import BROKEN, as_array
 
     broken = (*BROKEN, zipfile.BadZipFile, zlib.error, RuntimeError)  # the last: encrypted
     try:

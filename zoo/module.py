@@ -9,6 +9,7 @@ between disturbs nothing.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import zip_longest
 
 import lightning as L
 import numpy as np
@@ -23,10 +24,12 @@ class GenerativeModel(L.LightningModule):
     Attributes:
         image_shape: (C, H, W), or (D,) for points.
         num_classes: K of a class-conditional model; 0: unconditional.
+        class_names: What the data called them, of a model from a checkpoint.
     """
 
     image_shape: tuple[int, ...]
     num_classes: int = 0
+    class_names: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
@@ -69,11 +72,24 @@ class GenerativeModel(L.LightningModule):
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        data = self._trainer and getattr(self._trainer, "datamodule", None)
+        checkpoint["class_names"] = list(getattr(data, "class_names", self.class_names))
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Raises: ValueError: the data has other classes than those that the model knows."""
         self.noise_seed = checkpoint.get("noise_seed")
         if self._trainer is not None and self._trainer.state.fn == "fit":
             self._keep_rates(checkpoint.get("hyper_parameters", {}))
+        self.class_names = tuple(checkpoint.get("class_names", ()))
+        data = self._trainer and getattr(self._trainer, "datamodule", None)
+        names = tuple(getattr(data, "class_names", ()))
+        if self.num_classes and self.class_names and names and names != self.class_names:
+            at = next(i for i, (a, b) in enumerate(zip_longest(names, self.class_names)) if a != b)
+            now, then = (some[at] if at < len(some) else None for some in (names, self.class_names))
+            raise ValueError(
+                f"class_names must be those of the checkpoint, in their order: "
+                f"class {at} was {then!r}, got {now!r}"
+            )
 
     def _keep_rates(self, made: dict) -> None:
         """The optimizers go on with the rates of the checkpoint, so the model says these too."""

@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from ..images import check_images, to_uint8
 from .checkpoint import import_class, load_model
-from .hints import Misuse, unknown
+from .hints import Misuse, hint, unknown
 from .protocols import Sampler
 from .runs import newest_checkpoint
 
@@ -51,7 +51,7 @@ def sample(args: list[str]) -> None:
         "a name without suffix: a folder of PNG files (samples.png)",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same images (0)")
-    parser.add_argument("--y", help="classes of a conditional model: 3, or 0,1,2 in turn")
+    parser.add_argument("--y", help="classes of a conditional model: 3 or cat, or 0,1,2 in turn")
     parser.add_argument("--batch_size", type=int, default=100, help="images at a time (100)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
     options = parser.parse_args(args)
@@ -70,7 +70,7 @@ def sample(args: list[str]) -> None:
     model = load_model(path, options.model and named(options.model), device=device)
     if not isinstance(model, Sampler):
         raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
-    labels = classes(options.y, options.n)
+    labels = classes(options.y, options.n, getattr(model, "class_names", ()))
     pieces = drawn(model, options.n, labels, options.batch_size, options.seed)
     write_pieces(pieces, options.n, labels, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
@@ -118,14 +118,23 @@ def drawn(model, n: int, labels: "Labels | None", batch_size: int, seed: int) ->
 Labels = Callable[[int, int], Tensor]  # of the images from one place to another
 
 
-def classes(y: str | None, n: int) -> Labels | None:
-    """ "3" or "0,1,2" as the labels of n images, in turn."""
+def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Labels | None:
+    """ "3", "cat" or "0,1,2" as the labels of n images, in turn; a name comes before a number.
+
+    Args:
+        names: Of the model's classes, in the order of their labels.
+    """
     if y is None:
         return None
-    try:
-        labels = torch.tensor([int(label) for label in y.split(",")])
-    except ValueError:
-        raise Misuse(f"--y must be numbers of classes as 3 or 0,1,2, got {y}") from None
+    known = {name: label for label, name in enumerate(names)}
+    asked = [y] if y in known else [word.strip() for word in y.split(",")]
+    found = []
+    for word in asked:
+        if word not in known and not word.isdecimal():
+            kinds = "numbers or names of classes as 3, cat" if names else "numbers of classes as 3"
+            raise Misuse(f"--y must be {kinds} or 0,1,2, got {y}." + hint(word, names))
+        found.append(known[word] if word in known else int(word))
+    labels = torch.tensor(found)
     return lambda start, stop: labels[torch.arange(start, stop) % len(labels)]
 
 

@@ -4,7 +4,16 @@ import lightning as L
 import pytest
 import torch
 
-from genzoo.datamodules import Digits, ImageData, Images
+from genzoo.datamodules import (
+    CIFAR10,
+    MNIST,
+    CelebA,
+    Digits,
+    FashionMNIST,
+    ImageData,
+    Images,
+    MNIST10k,
+)
 from genzoo.images import to_uint8
 from tests.toys import trainer
 
@@ -161,6 +170,32 @@ def test_a_picture_is_cropped_to_its_middle():
     image = torch.arange(6 * 4, dtype=torch.uint8).view(1, 6, 4)
     cropped = Painted(image, image_size=4).split("test").images[0]
     assert torch.equal(cropped, image[:, 1:5])
+
+
+def test_a_picture_is_padded_with_white_or_stretched():
+    image = torch.arange(6 * 4, dtype=torch.uint8).view(1, 6, 4)
+    padded = Painted(image, image_size=6, square="pad").split("test").images[0]
+    assert torch.equal(padded[:, :, 1:5], image)
+    assert (padded[:, :, [0, 5]] == 255).all()
+    rows = torch.arange(0, 240, 40, dtype=torch.uint8).view(1, 6, 1).expand(1, 6, 4)
+    stretched = Painted(rows, image_size=4, square="stretch").split("test").images[0, 0].int()
+    assert (stretched == stretched[:, :1]).all() and (stretched[1:, 0] > stretched[:-1, 0]).all()
+    assert abs(stretched.float().mean() - 100) < 1
+    with pytest.raises(ValueError, match="square must be crop, pad or stretch, got 'fill'"):
+        Painted(image, square="fill")
+
+
+def test_the_root_is_where_genzoo_data_says(monkeypatch):
+    monkeypatch.delenv("GENZOO_DATA", raising=False)
+    assert Digits().root == "data" and Digits(root="x").root == "x"
+    monkeypatch.setenv("GENZOO_DATA", "/somewhere")
+    assert Digits().root == "/somewhere" and Digits(root="x").root == "x"
+    for kind in (MNIST, FashionMNIST, MNIST10k, CIFAR10, CelebA):
+        data = kind()
+        with pytest.raises(FileNotFoundError, match="needs /somewhere/.* is missing"):
+            data.split("train")
+    monkeypatch.setenv("GENZOO_DATA", "")
+    assert Digits().root == "data"
 
 
 def test_shrinking_does_not_alias():

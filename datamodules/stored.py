@@ -1,0 +1,165 @@
+"""Images on the disk instead of in memory: decoded once into a file of bytes, which is mapped.
+
+The file lies in the folder GENZOO_CACHE, or ~/.cache/genzoo, which may be deleted at any time. Its
+name is a hash of all that its bytes depend on: of each image file the name, the size and the time
+of its last change, and the size and the kind of the images. So it is never out of date, and all
+runs and processes share one. It appears whole or not at all.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .batches import Images
+from .files import BLOCK, BrokenFiles, ImageFiles
+
+AROUND = 2**16  # bytes that Linux maps around each place that is read
+HELD = 2**26  # mapped bytes that count as this process's memory before it lets go of them
+VERSION = 1  # of how files become bytes
+
+
+def folder() -> Path:
+    return Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
+
+
+class Bytes:
+    """N images of one shape in a file, mapped: rows are read when they are asked for.
+
+    The file holds the images, then a byte for each, 1 if the image is whole.
+
+    Args:
+        path: The file.
+        count: N.
+        shape: (C, H, W)
+    """
+
+    def __init__(self, path: Path, count: int, shape: tuple[int, ...]):
+        self.path, self.count, self.shape = path, count, tuple(shape)
+        with path.open("rb") as file:
+            self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        values = np.frombuffer(self.map, dtype=np.uint8)
+        self.whole = torch.from_numpy(values[-count:].astype(bool))
+        with warnings.catch_warnings():  # only `take` reads it, and nobody writes
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self._images = torch.from_numpy(values[:-count]).view(count, *self.shape)
+        self._read = 0
+
+    def __reduce__(self):  # another process maps the file itself
+        return Bytes, (self.path, self.count, self.shape)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Copies of these images, uint8 (n, C, H, W)."""
+        images = self._images.index_select(0, rows)
+        # What was read counts as memory of this process until it lets go; the system keeps it.
+        self._read += len(rows) * (AROUND + images[0].numel() if len(rows) else 0)
+        if self._read > HELD and hasattr(mmap, "MADV_DONTNEED"):
+            self.map.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
+        return images
+
+
+class StoredImages:
+    """Some of the images of a file of bytes: used as an `Images`, and takes no memory.
+
+    Args:
+        data: All images.
+        rows: Which of them, int64 (n,).
+        labels: Theirs, int64 (n,).
+    """
+
+    def __init__(self, data: Bytes, rows: Tensor, labels: Tensor):
+        self.data, self.rows, self.labels = data, rows, labels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Tensor) -> Images:
+        return Images(self.data.take(self.rows[index]), self.labels[index])
+
+    def take(self, index: Tensor) -> Images:
+        """These images, in memory."""
+        return self[index]
+
+    @property
+    def images(self) -> Tensor:
+        """All of them, in memory."""
+        return self.data.take(self.rows)
+
+    @property
+    def conditions(self) -> Tensor:
+        return self.labels
+
+
+def store(files: ImageFiles) -> Bytes:
+    """The file of these images' bytes, which is written first where it is not there yet.
+
+    Raises:
+        BrokenFiles: with all of them, unless they are to be skipped.
+        OSError: the folder cannot be written to or is too small.
+    """
+    path = place(files)
+    count, shape = len(files), files.shape
+    length = count * (int(np.prod(shape)) + 1)
+    if path.is_file() and path.stat().st_size != length:
+        rank_zero_warn(f"the cache file {path} was cut short and is made again")
+        path.unlink()
+    if not path.is_file():
+        _write(path, files, length)
+    data = Bytes(path, count, shape)
+    if files.on_error == "raise" and not data.whole.all():
+        broken = (~data.whole).nonzero()[:, 0].tolist()
+        raise BrokenFiles((files.paths[at], "broken") for at in broken)
+    return data
+
+
+def _write(path: Path, files: ImageFiles, length: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < length:
+        raise OSError(
+            f"GENZOO_CACHE must be a folder with {length / 1e9:.1f} GB left for decoded images, "
+            f"got {path.parent} with {free / 1e9:.1f}; --data.cache never keeps them in memory"
+        )
+    part = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False)
+    whole, broken = [], []
+    try:
+        with part as file, tqdm(total=len(files), unit="image", disable=None) as bar:
+            for index in torch.arange(len(files)).split(BLOCK):
+                images = torch.zeros(len(index), *files.shape, dtype=torch.uint8)
+                try:
+                    whole.append(files.decode_into(images, index))
+                except BrokenFiles as error:  # the others are looked at first
+                    broken += error.files
+                if not broken:
+                    file.write(images.numpy().data)
+                bar.update(len(index))
+            if broken:
+                raise BrokenFiles(broken)
+            file.write(torch.cat(whole).to(torch.uint8).numpy().data)
+        os.replace(part.name, path)
+    finally:
+        Path(part.name).unlink(missing_ok=True)
+
+
+def place(files: ImageFiles) -> Path:
+    """Where these images' bytes are, or are to be."""
+    sha = hashlib.sha256(json.dumps([VERSION, files.shape, files.how]).encode())
+    for path, name in zip(files.paths, files.names or files.paths, strict=True):
+        try:
+            found = path.stat()
+            facts = f"\0{found.st_size} {found.st_mtime_ns}\0"
+        except FileNotFoundError:  # a link to nowhere: broken, which is for others to say
+            facts = "\0\0"
+        sha.update(os.fsencode(str(name)) + facts.encode())
+    return folder() / f"images-{sha.hexdigest()}.bytes"
