@@ -1,5 +1,8 @@
 """What arguments must be, in one line: what must hold, and what was got."""
 
+from collections.abc import Iterable
+from numbers import Integral
+
 
 def at_least(least: float, **arguments: float) -> None:
     """Refuses arguments below a bound, NaN included.
@@ -11,6 +14,19 @@ def at_least(least: float, **arguments: float) -> None:
         if not value >= least:
             bound = f"at least {least}" if least else "0 or more"
             raise ValueError(f"{name} must be {bound}, got {value}")
+
+
+def shape_of_images(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(C, H, W) of images, or (D,) of points, as a tuple.
+
+    Raises:
+        ValueError: it is neither, such as a volume or a sequence, which no evaluation can take.
+    """
+    sizes = tuple(shape) if isinstance(shape, Iterable) else ()
+    whole = all(isinstance(size, Integral) and size >= 1 for size in sizes)
+    if len(sizes) not in (1, 3) or not whole:
+        raise ValueError(f"image_shape must be (C, H, W), or (D,) for points, got {shape}")
+    return sizes
 
 
 def labelled(model: object, num_classes: int) -> None:

@@ -44,4 +44,23 @@ def check_images(x: Tensor, shape: tuple[int, ...], who: str) -> None:
         raise ValueError(f"{who} must give finite images, got NaN or infinity")
     low, high = x.min().item(), x.max().item()
     if low < -1.001 or high > 1.001:
-        raise ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]")
+        bytes_ = low >= 0 and high <= 255
+        hint = ", which look as if in 0..255: scale them by x / 127.5 - 1" if bytes_ else ""
+        raise ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]{hint}")
+
+
+def check_lowest(lowest: float, who: str) -> None:
+    """Refuses images of which none has a value below 0, the middle grey of [-1, 1].
+
+    Args:
+        lowest: The least value of many images, none of which `check_images` refuses.
+        who: Whose they are.
+
+    Raises:
+        ValueError: says how to scale them.
+    """
+    if lowest >= 0:
+        raise ValueError(
+            f"{who} must be images in [-1, 1] or uint8, got floats with a minimum of "
+            f"{lowest:g}, which look as if in [0, 1]: scale them by 2 x - 1"
+        )

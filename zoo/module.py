@@ -1,5 +1,5 @@
-"""What every model of the zoo shares, beyond being a LightningModule: a training that can be
-killed and resumed to the bit.
+"""What every model of the zoo shares, beyond being a LightningModule: batches of any loader, the
+first ones checked, and a training that can be killed and resumed to the bit.
 
 The noise of a training step is a function of (seed, rank, batch number). So a resumed run draws
 what the unbroken one would have drawn, two ranks never draw the same, and an evaluation in
@@ -8,11 +8,18 @@ between disturbs nothing.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .. import batches
+from ..checks import shape_of_images
+from ..images import check_images, check_lowest, from_uint8
+
+ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
 
 
 class GenerativeModel(L.LightningModule):
@@ -21,22 +28,33 @@ class GenerativeModel(L.LightningModule):
     Attributes:
         image_shape: (C, H, W), or (D,) for points.
         num_classes: K of a class-conditional model; 0: unconditional.
+        learnt_classes: K of a model that draws without labels and learns from those 0..K-1 of the
+            data, -1 where there is none; 0: it learns from none.
     """
 
-    image_shape: tuple[int, ...]
     num_classes: int = 0
+    learnt_classes: int = 0
     noise_seed: int | None = None
-    _looked_at_labels = False
+    _looked_at, _lowest, _highest = 0, float("inf"), -float("inf")  # images, and their values
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self._image_shape
+
+    @image_shape.setter
+    def image_shape(self, shape: tuple[int, ...]) -> None:
+        self._image_shape = shape_of_images(shape)
 
     def on_fit_start(self) -> None:
         if self.noise_seed is None:  # else a checkpoint brought it
             self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
-        self._looked_at_labels = False
+        self._looked_at, self._lowest, self._highest = 0, float("inf"), -float("inf")
 
     def on_train_batch_start(self, batch, batch_idx) -> None:
-        if not self._looked_at_labels:
-            self.check_labels(batch)
-            self._looked_at_labels = True
+        if self._looked_at < ENOUGH:
+            if not self._looked_at:
+                self.check_labels(batch)
+            self.check_images(batch)
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -45,11 +63,68 @@ class GenerativeModel(L.LightningModule):
         else:
             torch.manual_seed(seed)
 
+    # What is trained on
+
+    def unpack(self, batch: Any) -> tuple[Tensor, Any]:
+        """What all steps are given: (x, y) of any loader's batch, bytes scaled to [-1, 1].
+
+        Where there is no y, it is -1 for each image. A model of other batches overrides this, and
+        `check_images`.
+        """
+        x, y = batches.unpack(batch)
+        x = from_uint8(x).to(self.dtype) if x.dtype == torch.uint8 else x
+        x = x.to(self.dtype) if x.is_floating_point() else x
+        if y is None:
+            if (self.num_classes or self.learnt_classes) and self.trainer.training:
+                raise ValueError(
+                    f"batches must be (x, y) with labels y for a {type(self).__name__} of "
+                    f"{self.num_classes or self.learnt_classes} classes, got images alone"
+                )
+            y = torch.full((len(x),), -1, device=x.device)
+        if isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point():
+            y = y.long()
+        return x, y
+
+    def _apply_batch_transfer_handler(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        # Lightning's hooks for this are the model's or the data's, never both; here all are done.
+        batch = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+        own = device is None or self.trainer.predicting  # an example input, or a subclass's matter
+        return batch if own else self.unpack(batch)
+
+    def check_images(self, batch) -> None:
+        """Refuses first batches that would be trained on without a word, and in vain."""
+        x, _ = batch
+        shape, who = getattr(self, "_image_shape", None), "the training data"
+        self._looked_at += len(x)
+        if shape is None:
+            return
+        if x.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise ValueError(
+                f"{who} must be (B, {wanted}), got {tuple(x.shape)}{_instead(x, shape)}"
+            )
+        if len(shape) == 1:
+            if not torch.isfinite(x).all():
+                raise ValueError(f"{who} must be finite points, got NaN or infinity")
+            return
+        check_images(x, shape, who)
+        self._lowest = min(self._lowest, x.min().item())
+        self._highest = max(self._highest, x.max().item())
+        # One value all over says nothing.
+        if self._looked_at >= ENOUGH and self._lowest < self._highest:
+            check_lowest(self._lowest, who)
+
     def check_labels(self, batch) -> None:
         """Refuses a first batch that no class stands for, before a network fails over it."""
-        if self.num_classes:
-            x, y = batch
-            self.labels(len(x), y)
+        x, y = batch
+        known, least = self.num_classes or self.learnt_classes, 0 if self.num_classes else -1
+        if not known:
+            return
+        if not isinstance(y, Tensor):
+            raise ValueError(f"y must be ({len(x)},) integers, got a {type(y).__name__}")
+        check_classes(y, len(x), known, least)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["noise_seed"] = self.noise_seed
@@ -80,12 +155,31 @@ class GenerativeModel(L.LightningModule):
         if y is None:
             return torch.randint(self.num_classes, (n,), device=self.device)
         y = torch.as_tensor(y, device=self.device)
-        if y.shape != (n,) or y.is_floating_point():
-            raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
-        if n and not 0 <= y.min() <= y.max() < self.num_classes:
-            got = f"{y.min().item()}..{y.max().item()}"
-            raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
+        check_classes(y, n, self.num_classes)
         return y
+
+
+def check_classes(y: Tensor, n: int, num_classes: int, least: int = 0) -> None:
+    """Refuses labels that are not (n,) integers from `least` to num_classes-1."""
+    if y.shape != (n,) or y.is_floating_point():
+        raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
+    if n and not least <= y.min() <= y.max() < num_classes:
+        got = f"{y.min().item()}..{y.max().item()}"
+        raise ValueError(f"y must be in {least}..{num_classes - 1}, got {got}")
+
+
+def _instead(x: Tensor, shape: tuple[int, ...]) -> str:
+    """What to do about images of another shape, where that is plain."""
+    if len(shape) != 3:
+        return ""
+    channels, *sides = shape
+    if x.shape[1:] == (*sides, channels):
+        return ": x.permute(0, 3, 1, 2) puts the channels first"
+    if channels == 1 and x.shape[1:] == tuple(sides):
+        return ": x[:, None] gives them a channel"
+    if x.ndim == 4:
+        return f": resize them, or give the model image_shape={tuple(x.shape[1:])}"
+    return ""
 
 
 @contextmanager
