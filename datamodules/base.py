@@ -252,12 +252,6 @@ class ImageData(L.LightningDataModule, ABC):
                 f"class_names must name every label, got {self.num_classes} names"
                 f" and the label {data.labels.max()}"
             )
-        for name, values in data.fields().items():
-            if len(values) != len(data):
-                raise ValueError(
-                    f"{name} must have an entry for each of the {len(data)} images that read() "
-                    f"gives, got {len(values)}"
-                )
         return replace(data, images=images.contiguous(), labels=data.labels.long())
 
 

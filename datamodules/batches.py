@@ -49,6 +49,14 @@ class Images:
     images: Tensor
     labels: Tensor
 
+    def __post_init__(self) -> None:
+        for name, values in self.fields().items():
+            if len(values) != len(self):
+                raise ValueError(
+                    f"{name} must have an entry for each of the {len(self)} images, "
+                    f"got {len(values)}"
+                )
+
     def __len__(self) -> int:
         return len(self.images)
 
