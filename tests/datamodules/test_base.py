@@ -211,9 +211,7 @@ def test_captions_arrive_in_the_step():
 def test_what_is_not_known_of_each_image_is_no_field_of_images(words):
     """A vocabulary, say: some of its words would be taken for those of some images."""
     data = Captions().split("test")
-    with pytest.raises(
-        ValueError, match=f"files must have an entry .* 20 images, got {len(words)}"
-    ):
+    with pytest.raises(ValueError, match=f"files must have .* 20 images, got {len(words)}"):
         replace(data, files=words)
     with pytest.raises(ValueError, match="labels must have an entry for each of the 3 images"):
         Images(torch.zeros(3, 1, 2, 2), torch.zeros(2))

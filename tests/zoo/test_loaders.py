@@ -14,7 +14,7 @@ from torchvision.transforms import Compose, Grayscale, Normalize, PILToTensor, T
 from genzoo.batches import unpack, with_images
 from genzoo.callbacks.real import real_images
 from genzoo.images import from_uint8, to_uint8
-from genzoo.zoo import CGAN, GAN, RBM, VAE, AMGAN, Autoencoder, CatGAN, PixelCNN, SemiSupervisedGAN
+from genzoo.zoo import AMGAN, CGAN, GAN, RBM, VAE, Autoencoder, CatGAN, PixelCNN, SemiSupervisedGAN
 from tests.toys import bits, fit, trainer
 
 Pair = namedtuple("Pair", "pictures names")
@@ -36,9 +36,11 @@ class Named(Dataset):
 
 def collated(make):
     """Batches of 8 that a collate function makes of (x, y)."""
-    return DataLoader(
-        TensorDataset(X, Y), 8, collate_fn=lambda rows: make(*map(torch.stack, zip(*rows)))
-    )
+
+    def collate(rows):
+        return make(*map(torch.stack, zip(*rows, strict=True)))
+
+    return DataLoader(TensorDataset(X, Y), 8, collate_fn=collate)
 
 
 WITHOUT_LABELS = {
