@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..batches import unpack
-from ..images import check_images, check_lowest, to_uint8
+from ..images import check_images, refuse_from_zero, to_uint8
 
 
 class Real(NamedTuple):
@@ -75,7 +75,7 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
             break
     if not count:
         raise ValueError(f"the {split} data must have images, got none")
-    check_lowest(min(low for _, low in images), f"the {split} data")
+    refuse_from_zero(min(low for _, low in images), f"the {split} data")
     x = torch.cat([x.cpu() for x, _ in images])[:limit]
     known = all(isinstance(y, Tensor) for y in labels)
     return _checked(x, torch.cat([y.cpu() for y in labels])[:limit] if known else None, split)

@@ -13,6 +13,15 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
+def refuse_from_zero(low: float, who: str) -> None:
+    """Refuses floats whose minimum is 0 or more: those of [-1, 1] have some below."""
+    if low >= 0:
+        raise ValueError(
+            f"{who} must be images in [-1, 1] or uint8, got floats with a minimum of "
+            f"{low:g}, which look as if in [0, 1]: scale them by 2 x - 1"
+        )
+
+
 def from_uint8(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """0..255 to floats in [-1, 1]; `to_uint8` gives back the same bytes."""
     return x.to(dtype).div(127.5).sub(1)
@@ -44,23 +53,7 @@ def check_images(x: Tensor, shape: tuple[int, ...], who: str) -> None:
         raise ValueError(f"{who} must give finite images, got NaN or infinity")
     low, high = x.min().item(), x.max().item()
     if low < -1.001 or high > 1.001:
-        bytes_ = low >= 0 and high <= 255
-        hint = ", which look as if in 0..255: scale them by x / 127.5 - 1" if bytes_ else ""
+        hint = ""
+        if low >= 0 and high <= 255:
+            hint = ", which look as if in 0..255: scale them by x / 127.5 - 1"
         raise ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]{hint}")
-
-
-def check_lowest(lowest: float, who: str) -> None:
-    """Refuses images of which none has a value below 0, the middle grey of [-1, 1].
-
-    Args:
-        lowest: The least value of many images, none of which `check_images` refuses.
-        who: Whose they are.
-
-    Raises:
-        ValueError: says how to scale them.
-    """
-    if lowest >= 0:
-        raise ValueError(
-            f"{who} must be images in [-1, 1] or uint8, got floats with a minimum of "
-            f"{lowest:g}, which look as if in [0, 1]: scale them by 2 x - 1"
-        )

@@ -104,6 +104,7 @@ class Adversarial(GenerativeModel):
                 loss = self.move(player, optimizer, batch)
                 if schedule is not None:
                     schedule.step()
+            self._losses[player.name] = loss
             self.log(f"loss/{player.name}", loss, prog_bar=True)
         self._log_axis()
 
@@ -161,6 +162,7 @@ class Adversarial(GenerativeModel):
         self._share_buffers()
 
     def on_train_end(self) -> None:
+        super().on_train_end()
         self._share_buffers()
 
     def on_validation_epoch_end(self) -> None:

@@ -1,25 +1,29 @@
 """What every model of the zoo shares, beyond being a LightningModule: batches of any loader, the
-first ones checked, and a training that can be killed and resumed to the bit.
+first ones checked, a loss that runs away named, and a training that can be killed and resumed to
+the bit.
 
 The noise of a training step is a function of (seed, rank, batch number). So a resumed run draws
 what the unbroken one would have drawn, two ranks never draw the same, and an evaluation in
 between disturbs nothing.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from .. import batches
 from ..checks import shape_of_images
-from ..images import check_images, check_lowest, from_uint8
+from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
+HUGE = 1e9  # far above any loss of a training that gets somewhere, sums over pixels included
 
 
 class GenerativeModel(L.LightningModule):
@@ -37,6 +41,11 @@ class GenerativeModel(L.LightningModule):
     noise_seed: int | None = None
     _looked_at, _lowest, _highest = 0, float("inf"), -float("inf")  # images, and their values
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._losses: dict[str, Tensor] = {}  # the last of each player; "": of a model without any
+        self._lost: set[str] = set()  # what was said of them
+
     @property
     def image_shape(self) -> tuple[int, ...]:
         return self._image_shape
@@ -49,6 +58,8 @@ class GenerativeModel(L.LightningModule):
         if self.noise_seed is None:  # else a checkpoint brought it
             self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
         self._looked_at, self._lowest, self._highest = 0, float("inf"), -float("inf")
+        self._losses.clear()
+        self._lost.clear()
 
     def on_train_batch_start(self, batch, batch_idx) -> None:
         if self._looked_at < ENOUGH:
@@ -62,6 +73,38 @@ class GenerativeModel(L.LightningModule):
             torch.default_generator.manual_seed(seed)  # the other asks for every device
         else:
             torch.manual_seed(seed)
+
+    def on_train_batch_end(self, outputs, batch, batch_idx) -> None:
+        if isinstance(outputs, Mapping) and "loss" in outputs:
+            self._losses[""] = outputs["loss"].detach()
+        # Now and then only: a GPU would have to wait for each number that is looked at.
+        place = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
+            self._name_lost_losses()
+
+    def on_train_end(self) -> None:
+        self._name_lost_losses()
+
+    def _name_lost_losses(self) -> None:
+        """Says once which losses are not finite, and once which are huge."""
+        if not self._losses:
+            return
+        values = torch.stack([loss.float().mean() for loss in self._losses.values()]).tolist()
+        named = zip(self._losses, values, strict=True)
+        lost = {name: value for name, value in named if not abs(value) < HUGE}
+        kinds = {"huge" if math.isfinite(value) else "not finite" for value in lost.values()}
+        if kinds <= self._lost:
+            return
+        self._lost |= kinds
+        said = " and ".join(
+            f"the loss of {f'the {name}' if name else f'this {type(self).__name__}'} is {value:.3g}"
+            for name, value in lost.items()
+        )
+        clip = "clip_norm" if hasattr(self, "clip_norm") else "Trainer(gradient_clip_val=...)"
+        rank_zero_warn(
+            f"step {self.trainer.global_step:,}: {said}: start again, or from an earlier "
+            f"checkpoint, with a smaller lr or {clip}, if no image of the data has NaN"
+        )
 
     # What is trained on
 
@@ -114,7 +157,7 @@ class GenerativeModel(L.LightningModule):
         self._highest = max(self._highest, x.max().item())
         # One value all over says nothing.
         if self._looked_at >= ENOUGH and self._lowest < self._highest:
-            check_lowest(self._lowest, who)
+            refuse_from_zero(self._lowest, who)
 
     def check_labels(self, batch) -> None:
         """Refuses a first batch that no class stands for, before a network fails over it."""
