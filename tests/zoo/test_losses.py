@@ -3,7 +3,6 @@
 import warnings
 
 import pytest
-import torch
 
 from genzoo.zoo import GAN, VAE, WGAN, Autoencoder
 from tests.toys import bits, fit, loader
