@@ -37,7 +37,6 @@ LAYERS = (
     ("zoo",),  # the door, which shows what users import
     ("", "__main__"),
 )
-GROUND = LAYERS[0]
 FOLDERS = ("genzoo", "datamodules", "zoo", "callbacks")
 MODELS = [
     path

@@ -7,6 +7,7 @@ what the unbroken one would have drawn, two ranks never draw the same, and an ev
 between disturbs nothing.
 """
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +19,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from .. import batches
-from ..checks import shape_of_images
+from .. import batches, checks
 from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
@@ -46,13 +46,23 @@ class GenerativeModel(L.LightningModule):
         self._losses: dict[str, Tensor] = {}  # the last of each player; "": of a model without any
         self._lost: set[str] = set()  # what was said of them
 
+    def save_hyperparameters(self, *args: Any, ignore=None, frame=None, logger=True) -> None:
+        """As Lightning's; numbers that the model cannot have are refused, before it is built."""
+        frame = frame or inspect.currentframe().f_back  # the constructor, which is looked at
+        super().save_hyperparameters(*args, ignore=ignore, frame=frame, logger=logger)
+        taken = arguments(type(self))
+        given = {name: self.hparams[name] for name in self.hparams if name in taken}
+        if "image_shape" in given:
+            checks.shape_of_images(given["image_shape"])
+        checks.numbers(given)
+
     @property
     def image_shape(self) -> tuple[int, ...]:
         return self._image_shape
 
     @image_shape.setter
     def image_shape(self, shape: tuple[int, ...]) -> None:
-        self._image_shape = shape_of_images(shape)
+        self._image_shape = checks.shape_of_images(shape)
 
     def on_fit_start(self) -> None:
         if self.noise_seed is None:  # else a checkpoint brought it
@@ -200,6 +210,18 @@ class GenerativeModel(L.LightningModule):
         y = torch.as_tensor(y, device=self.device)
         check_classes(y, n, self.num_classes)
         return y
+
+
+def arguments(model_class: type) -> dict[str, inspect.Parameter]:
+    """What a class can be given by name, over all constructors to which it hands on the rest."""
+    found: dict[str, inspect.Parameter] = {}
+    for kind in model_class.__mro__:
+        if "__init__" in vars(kind):
+            parameters = inspect.signature(kind.__init__).parameters.values()
+            found = {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD} | found
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return found
 
 
 def check_classes(y: Tensor, n: int, num_classes: int, least: int = 0) -> None:

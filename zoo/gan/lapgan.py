@@ -157,7 +157,7 @@ class LAPGAN(GAN):
         detail_width: int = 64,
         **kwargs,
     ):
-        _, times = halvings(image_shape)
+        _, times = halvings(shape_of_images(image_shape))
         if not 1 <= levels <= times:
             raise ValueError(
                 f"levels must be 1 to {times} for images of {image_shape[-1]} pixels a side, "
