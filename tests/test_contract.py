@@ -267,9 +267,7 @@ def test_impossible_numbers_are_refused_by_their_name(name):
 
 
 @each
-@pytest.mark.parametrize(
-    "shape", [(1, 8, 8, 8), (16, 3), (), (0, 8, 8), (1, 8, -8), 8, (1, 8.0, 8)]
-)
+@pytest.mark.parametrize("shape", [(1, 8, 8, 8), (16, 3), (0, 8, 8), (1, 8.0, 8), 8])
 def test_shapes_that_no_evaluation_could_take_are_refused(name, shape):
     settings = {**TINY[name], "num_classes": 3 if name in LABELLED else 0}
     with pytest.raises(ValueError, match=r"^image_shape must be \(C, (H, W|side, side)\)"):

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from ...checks import shape_of_images
 from ..adversarial import Batch, Player
 from ..module import evaluating
 from ..networks.conditional import beside
