@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from .. import batches, checks
 from ..images import check_images, from_uint8, refuse_from_zero
@@ -75,6 +76,7 @@ class GenerativeModel(L.LightningModule):
         if self._looked_at < ENOUGH:
             if not self._looked_at:
                 self.check_labels(batch)
+                self._refuse_lone_images(batch)
             self.check_images(batch)
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
@@ -168,6 +170,34 @@ class GenerativeModel(L.LightningModule):
         # One value all over says nothing.
         if self._looked_at >= ENOUGH and self._lowest < self._highest:
             refuse_from_zero(self._lowest, who)
+
+    def _refuse_lone_images(self, batch) -> None:
+        """Refuses batches of one image where a layer normalises over the batch, the last one too,
+        which would end the training after an epoch."""
+        if not any(isinstance(m, nn.BatchNorm1d) and m.training for m in self.modules()):
+            return
+        if len(batch[0]) == 1:
+            got = "1: a larger batch_size"
+        elif self._last_batch() == 1:
+            got = "1 in the last: drop_last=True"
+        else:
+            return
+        raise ValueError(
+            "batches must have at least 2 images where a network has batch normalisation, "
+            f"got {got} in the DataLoader mends it"
+        )
+
+    def _last_batch(self) -> int:
+        """How many images the last batch of an epoch has; 0 where that is not known, or where the
+        training ends before."""
+        loader, batches = self.trainer.train_dataloader, self.trainer.num_training_batches
+        if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+            return 0
+        if not loader.batch_size or loader.drop_last or batches < len(loader):
+            return 0
+        if 0 <= self.trainer.max_steps < batches:
+            return 0
+        return len(loader.sampler) % loader.batch_size or loader.batch_size
 
     def check_labels(self, batch) -> None:
         """Refuses a first batch that no class stands for, before a network fails over it."""

@@ -62,6 +62,7 @@ WITH_LABELS = {
 
 
 def trained(build, loader) -> torch.Tensor:
+    """The weights that four steps give."""
     torch.manual_seed(0)
     model = build()
     fit(model, loader, steps=4)
@@ -230,6 +231,39 @@ def test_what_nobody_asked_for_may_stand_beside_the_images():
     fit(GAN((1, 8, 8), latent_dim=2, width=8), DataLoader(rows, 8), steps=3)
 
 
+# Batches of one
+
+
+def normed(**settings):
+    return GAN((1, 8, 8), latent_dim=2, width=8, **settings)
+
+
+def test_a_last_batch_of_one_image_is_told_before_it_ends_the_first_epoch():
+    lone = DataLoader(X[:17], 8)
+    message = r"at least 2 images where .*, got 1 in the last: drop_last=True in the DataLoader"
+    model = normed()
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=message):
+        trainer(max_epochs=1).fit(model, lone)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    with pytest.raises(ValueError, match=message):
+        fit(normed(), lone, steps=3)
+    trainer(max_epochs=1).fit(normed(), DataLoader(X[:17], 8, drop_last=True))
+    trainer(max_epochs=1).fit(normed(), DataLoader(X[:18], 8))
+    trainer(max_epochs=1).fit(normed(), DataLoader(X[:16], 8))
+    trainer(max_epochs=1).fit(VAE((1, 8, 8), latent_dim=2, width=8), lone)  # normalises nothing
+    trainer(max_epochs=1).fit(normed(network="conv"), lone)  # over the pixels too
+    fit(normed(), lone, steps=2)  # ends before
+    trainer(max_epochs=1, limit_train_batches=2).fit(normed(), lone)
+
+
+def test_batches_of_one_image_are_told_what_they_cannot_do():
+    message = "at least 2 images where .*, got 1: a larger batch_size in the DataLoader mends it"
+    with pytest.raises(ValueError, match=message):
+        fit(normed(), DataLoader(X, 1), steps=1)
+    fit(VAE((1, 8, 8), latent_dim=2, width=8), DataLoader(X, 1), steps=2)
+
+
 # Where batches come from
 
 
@@ -344,3 +378,19 @@ def test_the_command_line_says_it_in_one_line(genzoo):
     said = genzoo(start + "--data own.Unnamed", 1)
     assert said.endswith("got a dictionary with picture, label")
     genzoo(start + "--data own.Named --trainer.max_epochs 1")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("width 0", "width must be at least 1, got 0"),
+        ("width -4", "width must be at least 1, got -4"),
+        ("lr -1", "lr must be 0 or more, got -1.0"),
+        ("betas [2,3]", "betas must be two numbers in [0, 1), got (2.0, 3.0)"),
+        ("clip_norm -1", "clip_norm must be 0 or more, got -1.0"),
+    ],
+)
+def test_the_command_line_refuses_numbers_that_cannot_be(genzoo, option, message, tmp_path):
+    said = genzoo(f"fit --model GAN --data own.Noise --model.{option} --evaluate false", 1)
+    assert said == f"genzoo: {message}"
+    assert not (tmp_path / "runs").exists()
