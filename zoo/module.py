@@ -77,7 +77,7 @@ class GenerativeModel(L.LightningModule):
             if not self._looked_at:
                 self.check_labels(batch)
                 self._refuse_lone_images(batch)
-            self.check_images(batch)
+            self.check_data(batch)
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -124,7 +124,7 @@ class GenerativeModel(L.LightningModule):
         """What all steps are given: (x, y) of any loader's batch, bytes scaled to [-1, 1].
 
         Where there is no y, it is -1 for each image. A model of other batches overrides this, and
-        `check_images`.
+        `check_data`.
         """
         x, y = batches.unpack(batch)
         x = from_uint8(x).to(self.dtype) if x.dtype == torch.uint8 else x
@@ -148,7 +148,7 @@ class GenerativeModel(L.LightningModule):
         own = device is None or self.trainer.predicting  # an example input, or a subclass's matter
         return batch if own else self.unpack(batch)
 
-    def check_images(self, batch) -> None:
+    def check_data(self, batch) -> None:
         """Refuses first batches that would be trained on without a word, and in vain."""
         x, _ = batch
         shape, who = getattr(self, "_image_shape", None), "the training data"
