@@ -1,8 +1,8 @@
 """Real images, from whatever data a Trainer has.
 
 Our own DataModules give whole splits. Any other LightningDataModule, or plain dataloaders, are
-read through: batches (x, y), with x floats in [-1, 1] or uint8, in the form that the model is
-given, that is after the DataModule's transfer hooks.
+read through: batches that `unpack` reads, with x floats in [-1, 1] or uint8, in the form that the
+model is given, that is after the DataModule's transfer hooks.
 """
 
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
+from ..batches import unpack
 from ..images import check_images, refuse_from_zero, to_uint8
 
 
@@ -85,7 +86,7 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
         if datamodule is not None:
             batch = datamodule.on_before_batch_transfer(batch, 0)
             batch = datamodule.on_after_batch_transfer(batch, 0)
-        x, y = _pair(batch)
+        x, y = unpack(batch)
         if x.dtype != torch.uint8 and x.ndim == 4:
             check_images(x, tuple(x.shape[1:]), f"the {split} data")
             images.append((to_uint8(x), x.min().item()))
@@ -112,14 +113,6 @@ def _checked(images: Tensor, labels: Any, split: str) -> Real:
     elif (labels < 0).all():
         labels = None
     return Real(images, labels)
-
-
-def _pair(batch: Any) -> tuple[Tensor, Any]:
-    if isinstance(batch, Tensor):
-        return batch, None
-    if isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], Tensor):
-        return batch[0], batch[1] if len(batch) > 1 else None
-    raise TypeError(f"batches must be (x, y) with tensors x, got {type(batch).__name__}")
 
 
 def _batches(loader: Any, limit: int):

@@ -18,14 +18,15 @@ An own data set is three lines:
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import lightning as L
 import torch
 import torch.nn.functional as F
-from lightning_utilities import apply_to_collection
 from torch import Tensor
 
+from ..batches import with_images
 from ..checks import at_least
 from ..images import from_uint8
 from .augment import Augmented
@@ -234,13 +235,16 @@ class ImageData(L.LightningDataModule, ABC):
         return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """uint8 tensors of a batch to [-1, 1] in the model's dtype; others stay as they are."""
+        """uint8 images of a batch to [-1, 1] in the model's dtype; all else stays as it is.
+
+        What y holds may well be uint8 too, say a class for each pixel.
+        """
         dtype = self.trainer.lightning_module.dtype if self.trainer is not None else torch.float32
 
         def scale(x: Tensor) -> Tensor:
             return from_uint8(x).to(dtype) if x.dtype == torch.uint8 else x
 
-        return apply_to_collection(batch, Tensor, scale)
+        return with_images(batch, scale)
 
     def _share(self) -> dict[str, int]:
         if self.trainer is None:
@@ -297,7 +301,7 @@ class ImageData(L.LightningDataModule, ABC):
                 f"class_names must name every label, got {self.num_classes} names"
                 f" and the label {data.labels.max()}"
             )
-        return Images(images.contiguous(), data.labels.long())
+        return replace(data, images=images.contiguous(), labels=data.labels.long())
 
 
 def bernoulli(images: Tensor, random: torch.Generator) -> Tensor:

@@ -12,9 +12,11 @@ There are no workers either: the images are decoded already, and one indexing is
 queue between processes.
 """
 
+import dataclasses
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -30,7 +32,15 @@ def generator(purpose: str, *key: int) -> torch.Generator:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images with their labels.
+    """Images with their labels; a subclass may add what else is known of each image:
+
+        @dataclass(frozen=True, eq=False)
+        class Captioned(Images):
+            captions: Tensor  # int64 (N, L)
+
+            @property
+            def conditions(self):
+                return self.captions
 
     Args:
         images: uint8 (N, C, H, W); points of a toy are floats (N, 2).
@@ -40,16 +50,39 @@ class Images:
     images: Tensor
     labels: Tensor
 
+    def __post_init__(self) -> None:
+        for name, values in self.fields().items():
+            if len(values) != len(self):
+                raise ValueError(
+                    f"{name} must have an entry for each of the {len(self)} images, "
+                    f"got {len(values)}"
+                )
+
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: Tensor) -> "Images":
-        return Images(self.images.index_select(0, index), self.labels[index])
+        """Some of the images, with all that is known of them."""
+        some = {name: _some(values, index) for name, values in self.fields().items()}
+        return dataclasses.replace(self, **some)
+
+    def fields(self) -> dict[str, Any]:
+        """What there is of each image, by name: tensors or arrays (N, ...), or lists of N."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
     def conditions(self) -> Tensor:
         """What a batch carries as y: the labels, or more than them."""
         return self.labels
+
+
+def _some(values: Any, index: Tensor) -> Any:
+    """The entries of one field that an index (n,) names."""
+    if isinstance(values, Tensor):
+        return values.index_select(0, index)
+    if isinstance(values, (list, tuple)):
+        return type(values)(values[i] for i in index.tolist())
+    return values[index.numpy()]
 
 
 class Batches:

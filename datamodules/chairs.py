@@ -84,9 +84,6 @@ class Views(Images):
 
     views: Tensor
 
-    def __getitem__(self, index: Tensor) -> "Views":
-        return Views(self.images[index], self.labels[index], self.views[index])
-
     @property
     def conditions(self) -> Tensor:
         """Type, azimuth and elevation, float (N, 3): what travels as y."""
@@ -232,5 +229,5 @@ class Chairs(ImageData):
         return Views(torch.cat(images), labels, views.repeat(len(TYPES), 1))
 
     def _finish(self, data: Views, part: str) -> Images:
-        images = super()._finish(data, part)
-        return Views(images.images, images.labels, data.views) if self.views else images
+        found = super()._finish(data, part)
+        return found if self.views else Images(found.images, found.labels)

@@ -1,5 +1,9 @@
 """What arguments must be, in one line: what must hold, and what was got."""
 
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from typing import Any
+
 
 def at_least(least: float, **arguments: float) -> None:
     """Refuses arguments below a bound, NaN included.
@@ -11,6 +15,58 @@ def at_least(least: float, **arguments: float) -> None:
         if not value >= least:
             bound = f"at least {least}" if least else "0 or more"
             raise ValueError(f"{name} must be {bound}, got {value}")
+
+
+# The least that an argument of a model may be, by its name or by how this ends.
+LEAST = {
+    "lr": 0,
+    "momentum": 0,
+    "weight": 0,
+    "clip_norm": 0,
+    "num_classes": 0,
+    "latent_dim": 0,
+    "layers": 0,
+    "code_dim": 1,
+    "features": 1,
+    "kernel_dims": 1,
+    "width": 1,
+}
+
+
+def numbers(arguments: Mapping[str, Any]) -> None:
+    """Refuses numbers that no model can have by these names; those of other names pass.
+
+    Raises:
+        ValueError: names the first one, and what it must be.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, (int, float)):
+            continue
+        known = [end for end in LEAST if name == end or name.endswith(f"_{end}")]
+        if known:
+            at_least(LEAST[known[0]], **{name: value})
+        elif value != value:
+            raise ValueError(f"{name} must be a number, got {value}")
+
+
+def decay_rates(betas: tuple[float, float]) -> tuple[float, float]:
+    """Adam's two, in [0, 1), as floats: torch refuses (0, 0.9)."""
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {tuple(betas)}")
+    return float(betas[0]), float(betas[1])
+
+
+def shape_of_images(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(C, H, W) of images, or (D,) of points, as a tuple.
+
+    Raises:
+        ValueError: it is neither, such as a volume or a sequence, which no evaluation can take.
+    """
+    sizes = tuple(shape) if isinstance(shape, Iterable) else ()
+    whole = all(isinstance(size, Integral) and size >= 1 for size in sizes)
+    if len(sizes) not in (1, 3) or not whole:
+        raise ValueError(f"image_shape must be (C, H, W), or (D,) for points, got {shape}")
+    return sizes
 
 
 def labelled(model: object, num_classes: int) -> None:

@@ -77,4 +77,7 @@ def check_images(x: Tensor, shape: tuple[int, ...], who: str) -> None:
         raise ValueError(f"{who} must give finite images, got NaN or infinity")
     low, high = x.min().item(), x.max().item()
     if low < -1.001 or high > 1.001:
-        raise ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]")
+        hint = ""
+        if low >= 0 and high <= 255:
+            hint = ", which look as if in 0..255: scale them by x / 127.5 - 1"
+        raise ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]{hint}")

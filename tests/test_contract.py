@@ -1,6 +1,7 @@
 """What every model of the zoo promises. A new model is here as soon as it is exported."""
 
 import inspect
+from math import nan
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import genzoo.zoo
+from genzoo.images import to_uint8
 from genzoo.zoo.adversarial import Adversarial
-from genzoo.zoo.module import GenerativeModel
+from genzoo.zoo.module import GenerativeModel, arguments
 from genzoo.zoo.protocols import (
     Bounded,
     Classifier,
@@ -239,6 +241,51 @@ def test_impossible_labels_are_refused(name):
         return
     with pytest.raises(ValueError, match="y must be None: this .* is unconditional"):
         build(name).sample(1, torch.tensor([0]))
+
+
+ANY = {"a", "b", "c", "alpha", "pi"}  # scores that LSGAN wants, and orders of an unused divergence
+
+
+@each
+def test_impossible_numbers_are_refused_by_their_name(name):
+    """Every number of the constructor, below what it can be and not a number at all."""
+    for argument, parameter in arguments(MODELS[name]).items():
+        kind, bad = type(parameter.default), ()
+        if kind is int or argument == "num_classes":
+            bad = (-4,)
+        elif kind is float:
+            bad = (nan,) if argument in ANY else (-1.0, nan)
+        if argument.split("_")[-1] == "width":
+            bad += (0,)
+        if argument == "betas":
+            bad = ((2, 3), (-0.1, 0.9), (0.5, 1.0), (nan, 0.9), (0.5,))
+        for value in bad:
+            with pytest.raises(ValueError, match=rf"\b{argument}\b.* (must|at least) ") as caught:
+                settings = {"num_classes": 3 if name in LABELLED else 0, argument: value}
+                MODELS[name](SHAPE, **{**TINY[name], **settings})
+            assert "\n" not in str(caught.value)
+
+
+@each
+@pytest.mark.parametrize("shape", [(1, 8, 8, 8), (16, 3), (0, 8, 8), (1, 8.0, 8), 8])
+def test_shapes_that_no_evaluation_could_take_are_refused(name, shape):
+    settings = {**TINY[name], "num_classes": 3 if name in LABELLED else 0}
+    with pytest.raises(ValueError, match=r"^image_shape must be \(C, (H, W|side, side)\)"):
+        MODELS[name](shape, **settings)
+
+
+@each
+def test_images_alone_are_enough_for_who_learns_without_labels(name):
+    data = DataLoader(to_uint8(bits(16)), 8)
+    if name == "ChairGenerator":
+        with pytest.raises(ValueError, match=r"y must be \(B, 3\), type, azimuth and elevation"):
+            fit(build(name), data, steps=1)
+    elif name in LABELLED:
+        message = f"labels y for a {name} of 3 classes, got images alone"
+        with pytest.raises(ValueError, match=message):
+            fit(build(name), data, steps=1)
+    else:
+        fit(build(name), data, steps=2)
 
 
 @each

@@ -4,12 +4,13 @@ import ast
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = "images", "checks", "watch", "metrics", "features"  # of genzoo itself
 FAMILIES = (
     "autoregressive",
     "conditional",
@@ -19,6 +20,24 @@ FAMILIES = (
     "supervised",
     "variational",
 )
+# From the ground up: a file imports what stands in lines above its own, and, without going round
+# in a circle, in its own line. A name is a file or all below a folder; the longest one counts.
+LAYERS = (
+    ("__version__", "__path__", "images", "checks", "batches", "watch", "catalogue"),
+    ("metrics",),
+    ("features",),
+    ("datamodules",),
+    ("zoo.networks",),
+    ("zoo.protocols", "zoo.module", "zoo.ema"),
+    ("zoo.latent", "zoo.classifier", "zoo.logistic", "zoo.pixelwise"),
+    ("zoo.adversarial",),
+    (*(f"zoo.{family}" for family in FAMILIES), "zoo.bayes", "zoo.elsewhere"),
+    ("callbacks",),
+    ("zoo.checkpoint", "zoo.runs", "zoo.hints", "zoo.sample", "zoo.cli", "callbacks.judge.command"),
+    ("zoo",),  # the door, which shows what users import
+    ("", "__main__"),
+)
+FOLDERS = ("genzoo", "datamodules", "zoo", "callbacks")
 MODELS = [
     path
     for family in FAMILIES
@@ -27,65 +46,158 @@ MODELS = [
 ]
 
 
-def imported(path: Path) -> set[str]:
-    """Modules of ours that a file imports, as dotted paths from the root."""
+def imported(path: Path, text: str | None = None, within_functions: bool = True) -> set[str]:
+    """Modules of ours that a file imports, as dotted paths from the root; of this text instead."""
     package = path.relative_to(ROOT).parent.parts
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(ast.parse(path.read_text() if text is None else text), within_functions):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = package[: len(package) - node.level + 1]
             # What genzoo itself holds is a level above the three folders.
             above = node.level > len(package)
             stem = "genzoo" if above else ".".join(base)
             module = f"{stem}.{node.module}".strip(".") if node.module else stem
-            names = [module] if node.module else [f"{stem}.{a.name}".strip(".") for a in node.names]
+            # `from .gan import gan` may name a file, or what its folder's door shows.
+            every = [f"{module}.{alias.name}".strip(".") for alias in node.names]
+            bare = node.module is None
+            names = [name if bare or is_file(name) else module for name in every]
             found.update(name.removeprefix("genzoo.") for name in names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genzoo"):
-            pytest.fail(f"{path}: imports of our own modules are relative")
+        else:
+            absolute = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            absolute += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            ours = {name for name in absolute if name.split(".")[0] == "genzoo"}
+            if ours and path.stem != "__main__":  # the front door, which may be run as a file
+                pytest.fail(f"{path}: imports of our own modules are relative")
+            found.update(name.removeprefix("genzoo.") for name in ours)
     return found
+
+
+def nodes(tree: ast.AST, within_functions: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if within_functions or not isinstance(node, ast.FunctionDef):
+            yield node
+            yield from nodes(node, within_functions)
+
+
+def is_file(name: str) -> bool:
+    place = ROOT.joinpath(*name.split("."))
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
 
 
 def sources(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", sources("datamodules"), ids=lambda p: p.stem)
-def test_data_imports_no_models(path):
-    assert all(m.startswith(("datamodules", *LEAVES)) for m in imported(path)), imported(path)
+def dotted(path: Path) -> str:
+    """What a file is called in an import: that of a folder's door is the folder's."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part not in ("genzoo", "__init__"))
 
 
-@pytest.mark.parametrize("path", sources("zoo/networks"), ids=lambda p: p.stem)
-def test_networks_import_networks_only(path):
-    assert all(m.startswith(("zoo.networks", *LEAVES)) for m in imported(path)), imported(path)
+def within(name: str, *prefixes: str) -> bool:
+    """Whether a module is one of these, or lies in one of them."""
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def layer(name: str) -> int:
+    """The number of the line in which a module stands."""
+    home = max(
+        (known for line in LAYERS for known in line if known == name or within(name, known)),
+        key=len,
+        default=None,
+    )
+    assert home is not None, f"{name} has no place in LAYERS"
+    return next(i for i, line in enumerate(LAYERS) if home in line)
+
+
+def upward(path: Path, text: str | None = None) -> list[str]:
+    """What a file imports of layers above its own."""
+    own = layer(dotted(path))
+    return sorted(name for name in imported(path, text) if layer(name) > own)
+
+
+EVERY = [path for folder in FOLDERS for path in sources(folder)]
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda p: dotted(p) or "genzoo")
+def test_imports_go_down(path):
+    assert upward(path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "found"),
+    [
+        ("zoo/gan/gan.py", "from ..cli import run", "zoo.cli"),
+        ("zoo/gan/gan.py", "from .. import checkpoint", "zoo.checkpoint"),
+        ("zoo/gan/gan.py", "from ...callbacks import Realism", "callbacks"),
+        ("zoo/gan/gan.py", "from .. import GAN", "zoo"),
+        ("zoo/module.py", "def f():\n    from .gan.gan import GAN", "zoo.gan.gan"),
+        ("zoo/networks/mlp.py", "from ..module import evaluating", "zoo.module"),
+        ("zoo/adversarial.py", "from .gan import wgan", "zoo.gan.wgan"),
+        ("datamodules/base.py", "from ..zoo.latent import edit", "zoo.latent"),
+        ("callbacks/real.py", "from ..zoo.cli import run", "zoo.cli"),
+        ("callbacks/real.py", "from .judge.command import run", "callbacks.judge.command"),
+        ("genzoo/images.py", "from .zoo import GAN", "zoo"),
+        ("genzoo/metrics/frechet.py", "from ..features import instance", "features"),
+    ],
+)
+def test_an_import_that_goes_up_is_seen(path, text, found):
+    (seen,) = upward(ROOT / path, text)
+    assert within(seen, found)
+
+
+@pytest.mark.parametrize("text", ["import genzoo.zoo.cli", "from genzoo.zoo import cli"])
+def test_an_absolute_import_is_seen(text):
+    with pytest.raises(pytest.fail.Exception, match="imports of our own modules are relative"):
+        imported(ROOT / "zoo" / "gan" / "gan.py", text)
+
+
+def circle(texts: dict[str, str] | None = None) -> list[str]:
+    """Files that import each other round in a circle, were the texts of some these.
+
+    What a function imports when it is called is not counted: some do so to leave a circle.
+    """
+    files = {dotted(path): path for path in EVERY}
+    graph = {}
+    for name, path in files.items():
+        others = imported(path, (texts or {}).get(name), within_functions=False)
+        graph[name] = {other for other in others if other in files and other != name}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_nothing_goes_round_in_a_circle():
+    assert circle() == []
+    assert set(circle({"zoo.gan.gan": "from .wgan import WGAN"})) == {"zoo.gan.gan", "zoo.gan.wgan"}
 
 
 @pytest.mark.parametrize("path", sources("callbacks"), ids=lambda p: p.stem)
 def test_callbacks_know_models_by_their_abilities(path):
     zoo = ("zoo.protocols", "zoo.module", "zoo.latent", "zoo.classifier")
-    allowed = ("callbacks", *LEAVES, "__version__", *zoo)
-    if path.stem == "everyone":  # the door for what is no model yet
-        allowed += ("zoo.elsewhere",)
     if path.parent.name == "judge":
         return  # a command of its own
-    assert all(m.startswith(allowed) for m in imported(path)), imported(path)
+    if path.stem == "everyone":  # the door for what is no model yet
+        zoo += ("zoo.elsewhere",)
+    strangers = [name for name in imported(path) if within(name, "zoo") and not within(name, *zoo)]
+    assert not strangers
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
 def test_families_import_each_other_only_to_subclass(path):
-    family = path.parent.name
-    allowed = (*LEAVES, "zoo.networks", f"zoo.{family}", "zoo.adversarial", "zoo.module")
-    strangers = [m for m in imported(path) if not m.startswith((*allowed, "zoo.latent", "zoo"))]
     tree = list(ast.walk(ast.parse(path.read_text())))
     bases = {
         ast.unparse(base) for node in tree if isinstance(node, ast.ClassDef) for base in node.bases
     }
+    others = [family for family in FAMILIES if family != path.parent.name]
     from_others = {
         alias.name
         for node in tree
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in FAMILIES
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in others
         for alias in node.names
     }
-    assert not strangers
     assert not from_others or from_others & bases
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..checks import decay_rates
 from .module import GenerativeModel
 
 Batch = Sequence[Tensor]
@@ -66,7 +67,7 @@ class Adversarial(GenerativeModel):
     def __init__(self, lr: float, betas: tuple[float, float]):
         super().__init__()
         self.lr = lr
-        self.betas = (float(betas[0]), float(betas[1]))  # torch refuses (0, 0.9)
+        self.betas = decay_rates(betas)
 
     def players(self) -> tuple[Player, ...]:
         """Who plays, in the order of their turns."""
@@ -104,6 +105,7 @@ class Adversarial(GenerativeModel):
                 loss = self.move(player, optimizer, batch)
                 if schedule is not None:
                     schedule.step()
+            self._losses[player.name] = loss
             self.log(f"loss/{player.name}", loss, prog_bar=True)
         self._log_axis()
 
@@ -177,6 +179,7 @@ class Adversarial(GenerativeModel):
         self._share_buffers()
 
     def on_train_end(self) -> None:
+        super().on_train_end()
         self._share_buffers()
 
     def on_validation_epoch_end(self) -> None:

@@ -1,21 +1,32 @@
-"""What every model of the zoo shares, beyond being a LightningModule: a training that can be
-killed and resumed to the bit.
+"""What every model of the zoo shares, beyond being a LightningModule: batches of any loader, the
+first ones checked, a loss that runs away named, and a training that can be killed and resumed to
+the bit.
 
 The noise of a training step is a function of (seed, rank, batch number). So a resumed run draws
 what the unbroken one would have drawn, two ranks never draw the same, and an evaluation in
 between disturbs nothing.
 """
 
-from collections.abc import Iterator
+import inspect
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from itertools import zip_longest
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from .. import batches, checks
+from ..images import check_images, from_uint8, refuse_from_zero
+
+ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
+HUGE = 1e9  # far above any loss of a training that gets somewhere, sums over pixels included
 
 
 class GenerativeModel(L.LightningModule):
@@ -25,23 +36,49 @@ class GenerativeModel(L.LightningModule):
         image_shape: (C, H, W), or (D,) for points.
         num_classes: K of a class-conditional model; 0: unconditional.
         class_names: What the data called them, of a model from a checkpoint.
+        learnt_classes: K of a model that draws without labels and learns from those 0..K-1 of the
+            data, -1 where there is none; 0: it learns from none.
     """
 
-    image_shape: tuple[int, ...]
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
+    learnt_classes: int = 0
+    noise_seed: int | None = None
+    _looked_at, _lowest, _highest = 0, float("inf"), -float("inf")  # images, and their values
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
         if "sample" in vars(cls):
             cls.sample = _counted(cls.sample)
 
-    noise_seed: int | None = None
-    _looked_at_labels = False
+    def __init__(self) -> None:
+        super().__init__()
+        self._losses: dict[str, Tensor] = {}  # the last of each player; "": of a model without any
+        self._lost: set[str] = set()  # what was said of them
+
+    def save_hyperparameters(self, *args: Any, ignore=None, frame=None, logger=True) -> None:
+        """As Lightning's; numbers that the model cannot have are refused, before it is built."""
+        frame = frame or inspect.currentframe().f_back  # the constructor, which is looked at
+        super().save_hyperparameters(*args, ignore=ignore, frame=frame, logger=logger)
+        taken = arguments(type(self))
+        given = {name: self.hparams[name] for name in self.hparams if name in taken}
+        if "image_shape" in given:
+            checks.shape_of_images(given["image_shape"])
+        checks.numbers(given)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self._image_shape
+
+    @image_shape.setter
+    def image_shape(self, shape: tuple[int, ...]) -> None:
+        self._image_shape = checks.shape_of_images(shape)
 
     def on_fit_start(self) -> None:
         self._choose_noise()
-        self._looked_at_labels = False
+        self._looked_at, self._lowest, self._highest = 0, float("inf"), -float("inf")
+        self._losses.clear()
+        self._lost.clear()
 
     def _choose_noise(self) -> None:
         if self.noise_seed is None:  # else a checkpoint brought it
@@ -49,9 +86,11 @@ class GenerativeModel(L.LightningModule):
 
     def on_train_batch_start(self, batch, batch_idx) -> None:
         self._choose_noise()  # Lightning's Tuner trains before `on_fit_start`
-        if not self._looked_at_labels:
-            self.check_labels(batch)
-            self._looked_at_labels = True
+        if self._looked_at < ENOUGH:
+            if not self._looked_at:
+                self.check_labels(batch)
+                self._refuse_lone_images(batch)
+            self.check_data(batch)
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -60,11 +99,128 @@ class GenerativeModel(L.LightningModule):
         else:
             torch.manual_seed(seed)
 
+    def on_train_batch_end(self, outputs, batch, batch_idx) -> None:
+        if isinstance(outputs, Mapping) and "loss" in outputs:
+            self._losses[""] = outputs["loss"].detach()
+        # Now and then only: a GPU would have to wait for each number that is looked at.
+        place = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
+            self._name_lost_losses()
+
+    def on_train_end(self) -> None:
+        self._name_lost_losses()
+
+    def _name_lost_losses(self) -> None:
+        """Says once which losses are not finite, and once which are huge."""
+        if not self._losses:
+            return
+        values = torch.stack([loss.float().mean() for loss in self._losses.values()]).tolist()
+        named = zip(self._losses, values, strict=True)
+        lost = {name: value for name, value in named if not abs(value) < HUGE}
+        kinds = {"huge" if math.isfinite(value) else "not finite" for value in lost.values()}
+        if kinds <= self._lost:
+            return
+        self._lost |= kinds
+        said = " and ".join(
+            f"the loss of {f'the {name}' if name else f'this {type(self).__name__}'} is {value:.3g}"
+            for name, value in lost.items()
+        )
+        clip = "clip_norm" if hasattr(self, "clip_norm") else "Trainer(gradient_clip_val=...)"
+        rank_zero_warn(
+            f"step {self.trainer.global_step:,}: {said}: start again, or from an earlier "
+            f"checkpoint, with a smaller lr or {clip}, if no image of the data has NaN"
+        )
+
+    # What is trained on
+
+    def unpack(self, batch: Any) -> tuple[Tensor, Any]:
+        """What all steps are given: (x, y) of any loader's batch, bytes scaled to [-1, 1].
+
+        Where there is no y, it is -1 for each image. A model of other batches overrides this, and
+        `check_data`.
+        """
+        x, y = batches.unpack(batch)
+        x = from_uint8(x).to(self.dtype) if x.dtype == torch.uint8 else x
+        x = x.to(self.dtype) if x.is_floating_point() else x
+        if y is None:
+            if (self.num_classes or self.learnt_classes) and self.trainer.training:
+                raise ValueError(
+                    f"batches must be (x, y) with labels y for a {type(self).__name__} of "
+                    f"{self.num_classes or self.learnt_classes} classes, got images alone"
+                )
+            y = torch.full((len(x),), -1, device=x.device)
+        if isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point():
+            y = y.long()
+        return x, y
+
+    def _apply_batch_transfer_handler(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        # Lightning's hooks for this are the model's or the data's, never both; here all are done.
+        batch = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
+        own = device is None or self.trainer.predicting  # an example input, or a subclass's matter
+        return batch if own else self.unpack(batch)
+
+    def check_data(self, batch) -> None:
+        """Refuses first batches that would be trained on without a word, and in vain."""
+        x, _ = batch
+        shape, who = getattr(self, "_image_shape", None), "the training data"
+        self._looked_at += len(x)
+        if shape is None:
+            return
+        if x.shape[1:] != shape:
+            wanted = ", ".join(map(str, shape))
+            raise ValueError(
+                f"{who} must be (B, {wanted}), got {tuple(x.shape)}{_instead(x, shape)}"
+            )
+        if len(shape) == 1:
+            if not torch.isfinite(x).all():
+                raise ValueError(f"{who} must be finite points, got NaN or infinity")
+            return
+        check_images(x, shape, who)
+        self._lowest = min(self._lowest, x.min().item())
+        self._highest = max(self._highest, x.max().item())
+        # One value all over says nothing.
+        if self._looked_at >= ENOUGH and self._lowest < self._highest:
+            refuse_from_zero(self._lowest, who)
+
+    def _refuse_lone_images(self, batch) -> None:
+        """Refuses batches of one image where a layer normalises over the batch, the last one too,
+        which would end the training after an epoch."""
+        if not any(isinstance(m, nn.BatchNorm1d) and m.training for m in self.modules()):
+            return
+        if len(batch[0]) == 1:
+            got = "1: a larger batch_size"
+        elif self._last_batch() == 1:
+            got = "1 in the last: drop_last=True"
+        else:
+            return
+        raise ValueError(
+            "batches must have at least 2 images where a network has batch normalisation, "
+            f"got {got} in the DataLoader mends it"
+        )
+
+    def _last_batch(self) -> int:
+        """How many images the last batch of an epoch has; 0 where that is not known, or where the
+        training ends before."""
+        loader, batches = self.trainer.train_dataloader, self.trainer.num_training_batches
+        if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+            return 0
+        if not loader.batch_size or loader.drop_last or batches < len(loader):
+            return 0
+        if 0 <= self.trainer.max_steps < batches:
+            return 0
+        return len(loader.sampler) % loader.batch_size or loader.batch_size
+
     def check_labels(self, batch) -> None:
         """Refuses a first batch that no class stands for, before a network fails over it."""
-        if self.num_classes:
-            x, y = batch
-            self.labels(len(x), y)
+        x, y = batch
+        known, least = self.num_classes or self.learnt_classes, 0 if self.num_classes else -1
+        if not known:
+            return
+        if not isinstance(y, Tensor):
+            raise ValueError(f"y must be ({len(x)},) integers, got a {type(y).__name__}")
+        check_classes(y, len(x), known, least)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         if self._trainer is not None:
@@ -130,11 +286,7 @@ class GenerativeModel(L.LightningModule):
         if y is None:
             return torch.randint(self.num_classes, (n,), device=self.device)
         y = torch.as_tensor(y, device=self.device)
-        if y.shape != (n,) or y.is_floating_point():
-            raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
-        if n and not 0 <= y.min() <= y.max() < self.num_classes:
-            got = f"{y.min().item()}..{y.max().item()}"
-            raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
+        check_classes(y, n, self.num_classes)
         return y
 
 
@@ -180,6 +332,41 @@ def keep_place(trainer: L.Trainer, checkpoint: dict) -> None:
         for event in ("processed", "completed"):
             counts[event] = min(counts[event], counts["ready"] - 1)
     checkpoint["epoch"] = trainer.fit_loop.epoch_progress.current.ready - 1
+
+
+def arguments(model_class: type) -> dict[str, inspect.Parameter]:
+    """What a class can be given by name, over all constructors to which it hands on the rest."""
+    found: dict[str, inspect.Parameter] = {}
+    for kind in model_class.__mro__:
+        if "__init__" in vars(kind):
+            parameters = inspect.signature(kind.__init__).parameters.values()
+            found = {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD} | found
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return found
+
+
+def check_classes(y: Tensor, n: int, num_classes: int, least: int = 0) -> None:
+    """Refuses labels that are not (n,) integers from `least` to num_classes-1."""
+    if y.shape != (n,) or y.is_floating_point():
+        raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
+    if n and not least <= y.min() <= y.max() < num_classes:
+        got = f"{y.min().item()}..{y.max().item()}"
+        raise ValueError(f"y must be in {least}..{num_classes - 1}, got {got}")
+
+
+def _instead(x: Tensor, shape: tuple[int, ...]) -> str:
+    """What to do about images of another shape, where that is plain."""
+    if len(shape) != 3:
+        return ""
+    channels, *sides = shape
+    if x.shape[1:] == (*sides, channels):
+        return ": x.permute(0, 3, 1, 2) puts the channels first"
+    if channels == 1 and x.shape[1:] == tuple(sides):
+        return ": x[:, None] gives them a channel"
+    if x.ndim == 4:
+        return f": resize them, or give the model image_shape={tuple(x.shape[1:])}"
+    return ""
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """Splits, sizes, scaling and binarisation, which all data share."""
 
+from dataclasses import dataclass, replace
+
 import lightning as L
+import numpy as np
 import pytest
 import torch
 
@@ -147,10 +150,80 @@ def test_scaling_goes_there_and_back():
     assert torch.equal(to_uint8(x), levels) and y is labels
 
 
-def test_what_is_not_uint8_is_left_alone():
-    points = torch.randn(3, 2)
-    batch = Digits().on_after_batch_transfer({"a": points, "b": points.byte()}, 0)
-    assert batch["a"] is points and batch["b"].dtype == torch.float32
+def test_what_is_not_an_image_in_bytes_is_left_alone():
+    """A class for each pixel is uint8 too, and floats are points or scaled already."""
+    points, layout = torch.randn(3, 2), torch.randint(5, (3, 8, 8), dtype=torch.uint8)
+    images = torch.full((3, 1, 8, 8), 255, dtype=torch.uint8)
+    for made in (tuple, list):
+        x, y = Digits().on_after_batch_transfer(made((images, layout)), 0)
+        assert (x == 1).all() and y is layout
+    batch = Digits().on_after_batch_transfer({"image": images, "layout": layout}, 0)
+    assert (batch["image"] == 1).all() and batch["layout"] is layout
+    x, y = Digits().on_after_batch_transfer((points, layout), 0)
+    assert x is points and y is layout
+    others = {"a": points, "b": layout}  # which of them are images nobody knows
+    assert Digits().on_after_batch_transfer(others, 0) is others
+
+
+@dataclass(frozen=True, eq=False)
+class Captioned(Images):
+    captions: torch.Tensor
+    files: list[str]
+    boxes: np.ndarray
+
+    @property
+    def conditions(self):
+        return self.captions
+
+
+class Captions(Numbered):
+    """Each caption, file and box names its image's number."""
+
+    def read(self):
+        parts = super().read()
+        return {part: self.captioned(data) for part, data in parts.items()}
+
+    def captioned(self, data):
+        numbers = data.labels
+        captions = numbers[:, None].repeat(1, 7)
+        files = [f"{i}.png" for i in numbers.tolist()]
+        return Captioned(data.images, numbers, captions, files, numbers.numpy()[:, None] / 2)
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_train": 12}, {"official": ("val", "test")}])
+def test_what_else_is_known_of_images_stays_with_them(settings):
+    data = Captions(batch_size=4, **settings)
+    for part in ("train", "val", "test"):
+        found = data.split(part)
+        assert type(found) is Captioned and len(found) > 0
+        assert torch.equal(found.captions, found.labels[:, None].expand(-1, 7))
+        assert found.files == [f"{i}.png" for i in found.labels.tolist()]
+        assert found.boxes[:, 0].tolist() == [i / 2 for i in found.labels.tolist()]
+    loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    for loader, part in zip(loaders, ("train", "val", "test"), strict=True):
+        captions = torch.cat([y for _, y in loader])
+        assert captions.shape[1:] == (7,)
+        assert set(captions[:, 3].tolist()) <= set(data.numbers(part))
+
+
+def test_captions_arrive_in_the_step():
+    class Model(L.LightningModule):
+        def test_step(self, batch):
+            self.seen = batch[1]
+
+    data, model = Captions(batch_size=100), Model()
+    trainer().test(model, data, verbose=False)
+    assert torch.equal(model.seen, data.split("test").captions)
+
+
+@pytest.mark.parametrize("words", [["cat"], ["cat", "dog", "bird", "fish"]])
+def test_what_is_not_known_of_each_image_is_no_field_of_images(words):
+    """A vocabulary, say: some of its words would be taken for those of some images."""
+    data = Captions().split("test")
+    with pytest.raises(ValueError, match=f"files must have .* 20 images, got {len(words)}"):
+        replace(data, files=words)
+    with pytest.raises(ValueError, match="labels must have an entry for each of the 3 images"):
+        Images(torch.zeros(3, 1, 2, 2), torch.zeros(2))
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true"])

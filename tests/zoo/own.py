@@ -75,3 +75,30 @@ class Shapeless(Noise):
         return DataLoader(TensorDataset(torch.zeros(16, 1, 8, 8), torch.zeros(16)), batch_size=8)
 
     train_dataloader = val_dataloader = test_dataloader = predict_dataloader = loader
+
+
+class Unscaled(Noise):
+    """As `ToTensor` leaves images: in [0, 1]."""
+
+    def loader(self):
+        images = torch.rand(64, *self.image_shape, generator=torch.Generator().manual_seed(0))
+        return DataLoader(TensorDataset(images), batch_size=self.batch_size)
+
+    train_dataloader = val_dataloader = test_dataloader = predict_dataloader = loader
+
+
+class Named(Noise):
+    """Dictionaries, as Hugging Face's data sets give them."""
+
+    name = "image"
+
+    def loader(self):
+        images = super().loader().dataset.tensors[0]
+        rows = [{self.name: image, "label": i % 2} for i, image in enumerate(images)]
+        return DataLoader(rows, batch_size=self.batch_size)
+
+    train_dataloader = val_dataloader = test_dataloader = predict_dataloader = loader
+
+
+class Unnamed(Named):
+    name = "picture"

@@ -137,7 +137,7 @@ def test_instance_noise_falls_along_a_line_and_goes_on_where_it_was(tmp_path):
     def noticing():
         return Noticing((1, 8, 8), latent_dim=2, instance_noise=0.5, instance_noise_steps=4)
 
-    data = loader(torch.rand(24, 1, 8, 8))
+    data = loader(torch.rand(24, 1, 8, 8) * 2 - 1)
     whole, first, second = noticing(), noticing(), noticing()
     fit(whole, data, steps=6)
     fit(first, data, steps=2).save_checkpoint(tmp_path / "m.ckpt")

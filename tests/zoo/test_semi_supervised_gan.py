@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.datamodules import Digits
-from genzoo.zoo import SemiSupervisedGAN
+from genzoo.zoo import CCGAN, CatGAN, SemiSupervisedGAN
 from genzoo.zoo.networks.noise import GaussianNoise, noisy
-from tests.toys import trainer
+from tests.toys import fit, trainer
 from tests.zoo.few import accuracy, taught
 
 
@@ -37,7 +37,8 @@ def test_the_score_is_that_of_a_softmax_of_k_plus_1_classes_whose_last_logit_is_
 @pytest.mark.claim
 @pytest.mark.parametrize("y", [[0, 2, 1, 0, 1], [-1, 2, -1, -1, 1], [-1] * 5])
 def test_the_loss_is_the_supervised_and_the_unsupervised_part_of_the_paper(y):
-    """Sec. 5: labels where there are any, "not a sample" of data without, "a sample" of samples."""
+    """Sec. 5: labels where there are any, "not a sample" of data without, "a sample" of samples,
+    of which there are as many as images."""
     model = tiny(label_weight=2.0).eval()
     x, y = images(5), torch.tensor(y)
     unknown = y < 0 if (y < 0).any() else y >= 0
@@ -45,7 +46,7 @@ def test_the_loss_is_the_supervised_and_the_unsupervised_part_of_the_paper(y):
     model.prior = lambda n: z[:n]
     data, samples = (
         nn.functional.pad(model.discriminator.judge(v)["classes"], (0, 1)).log_softmax(dim=1)
-        for v in (x, model.generator(z[: unknown.sum()]))
+        for v in (x, model.generator(z))
     )
     unsupervised = -(1 - data[unknown, 3].exp()).log().mean() - samples[:, 3].mean()
     known = y >= 0
@@ -53,15 +54,31 @@ def test_the_loss_is_the_supervised_and_the_unsupervised_part_of_the_paper(y):
     torch.testing.assert_close(model.discriminator_loss((x, y)), unsupervised + 2 * supervised)
 
 
-def test_the_generator_matches_features_whatever_the_classes_are():
+@pytest.mark.parametrize("y", [[-1] * 7, [-1, 2, -1, -1, 1, 0, 0]])
+def test_the_generator_matches_features_of_images_without_a_label(y):
     model = tiny().eval()
-    x = images(7)
+    x, y = images(7), torch.tensor(y)
     z = model.prior(7)
-    model.prior = lambda n: z
-    f, f_fake = (model.discriminator.features(v).mean(0) for v in (x, model.generator(z)))
-    torch.testing.assert_close(
-        model.generator_loss((x, torch.full((7,), -1))), (f - f_fake).square().sum()
-    )
+    model.prior = lambda n: z[:n]
+    f, f_fake = (model.discriminator.features(v).mean(0) for v in (x[y < 0], model.generator(z)))
+    torch.testing.assert_close(model.generator_loss((x, y)), (f - f_fake).square().sum())
+
+
+@pytest.mark.parametrize("network", ["own", "conv"])
+@pytest.mark.parametrize("kind", [SemiSupervisedGAN, CatGAN, CCGAN])
+def test_one_image_without_a_label_is_enough(kind, network):
+    """All that batch normalisation sees is as large as the batch."""
+    x, y = torch.rand(12, 1, 8, 8) * 2 - 1, torch.arange(12) % 3
+    y[::6] = -1
+    model = kind((1, 8, 8), num_classes=3, network=network, width=8, latent_dim=2)
+    asked, prior = [], model.prior
+    model.prior = lambda n: asked.append(n) or prior(n)
+    before = [p.clone() for p in model.parameters()]
+    fit(model, DataLoader(TensorDataset(x, y), 6), steps=4)
+    assert set(asked) == {6}
+    after = list(model.parameters())
+    assert all(torch.isfinite(p).all() for p in after)
+    assert all(not torch.equal(p, q) for p, q in zip(after, before, strict=True))
 
 
 @pytest.mark.parametrize(("network", "width"), [("mlp", 8), ("conv", 4), ("residual", 8)])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ...checks import shape_of_images
 from ...images import check_images, from_levels, to_levels
 from ..module import GenerativeModel
 from ..pixelwise import Levels as Levels
@@ -45,7 +46,7 @@ class Autoregressive(GenerativeModel):
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, levels: int, lr: float):
         super().__init__()
-        if len(image_shape) != 3 or min(image_shape) < 1:
+        if len(shape_of_images(image_shape)) != 3:
             raise ValueError(f"image_shape must be (C, H, W), got {tuple(image_shape)}")
         if not 2 <= levels <= 256:
             raise ValueError(f"levels must be in 2..256, got {levels}")

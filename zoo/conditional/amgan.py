@@ -64,7 +64,7 @@ class AMGAN(GAN):
             raise ValueError(f"target must be dynamic, label or marginal, got {target!r}")
         labelled(self, num_classes)
         super().__init__(image_shape, num_classes if target == "label" else 0, **kwargs)
-        self.target = target
+        self.target, self.learnt_classes = target, num_classes
         untold = self.Discriminator(self.image_shape, 0, self.hparams.width)
         self.discriminator = Heads(untold, score=False, classes=num_classes + 1)
 

@@ -92,13 +92,13 @@ class CatGAN(SemiSupervisedGAN):
                 f"num_categories must be at least {max(2, num_classes)}, got {num_categories}"
             )
         super().__init__(image_shape, num_categories, hidden_noise=hidden_noise, lr=lr, **kwargs)
-        self.labelled = num_classes > 0
+        self.labelled, self.learnt_classes = num_classes > 0, num_classes
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         logits = self.discriminator.judge(x)["classes"]
         sorted_out = logits[without_label(y)] if self.labelled else logits
-        of_fake = self.discriminator(*self.fake(self.prior(len(sorted_out)), None))
+        of_fake = self.discriminator(*self.fake(self.prior(len(x)), None))
         loss = of_fake.mean() - sureness(sorted_out).mean() - evenness(sorted_out)
         if self.labelled:
             loss = loss + self.label_weight * labelled_cross_entropy(logits, y)

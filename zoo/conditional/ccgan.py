@@ -139,8 +139,8 @@ class CCGAN(SemiSupervisedGAN):
         x, y = batch
         of_real, paid = self.discriminator.judge(x), self.loss.discriminator
         plays = without_label(y)
-        x = x[plays]
-        game = paid(of_real["score"][plays], self._of_filled(x))
+        # Batch norm sees the whole batch: few may be without a label.
+        game = paid(of_real["score"][plays], self._of_filled(x)[plays])
         if self.whole_weight:
             of_real_whole = of_real["whole"].squeeze(1)[plays]
             game = game + self.whole_weight * paid(of_real_whole, self._of_whole(x))
@@ -148,8 +148,7 @@ class CCGAN(SemiSupervisedGAN):
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
-        x = x[without_label(y)]
-        game = self.loss.generator(self._of_filled(x))
+        game = self.loss.generator(self._of_filled(x)[without_label(y)])
         if self.whole_weight:
             game = game + self.whole_weight * self.loss.generator(self._of_whole(x))
         return game

@@ -21,7 +21,8 @@ minibatch discrimination, which teaches the classifier less.
 Each step must see many labelled images: where a batch is mixed as the data is, with four labels in
 a hundred, images without labels gain half as much (on 8x8 digits with five labels of each, 4 points
 in place of 8). A DataModule's `labels_per_class` makes such batches; the game is then about the
-images without a label, and about all where each has one.
+images without a label, and about all where each has one. However few these are, there are as many
+samples as images in the whole batch, of which batch normalisation needs two at least.
 
 Differs from the paper: networks as `GAN` or as `network` says, with Gaussian noise in the
 discriminator, but without weight normalisation and an average of its weights.
@@ -72,22 +73,22 @@ class SemiSupervisedGAN(GAN):
         if kwargs.get("saturating"):
             raise ValueError(f"saturating must be False: {type(self).__name__} has its own loss")
         super().__init__(image_shape, 0, **kwargs)
-        self.label_weight = label_weight
+        self.label_weight, self.learnt_classes = label_weight, num_classes
         judge = noisy(self.discriminator, input_noise, hidden_noise)
         self.discriminator = self.Judge(judge, score=False, classes=num_classes)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         logits, plays = self.discriminator.judge(x)["classes"], without_label(y)
-        of_fake = self.discriminator(*self.fake(self.prior(int(plays.sum())), None))
+        of_fake = self.discriminator(*self.fake(self.prior(len(x)), None))
         game = self.loss.discriminator(logits[plays].logsumexp(dim=1), of_fake)
         return game + self.label_weight * labelled_cross_entropy(logits, y)
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
-        x = x[without_label(y)]
-        seen = (x,), self.fake(self.prior(len(x)), None)
-        return feature_distance(*(self.discriminator.features(*images) for images in seen))
+        of_real = self.discriminator.features(x)[without_label(y)]
+        of_fake = self.discriminator.features(*self.fake(self.prior(len(x)), None))
+        return feature_distance(of_real, of_fake)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch

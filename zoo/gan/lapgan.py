@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from ...checks import shape_of_images
 from ..adversarial import Batch, Player
 from ..module import evaluating
 from ..networks.conditional import beside
@@ -157,7 +158,7 @@ class LAPGAN(GAN):
         detail_width: int = 64,
         **kwargs,
     ):
-        _, times = halvings(image_shape)
+        _, times = halvings(shape_of_images(image_shape))
         if not 1 <= levels <= times:
             raise ValueError(
                 f"levels must be 1 to {times} for images of {image_shape[-1]} pixels a side, "

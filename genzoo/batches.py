@@ -1,0 +1,65 @@
+"""What a batch is: images x (B, ...), and what is known of them, y.
+
+Loaders give batches of many forms: (x, y), (x,), x alone, or a dictionary. One function reads them
+all, for models and evaluations alike.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+IMAGES = ("image", "images", "img", "pixel_values", "x")  # names in a dictionary
+LABELS = ("label", "labels", "y")
+
+
+def unpack(batch: Any) -> tuple[Tensor, Any]:
+    """The images of a batch and their y as it is, or None; what follows y is not read.
+
+    Raises:
+        TypeError: says which forms are read, and what came.
+    """
+    at = _place(batch)
+    x = batch if at is None else batch[at]
+    if not isinstance(x, Tensor):
+        raise TypeError(_unread(f"{type(x).__name__} where images are due"))
+    if isinstance(batch, Mapping):
+        named = [name for name in LABELS if name in batch]
+        return x, batch[named[0]] if named else None
+    return x, batch[1] if at is not None and len(batch) > 1 else None
+
+
+def with_images(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same batch with its images changed; one that `unpack` does not read, as it is."""
+    try:
+        x, _ = unpack(batch)
+    except TypeError:
+        return batch
+    changed, at = change(x), _place(batch)
+    if at is None:
+        return changed
+    if isinstance(batch, Mapping):
+        return {**batch, at: changed}
+    make = getattr(type(batch), "_make", type(batch))  # named tuples take their fields one by one
+    return make([changed, *batch[1:]])
+
+
+def _place(batch: Any) -> str | int | None:
+    """Where in a batch its images are: a name, 0, or None if the batch is nothing else."""
+    if isinstance(batch, Tensor):
+        return None
+    if isinstance(batch, Mapping):
+        named = [name for name in IMAGES if name in batch]
+        if len(named) == 1:
+            return named[0]
+        raise TypeError(_unread(f"a dictionary with {', '.join(map(str, batch)) or 'nothing'}"))
+    if isinstance(batch, (tuple, list)) and batch:
+        return 0
+    raise TypeError(_unread(type(batch).__name__))
+
+
+def _unread(got: str) -> str:
+    return (
+        "batches must be (x, y) or (x,) with a tensor x (B, C, H, W), x alone, or a dictionary "
+        f"with one of {', '.join(IMAGES)} and perhaps one of {', '.join(LABELS)}, got {got}"
+    )
