@@ -94,7 +94,10 @@ class GoGAN(WGANGP):
                 self.stage += 1
 
     def schedule(self, player: Player, optimizer: Optimizer) -> LambdaLR:
-        return LambdaLR(optimizer, lambda _: 0.5 ** self.stage.item())
+        def left(move: int) -> float:
+            return self.lr_left(player, move) * 0.5 ** self.stage.item()
+
+        return LambdaLR(optimizer, left)
 
     def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What the critic sees of the generator of the game before."""
