@@ -31,7 +31,7 @@ from .. import latent, networks
 from ..adversarial import Adversarial, Batch, Player
 from ..ema import Average
 from ..module import eager, evaluating
-from ..networks.regularisation import Regularisation, let_noise_fall
+from ..networks.regularisation import Regularisation, carry_over, let_noise_fall
 
 
 class Payoff(NamedTuple):
@@ -232,6 +232,15 @@ class GAN(Adversarial):
     def configure_model(self) -> None:
         # A class that built its discriminator out of parts may have left some of them as they were.
         self.regularisation.wrap(self.discriminator)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        older = carry_over(self, checkpoint["state_dict"])
+        if older and self._trainer is not None and self.trainer.state.fn == "fit":
+            raise ValueError(
+                "ckpt_path must be of this version to be trained further: in this older one the "
+                "discriminator was not wholly regularised. It can be tested and drawn from"
+            )
 
     # The game
 
