@@ -7,7 +7,7 @@ from torch import nn
 
 from genzoo.zoo.gan import DCGAN, EBGAN, GAN, WGANGP
 from genzoo.zoo.inference import VAEGAN, BiGAN
-from genzoo.zoo.networks.bound import CHANGES, cutout, translation
+from genzoo.zoo.networks.regularisation import CHANGES, cutout, translation
 from tests.toys import fit, loader
 
 # Spectral normalisation
