@@ -7,7 +7,6 @@ instance noise           Sonderby et al., 2016, https://arxiv.org/abs/1610.04490
 """
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -187,14 +186,19 @@ def outputs(layer: nn.Module) -> int:
 def _reduce(layer: nn.Module, protocol: int) -> tuple:
     """Pickles a normal layer as a plain one and what makes it normal again: its own class is one
     that torch makes at run time."""
-    plain = parametrize.remove_parametrizations(deepcopy(layer), "weight")
-    return _normal_again, (plain, layer.state_dict())
+    normal, state = layer.parametrizations.weight, dict(layer.__dict__)
+    state["_modules"] = {k: m for k, m in layer._modules.items() if k != "parametrizations"}
+    state["_parameters"] = {"weight": normal.original, **layer._parameters}
+    return _normal_again, (type(layer).__bases__[0], state, normal.state_dict())
 
 
-def _normal_again(layer: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+def _normal_again(kind: type[nn.Module], state: dict[str, Any], normal: dict) -> nn.Module:
+    layer = kind.__new__(kind)
+    layer.__dict__.update(state)
     with torch.random.fork_rng(devices=[]):
         spectrally_normal(layer)
-    layer.load_state_dict(state)
+    layer.parametrizations.weight.load_state_dict(normal)
+    layer.parametrizations.train(layer.training)
     return layer
 
 
