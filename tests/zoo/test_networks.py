@@ -23,7 +23,6 @@ from genzoo.zoo.networks import (
 from genzoo.zoo.networks.residual import ConditionalBatchNorm2d
 from tests.toys import bits, fit, loader
 
-
 ROOT = Path(__file__).parents[2]
 
 
