@@ -9,13 +9,14 @@ checkpoints and the axis of the loggers all count moves of the *last* player, th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ..checks import decay_rates
 from .module import GenerativeModel
@@ -34,6 +35,8 @@ class Player:
         every: It plays on every k-th batch ...
         moves: ... this many steps.
         clip_norm: Largest norm of its gradient; 0: as it is.
+        lr: Its learning rate; None: that of the game.
+        regularised: Whether it pays for its slope at data (R1), where the game asks for it.
         until: It leaves the game when so many steps are made; 0: never. Not for the last player,
             whose moves are the steps.
     """
@@ -44,6 +47,8 @@ class Player:
     every: int = 1
     moves: int = 1
     clip_norm: float = 0.0
+    lr: float | None = None
+    regularised: bool = False
     until: int = 0
 
     def parameters(self) -> list[nn.Parameter]:
@@ -58,11 +63,13 @@ class Adversarial(GenerativeModel):
     During a turn only the mover's parameters require gradients, so no loss needs `detach`.
 
     Args:
-        lr: Adam's learning rate, of every player whose `optimizer` says nothing else.
+        lr: Adam's learning rate, of every player that has none of its own.
         betas: Adam's decay rates.
     """
 
     automatic_optimization = False
+    decay_steps: float = 0  # all rates fall to 0 until this step; 0: they are constant
+    decay_start: float = 0  # the step from which they fall
 
     def __init__(self, lr: float, betas: tuple[float, float]):
         super().__init__()
@@ -75,11 +82,24 @@ class Adversarial(GenerativeModel):
 
     def optimizer(self, player: Player) -> Optimizer:
         """Adam, unless a paper says otherwise."""
-        return torch.optim.Adam(player.parameters(), lr=self.lr, betas=self.betas)
+        return torch.optim.Adam(player.parameters(), lr=self.lr_of(player), betas=self.betas)
+
+    def lr_of(self, player: Player) -> float:
+        """Its learning rate at first."""
+        return self.lr if player.lr is None else player.lr
 
     def schedule(self, player: Player, optimizer: Optimizer) -> LRScheduler | None:
         """A learning-rate schedule in moves of this player; None: constant."""
-        return None
+        return LambdaLR(optimizer, partial(self.lr_left, player)) if self.decay_steps else None
+
+    def lr_left(self, player: Player, move: int) -> float:
+        """The share of its learning rate that a player has left at its move, counted from 0."""
+        if not self.decay_steps:
+            return 1.0
+        last = self.players()[-1]
+        step = move * (last.moves / last.every) / (player.moves / player.every)  # of the game
+        fall = self.decay_steps - self.decay_start
+        return min(1, max(0, self.decay_steps / fall - step / fall))
 
     def configure_optimizers(self):
         players = self.players()
@@ -145,10 +165,13 @@ class Adversarial(GenerativeModel):
 
     def _refuse_what_would_fail_silently(self) -> None:
         trainer = self.trainer
-        if trainer.precision.startswith("16"):
+        if trainer.precision not in ("32-true", "64-true", "bf16-mixed"):
+            why = "one loss scale cannot serve several players"
+            if trainer.precision == "bf16-true":
+                why = "small steps are lost in weights of 8 bits"
             raise ValueError(
-                "precision must be 32-true or bf16-mixed where players move in turn, "
-                f"got {trainer.precision}: one loss scale cannot serve several players"
+                "precision must be 32-true, 64-true or bf16-mixed where players move in turn, "
+                f"got {trainer.precision}: {why}"
             )
         for callback in trainer.checkpoint_callbacks:
             if getattr(callback, "_train_time_interval", None) is not None:

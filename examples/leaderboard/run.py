@@ -35,6 +35,7 @@ SAME = {
     "network": "conv",
     "latent_dim": 64,
     "ema_decay": 0.99,
+    "ema_warmup": False,
     "lr": 1e-3,
     "betas": (0.5, 0.999),
     "d_steps": 1,
@@ -42,7 +43,6 @@ SAME = {
 MODELS = {
     "GAN": (gan.GAN, {}),
     "GAN, spectral_norm": (gan.GAN, {"spectral_norm": True}),
-    "GAN, r1=1": (gan.GAN, {"r1": 1.0}),
     "LSGAN": (gan.LSGAN, {}),
     "WGAN": (gan.WGAN, {}),
     "WGANGP": (gan.WGANGP, {}),

@@ -12,7 +12,10 @@ from torch import nn
 
 from genzoo.zoo.adversarial import Adversarial, Player
 from genzoo.zoo.gan import DCGAN, GAN
+from tests.test_contract import MODELS, build
 from tests.toys import bits, fit, loader, trainer
+
+GAMES = sorted(name for name, model in MODELS.items() if issubclass(model, Adversarial))
 
 
 class Game(Adversarial):
@@ -155,7 +158,7 @@ def test_bf16_moves_both_players():
 def test_fp16_is_refused(monkeypatch):
     runner = trainer(max_steps=1)
     monkeypatch.setattr(type(runner), "precision", "16-mixed")  # a CPU would turn it into bf16
-    with pytest.raises(ValueError, match="precision must be 32-true or bf16-mixed.*got 16-mixed"):
+    with pytest.raises(ValueError, match="precision must be 32-true, 64-true or .*got 16-mixed"):
         runner.fit(Game(), data)
 
 
@@ -163,6 +166,52 @@ def test_fp16_is_refused(monkeypatch):
 def test_what_lightning_cannot_do_by_hand_is_refused(setting):
     with pytest.raises(MisconfigurationException, match="manual optimization"):
         fit(Game(), data, steps=1, **setting)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_weights_of_half_a_word_are_refused(precision, monkeypatch):
+    runner = trainer(max_steps=1)
+    monkeypatch.setattr(type(runner), "precision", precision)
+    with pytest.raises(ValueError, match=f"precision must be 32-true.* got {precision}: "):
+        runner.fit(Game(), data)
+
+
+RATES = {"d_lr": 0.02, "g_lr": 0.03}
+FOLLOWS = {"generator": "g_lr", "simulator": "g_lr", "discriminator": "d_lr", "ratio": "d_lr"}
+# An encoder is AAE's generator of codes; others have a rate of their own, or that of the game.
+OWN = {("AAE", "encoder"): 0.03, ("AEGAN", "encoder"): 1e-3, ("LFVI", "posterior"): 1e-2}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_each_player_has_a_rate_of_its_own_and_all_fall_along_a_line(name):
+    model = build(name, lr=0.01, **RATES, decay_steps=10, decay_start=4)
+    players = model.players()
+    for player in players:
+        role = FOLLOWS.get(player.name.partition("_")[0])
+        expected = RATES[role] if role else OWN.get((name, player.name), 0.01)
+        optimizer = model.optimizer(player)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected), player.name
+        schedule = model.schedule(player, optimizer)
+        moves_a_step = (player.moves / player.every) / (players[-1].moves / players[-1].every)
+        rates = []
+        for _ in range(int(12 * moves_a_step)):
+            rates.append(optimizer.param_groups[0]["lr"] / expected)
+            optimizer.step()
+            schedule.step()
+        at = [round(step * moves_a_step) for step in (0, 4, 7, 10)]
+        assert [rates[move] for move in at] == pytest.approx([1, 1, 0.5, 0], abs=1e-6), player.name
+    plain = build(name, lr=0.01)
+    flat = [plain.lr_left(player, 99) for player in plain.players()]
+    assert flat == [1.0] * len(players)
+
+
+def test_rates_have_fallen_together_when_training_ends():
+    model = GAN((2,), latent_dim=2, width=4, d_steps=3, decay_steps=4, lr=0.1, d_lr=0.2)
+    runner = fit(model, loader(torch.randn(24, 2)), steps=2)
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in runner.optimizers]
+    assert rates == pytest.approx([0.1, 0.05])
+    with pytest.raises(ValueError, match="decay_start must be below decay_steps, got 4"):
+        GAN((2,), decay_steps=4, decay_start=4)
 
 
 def test_checkpoints_by_time_are_refused(tmp_path):
@@ -199,4 +248,4 @@ def test_samples_come_from_the_averaged_generator(tmp_path):
 def test_ema_counts_generator_steps():
     model = GAN((2,), latent_dim=2, width=4, d_steps=3, ema_decay=0.5)
     fit(model, loader(torch.randn(24, 2)), steps=4)
-    assert model.ema.n_averaged.item() == 4
+    assert model.ema.updates == 4

@@ -148,3 +148,19 @@ def test_an_image_is_found_better_by_images_than_by_latents(seed):
 
 
 STEPS = 1500
+
+
+def test_a_conditional_model_searches_by_labels():
+    model = tiny(num_classes=3)
+    gallery, y = torch.rand(9, 1, 8, 8) * 2 - 1, torch.arange(9) % 3
+    found = model.search(gallery[:4], gallery, 2, y[:4], y)
+    assert found.shape == (4, 2) and found[:, 0].tolist() == [0, 1, 2, 3]
+    codes = model.encode(gallery, y)
+    apart = torch.cdist(codes[:4], codes)
+    assert torch.equal(found, apart.topk(2, largest=False).indices)
+    with pytest.raises(ValueError, match=r"y must be \(4,\) integers, got None"):
+        model.search(gallery[:4], gallery)
+    with pytest.raises(ValueError, match=r"gallery_y must be \(9,\) integers, got None"):
+        model.search(gallery[:4], gallery, y=y[:4])
+    with pytest.raises(ValueError, match="y must be None: this AEGAN is unconditional"):
+        tiny().search(gallery[:4], gallery, y=y[:4])

@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from genzoo.zoo.gan import GAN
 from genzoo.zoo.gan.gan import minimax, non_saturating
-from genzoo.zoo.networks.bound import Bound
+from genzoo.zoo.networks.regularisation import disturbances
 from tests.test_contract import MODELS, build
 from tests.toys import fit, loader, trainer
 from tests.zoo.fixed import GRID, against, gaussian
@@ -65,7 +65,7 @@ def test_every_network_of_its_size_plays():
         model = GAN((1, 16, 16), num_classes=3, width=width, network=network)
         y = torch.tensor([0, 2])
         assert model.score(model.sample(2, y), y).shape == (2,)
-    with pytest.raises(ValueError, match="network must be one of own, mlp, conv, residual"):
+    with pytest.raises(ValueError, match="network must be one of auto, own, mlp, conv, residual"):
         GAN((1, 16, 16), network="unet")
 
 
@@ -159,8 +159,8 @@ def test_every_gan_heeds_them_or_refuses_them(name):
         if "prior" in setting:
             assert model.prior(500).abs().max() > 2
         else:
-            noisy = [m for m in model.discriminator.modules() if isinstance(m, Bound)]
-            assert noisy and all(m.noise == 0.5 for m in noisy)
+            noisy = list(disturbances(model.discriminator))
+            assert noisy and all(found.noise == 0.5 for found in noisy)
 
 
 def digits():

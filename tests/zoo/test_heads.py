@@ -40,6 +40,46 @@ def test_a_discriminator_that_does_not_end_in_a_score_is_refused(network):
         Heads(network, logits=3)
 
 
+class ScoreFirst(nn.Module):
+    """Its score is registered before what it sees; another layer has one output, too."""
+
+    def __init__(self, name="score"):
+        super().__init__()
+        setattr(self, name, nn.Linear(5, 1))
+        self.name, self.attention, self.body = name, nn.Linear(16, 1), nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        h = (self.body(x) * self.attention(x).sigmoid()).relu()
+        return getattr(self, self.name)(h).squeeze(1)
+
+
+def test_the_layer_called_score_comes_off_wherever_it_stands():
+    plain, x = ScoreFirst(), torch.randn(3, 1, 4, 4)
+    expected = plain(x)
+    headed = Heads(plain, logits=3)
+    assert headed.num_features == 5
+    torch.testing.assert_close(headed(x), expected)
+    with pytest.raises(ValueError, match="call it score if others have one, too, got 2 such"):
+        Heads(ScoreFirst("last"), logits=3)
+
+
+def test_the_only_layer_with_one_output_comes_off_wherever_it_stands():
+    class Reversed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.first = nn.Linear(5, 1), nn.Linear(16, 5)
+
+        def forward(self, x):
+            return self.last(self.first(x.flatten(1)).relu()).squeeze(1)
+
+    plain, x = Reversed(), torch.randn(3, 1, 4, 4)
+    expected = plain(x)
+    headed = Heads(plain)
+    assert headed.num_features == 5
+    torch.testing.assert_close(headed(x), expected)
+
+
 def test_images_without_a_label_cost_nothing():
     logits, y = torch.randn(4, 3), torch.tensor([0, -1, 2, -1])
     expected = cross_entropy(logits[[0, 2]], y[[0, 2]])

@@ -314,3 +314,19 @@ def test_the_reference_is_chosen_once(tmp_path):
 def test_impossible_numbers_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ImprovedGAN((2,), **settings)
+
+
+@pytest.mark.parametrize("kernels", [0, 6])
+def test_the_score_of_an_image_does_not_depend_on_its_batch(kernels):
+    """In training it does, which is what closeness is for."""
+    model = ImprovedGAN((1, 8, 8), width=8, latent_dim=2, minibatch_kernels=kernels)
+    x = torch.rand(6, 1, 8, 8) * 2 - 1
+    together = model.score(x)
+    alone = torch.cat([model.score(image[None]) for image in x])
+    torch.testing.assert_close(together, alone)
+    judge = model.discriminator.train()
+    for module in judge.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    near, far = judge(x[:1].expand(6, -1, -1, -1))[0], judge(x)[0]
+    assert torch.isclose(near, far).item() == (kernels == 0)

@@ -91,7 +91,7 @@ def test_a_step_is_a_move_of_the_finest_generator():
     runner = fit(model, data, steps=5)
     assert runner.global_step == 5
     assert {f"loss/generator_{level}" for level in range(3)} <= set(runner.callback_metrics)
-    assert model.ema.n_averaged == 5
+    assert model.ema.updates == 5
     for mean, now in zip(model.ema.module.parameters(), model.generator.parameters(), strict=True):
         assert not torch.equal(mean, now)
 

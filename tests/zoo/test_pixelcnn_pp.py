@@ -144,7 +144,7 @@ def test_halving_widens_what_is_seen():
 
 
 def test_the_average_of_the_weights_is_what_evaluation_sees():
-    model = small((1, 4, 4), ema_decay=0.9, width=4)
+    model = small((1, 4, 4), ema_decay=0.9, width=4, ema_warmup=False)
     optimizer, x = model.configure_optimizers(), torch.ones(2, 1, 4, 4).double()
     expected = None
     for _ in range(3):

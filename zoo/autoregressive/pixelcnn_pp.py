@@ -28,9 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ...checks import at_least
+from ..ema import Average
 from ..logistic import LogisticMixture
 from ..networks.gated import VerticalConv2d
 from ..networks.masked import Cached, ClassBias, MaskedConv2d, OncePerRow, Place, ThisPixel
@@ -215,7 +215,8 @@ class PixelCNNpp(Autoregressive):
         mixtures: Logistics at a pixel.
         dropout: Fraction of features dropped in training.
         ema_decay: Decay per step of a moving average of the weights, used in evaluation; 0: none.
-        Other arguments as `Autoregressive`.
+        ema_warmup: Whether the average forgets faster at first (see `zoo/ema.py`). Other arguments
+            as `Autoregressive`.
     """
 
     Network = ShiftedUNet
@@ -232,6 +233,7 @@ class PixelCNNpp(Autoregressive):
         dropout: float = 0.5,
         ema_decay: float = 0.9995,
         lr: float = 1e-3,
+        ema_warmup: bool = True,
     ):
         super().__init__(image_shape, num_classes, levels, lr)
         at_least(1, layers=layers, mixtures=mixtures, width=width)
@@ -247,9 +249,7 @@ class PixelCNNpp(Autoregressive):
         self.network = self.Network(self.image_shape, *sizes)
         self.pixel = ThisPixel()
         if ema_decay:
-            average = get_ema_multi_avg_fn(ema_decay)
-            self.ema = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-            self.ema.requires_grad_(False)
+            self.ema = Average(self.network, ema_decay, ema_warmup)
 
     def conditionals(self, x: Tensor, y: Tensor | None = None) -> LogisticMixture:
         averaged = self.ema_decay and not self.training
@@ -260,5 +260,5 @@ class PixelCNNpp(Autoregressive):
     def configure_optimizers(self) -> Optimizer:
         optimizer = super().configure_optimizers()
         if self.ema_decay:
-            optimizer.register_step_post_hook(lambda *_: self.ema.update_parameters(self.network))
+            self.ema.follow(optimizer, lambda: self.network)
         return optimizer

@@ -46,8 +46,8 @@ class ACGAN(CGAN):
     ):
         super().__init__(image_shape, num_classes, **kwargs)
         self.class_weight = class_weight
-        untold = self.Discriminator(self.image_shape, 0, self.hparams.width)
-        self.discriminator = Heads(untold, classes=num_classes)
+        judge = Heads(self.make_discriminator(num_classes=0), classes=num_classes)
+        self.discriminator = self.regularisation.wrap(judge)
 
     def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         return (x,)

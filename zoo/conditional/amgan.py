@@ -28,9 +28,9 @@ from torch.nn.functional import cross_entropy
 
 from ...checks import labelled
 from ..adversarial import Batch
-from ..gan.gan import GAN
+from ..gan.gan import GAN, Payoff
 from ..module import evaluating
-from ..networks import Heads, labelled_cross_entropy
+from ..networks import Heads, LogOdds, labelled_cross_entropy
 
 
 def class_aware(logits: Tensor, target: Tensor) -> Tensor:
@@ -53,6 +53,8 @@ class AMGAN(GAN):
             was asked for; "marginal": any (LabelGAN). Other arguments as `GAN`.
     """
 
+    loss = Payoff(labelled_cross_entropy, class_aware)  # of logits
+
     def __init__(
         self,
         image_shape: tuple[int, ...],
@@ -65,8 +67,9 @@ class AMGAN(GAN):
         labelled(self, num_classes)
         super().__init__(image_shape, num_classes if target == "label" else 0, **kwargs)
         self.target, self.learnt_classes = target, num_classes
-        untold = self.Discriminator(self.image_shape, 0, self.hparams.width)
-        self.discriminator = Heads(untold, score=False, classes=num_classes + 1)
+        judge = Heads(self.make_discriminator(num_classes=0), score=False, classes=num_classes + 1)
+        judge.heads["classes"] = LogOdds.of(judge.heads["classes"])
+        self.discriminator = self.regularisation.wrap(judge)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch

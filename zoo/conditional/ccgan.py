@@ -117,6 +117,7 @@ class CCGAN(SemiSupervisedGAN):
         self.hole, self.whole_weight = hole or side // 2, whole_weight
         for name in ("score", "whole"):
             self.discriminator.heads[name] = nn.Linear(self.discriminator.num_features, 1)
+        self.regularisation.wrap(self.discriminator)
 
     # The game
 
@@ -171,7 +172,7 @@ class CCGAN(SemiSupervisedGAN):
             got = tuple(mask.shape)
             raise ValueError(f"mask must be ({len(x)}, 1, H, W) as the images, got {got}")
         self.labels(len(x), y)
-        generator = self.ema.module if self.ema_decay else self.generator
+        generator = self.sampling_generator
         x = x.to(self.device, self.dtype)
         with evaluating(self):
             return self.filled(x, mask.to(x), generator)

@@ -33,7 +33,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
-from torch.optim import Optimizer
 
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
@@ -61,7 +60,7 @@ class InfoGAN(GAN):
         info_weight: The paper's lambda.
         continuous_weight: Times lambda, for continuous codes, whose nats count for more.
         lr: Adam's learning rate of the discriminator.
-        g_lr: That of the generator. Other arguments as `GAN`.
+        g_lr: That of the generator; None: `lr`. Other arguments as `GAN`.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class InfoGAN(GAN):
         info_weight: float = 1.0,
         continuous_weight: float = 0.1,
         lr: float = 2e-4,
-        g_lr: float = 1e-3,
+        g_lr: float | None = 1e-3,
         **kwargs,
     ):
         if continuous < 0 or any(k < 2 for k in categorical) or not (categorical or continuous):
@@ -84,20 +83,16 @@ class InfoGAN(GAN):
             )
         self.sizes = (*categorical, continuous)
         entries = latent_dim + sum(self.sizes)
-        super().__init__(image_shape, num_classes, latent_dim=entries, lr=lr, **kwargs)
-        self.noise_dim, self.g_lr = latent_dim, g_lr
+        super().__init__(image_shape, num_classes, latent_dim=entries, lr=lr, g_lr=g_lr, **kwargs)
+        self.noise_dim = latent_dim
         self.info_weight, self.continuous_weight = info_weight, continuous_weight
-        self.discriminator = Heads(self.discriminator)
+        self.discriminator = self.regularisation.wrap(Heads(self.discriminator))
         self.q = MLP((self.discriminator.num_features, 128, sum(self.sizes)), slope=0.1)
 
     # The game
 
     def players(self) -> tuple[Player, ...]:
         return tuple(replace(p, modules=(*p.modules, self.q)) for p in super().players())
-
-    def optimizer(self, player: Player) -> Optimizer:
-        lr = self.g_lr if self.generator in player.modules else self.lr
-        return torch.optim.Adam(player.parameters(), lr=lr, betas=self.betas)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)

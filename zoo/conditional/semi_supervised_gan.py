@@ -74,8 +74,9 @@ class SemiSupervisedGAN(GAN):
             raise ValueError(f"saturating must be False: {type(self).__name__} has its own loss")
         super().__init__(image_shape, 0, **kwargs)
         self.label_weight, self.learnt_classes = label_weight, num_classes
-        judge = noisy(self.discriminator, input_noise, hidden_noise)
-        self.discriminator = self.Judge(judge, score=False, classes=num_classes)
+        body = noisy(self.discriminator, input_noise, hidden_noise)
+        judge = self.Judge(body, score=False, classes=num_classes)
+        self.discriminator = self.regularisation.wrap(judge)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch

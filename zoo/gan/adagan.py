@@ -30,7 +30,6 @@ Differs from the paper: lambda* is solved for, and data are drawn by the weights
 so batches should be large; the classifier goes on from component to component.
 """
 
-import copy
 from typing import Literal
 
 import torch
@@ -143,17 +142,14 @@ class AdaGAN(GAN):
         self.num_components, self.stage_steps = num_components, stage_steps
         self.classifier_steps, self.beta = classifier_steps, beta
         self.weights, self.top_share = weights, top_share
-        width, latent_dim, shape = self.hparams.width, self.latent_dim, self.image_shape
         others = range(num_components - 1)
-        generators = [self.Generator(shape, latent_dim, num_classes, width) for _ in others]
-        self.generator = Mixture([self.generator, *generators])
-        rivals = [self.Discriminator(shape, num_classes, width) for _ in others]
+        self.generator = Mixture([self.generator, *(self.make_generator() for _ in others)])
+        rivals = [self.make_discriminator() for _ in others]
         self.discriminator = InTurn([self.discriminator, *rivals])
-        self.classifier = self.Discriminator(shape, num_classes, width)
+        self.classifier = self.make_discriminator()
         self.register_buffer("lessons", torch.tensor(0))  # of the classifier in this stage
         self.latent_dim += 1
-        if self.ema_decay:
-            self.ema.module = copy.deepcopy(self.generator).requires_grad_(False)
+        self.average_generator()
 
     # The games
 

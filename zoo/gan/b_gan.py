@@ -52,6 +52,11 @@ def bregman(real: Tensor, fake: Tensor, f: Convex, relative: float) -> Tensor:
     return relative * of_data + (1 - relative) * of_samples - slope
 
 
+def f_of(u: Tensor, name: str) -> Tensor:
+    """f(u) of a divergence of the table."""
+    return DIVERGENCES[name].f(u)
+
+
 def f_divergence(fake: Tensor, f: Convex) -> Tensor:
     return f(ratio_of(fake)).mean()
 
@@ -83,12 +88,12 @@ class BGAN(GAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, **kwargs)
-        smooth = {name: row.f for name, row in DIVERGENCES.items() if name != "total_variation"}
+        smooth = [name for name in DIVERGENCES if name != "total_variation"]
         if divergence not in smooth:
             raise ValueError(f"divergence must be one of {', '.join(smooth)}, got {divergence!r}")
         if not 0 <= relative < 1:
             raise ValueError(f"relative must be in [0, 1), got {relative}")
-        f = smooth[divergence]
+        f = partial(f_of, name=divergence)
         self.loss = Payoff(
             partial(bregman, f=f, relative=relative),
             minus_ratio if ascend_ratio else partial(f_divergence, f=f),

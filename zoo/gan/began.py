@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from .. import networks
 from ..adversarial import Batch
 from ..module import evaluating
+from ..networks.regularisation import without_norms
 from .gan import GAN, Payoff
 from .wgan import minus_score
 
@@ -40,10 +41,11 @@ class Plain:
 
     def __init__(self, *numbers):
         super().__init__(*numbers)
+        without_norms(self)
         for name, module in list(self.named_modules()):
             if isinstance(module, nn.LeakyReLU | nn.ReLU):
                 self.set_submodule(name, nn.ELU())
-            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.Dropout | nn.Tanh):
+            elif isinstance(module, nn.Dropout | nn.Tanh):
                 self.set_submodule(name, nn.Identity())
             elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.reset_parameters()  # DCGAN's are too small without normalisation
@@ -109,8 +111,9 @@ class BEGAN(GAN):
         if not control_rate > 0:
             raise ValueError(f"control_rate must be positive, got {control_rate}")
         self.diversity, self.control_rate = diversity, control_rate
-        decoder = self.Generator(self.image_shape, code_dim, num_classes, self.hparams.width)
-        self.discriminator = networks.Autoencoding(self.discriminator, decoder, code_dim, power=1)
+        decoder = self.make_generator(code_dim)
+        judge = networks.Autoencoding(self.discriminator, decoder, code_dim, power=1)
+        self.discriminator = self.regularisation.wrap(judge)
         self.register_buffer("k", torch.zeros(()))
         self._real_cost = torch.zeros(())  # of this batch; the discriminator plays first
 

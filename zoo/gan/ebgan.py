@@ -78,8 +78,9 @@ class EBGAN(GAN):
         if not margin > 0:
             raise ValueError(f"margin must be positive, got {margin}")
         self.loss, self.pulling_away_weight = energy_margin(margin), pulling_away_weight
-        decoder = self.Generator(self.image_shape, code_dim, num_classes, self.hparams.width)
-        self.discriminator = networks.Autoencoding(self.discriminator, decoder, code_dim, power=2)
+        decoder = self.make_generator(code_dim)
+        judge = networks.Autoencoding(self.discriminator, decoder, code_dim, power=2)
+        self.discriminator = self.regularisation.wrap(judge)
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)

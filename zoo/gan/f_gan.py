@@ -39,11 +39,16 @@ class Divergence(NamedTuple):
         f: Convex, f(1) = 0, of the ratio u = p/q.
         activation: g_f, of the raw score; it rises.
         conjugate: f* of g_f, of the raw score.
+        of: What `divergence_of` made it of, by which it is pickled.
     """
 
     f: Callable[[Tensor], Tensor]
     activation: Callable[[Tensor], Tensor]
     conjugate: Callable[[Tensor], Tensor]
+    of: tuple[str, float, float] | tuple[()] = ()
+
+    def __reduce__(self):
+        return divergence_of, self.of
 
 
 def xlogy(u: Tensor) -> Tensor:
@@ -134,6 +139,8 @@ class FGAN(GAN):
         divergence: What was chosen, a `Divergence`.
     """
 
+    loss = Payoff(minus_bound, minus_activation)  # of a divergence that is chosen
+
     def __init__(
         self,
         image_shape: tuple[int, ...],
@@ -173,6 +180,10 @@ class FGAN(GAN):
 
 
 def divergence_of(name: str, pi: float, alpha: float) -> Divergence:
+    return _row(name, pi, alpha)._replace(of=(name, pi, alpha))
+
+
+def _row(name: str, pi: float, alpha: float) -> Divergence:
     if name == "weighted_jensen_shannon":
         if not 0 < pi < 1:
             raise ValueError(f"pi must be in (0, 1), got {pi}")

@@ -19,19 +19,19 @@ Differs from the paper: Adam for momentum, leaky ReLU for maxout, tanh for sigmo
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ...checks import at_least
 from .. import latent, networks
 from ..adversarial import Adversarial, Batch, Player
+from ..ema import Average
 from ..module import eager, evaluating
-from ..networks.bound import bound, let_noise_fall
+from ..networks.regularisation import Regularisation, carry_over, let_noise_fall
 
 
 class Payoff(NamedTuple):
@@ -70,22 +70,34 @@ class GAN(Adversarial):
         image_shape: (C, H, W), or (D,) for points.
         num_classes: K, and both networks are told the class; 0: unconditional.
         latent_dim: D, entries of the noise z.
-        width: Units of the hidden layers (of convolutions: channels at the full side).
+        width: Units of the hidden layers (of convolutions: channels at half the full side); None:
+            what each network has by default, 256 units, 64 channels, in residual networks 128.
         lr: Adam's learning rate.
+        d_lr: That of the discriminator; None: `lr`.
+        g_lr: That of the generator; None: `lr`.
         betas: Adam's decay rates.
         d_steps: Moves of the discriminator for each turn of the generator (the paper's k), each
             on fresh data.
         g_steps: Moves of the generator in a turn.
+        decay_steps: The step at which all learning rates have fallen to 0, say `max_steps`; 0: they
+            are constant.
+        decay_start: The step from which they fall, along a line.
         saturating: The generator descends eq. 1 itself.
         clip_norm: Largest norm of either player's gradient; 0: as it is.
         ema_decay: Decay per step of a moving average of the generator, from which samples are
             drawn; 0: none.
+        ema_warmup: Whether the average forgets faster at first (see `zoo/ema.py`).
         network: "mlp", "conv" or "residual" networks; "own": those of the class, `Generator` and
-            `Discriminator`.
+            `Discriminator`; "auto": "conv" for images of 16 pixels a side and more that strided
+            convolutions reach, "mlp" for others and for points; a network that a class has chosen
+            for itself stays.
+        regularisation: What binds the discriminator, a `networks.Regularisation` or a mapping of
+            its names. The most used of them may stand by themselves:
         spectral_norm: The discriminator's weights are divided by their largest singular values,
             and it loses its normalisation layers (https://arxiv.org/abs/1802.05957).
         r1: gamma of the penalty gamma/2 |gradient of the score at data|^2
-            (https://arxiv.org/abs/1801.04406, eq. 9).
+            (https://arxiv.org/abs/1801.04406, eq. 9), for discriminators without batch
+            normalisation.
         augment: How images, real or not, are changed before the discriminator sees them:
             "colour", "translation", "cutout" (DiffAugment, https://arxiv.org/abs/2006.10738).
         prior: What z is drawn from: "uniform" on [-1, 1], or "gaussian", N(0, I).
@@ -104,7 +116,7 @@ class GAN(Adversarial):
         image_shape: tuple[int, ...],
         num_classes: int = 0,
         latent_dim: int = 32,
-        width: int = 256,
+        width: int | None = None,
         lr: float = 2e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         d_steps: int = 1,
@@ -112,58 +124,137 @@ class GAN(Adversarial):
         saturating: bool = False,
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
-        network: Literal["own", "mlp", "conv", "residual"] = "own",
+        network: Literal["auto", "own", "mlp", "conv", "residual"] = "auto",
         spectral_norm: bool = False,
         r1: float = 0.0,
         augment: tuple[str, ...] = (),
         prior: Literal["uniform", "gaussian"] = "uniform",
         instance_noise: float = 0.0,
         instance_noise_steps: int = 0,
+        d_lr: float | None = None,
+        g_lr: float | None = None,
+        decay_steps: int = 0,
+        decay_start: float = 0,
+        ema_warmup: bool = True,
+        regularisation: Regularisation | dict[str, Any] | None = None,
     ):
         super().__init__(lr, betas)
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["regularisation"])
+        self.regularisation = Regularisation.of(
+            regularisation,
+            spectral_norm=spectral_norm,
+            r1=r1,
+            augment=augment,
+            instance_noise=instance_noise,
+            instance_noise_steps=instance_noise_steps,
+        )
+        if regularisation is not None:  # plain, so that a checkpoint is
+            self.hparams["regularisation"] = self.regularisation.plain()
         at_least(1, d_steps=d_steps, g_steps=g_steps, latent_dim=latent_dim)
+        if width is not None:
+            at_least(1, width=width)
+        at_least(0, clip_norm=clip_norm, decay_steps=decay_steps, decay_start=decay_start)
+        if decay_start and decay_start >= decay_steps:
+            raise ValueError(f"decay_start must be below decay_steps, got {decay_start}")
+        at_least(0, **{name: rate for name, rate in (("d_lr", d_lr), ("g_lr", g_lr)) if rate})
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
-        at_least(0, r1=r1, instance_noise=instance_noise, instance_noise_steps=instance_noise_steps)
         if prior not in ("uniform", "gaussian"):
             raise ValueError(f"prior must be uniform or gaussian, got {prior!r}")
         if prior != "uniform" and type(self).prior is not GAN.prior:
             raise ValueError(f"prior must be left out: {type(self).__name__} has its own")
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
         self.latent_dim, self.d_steps, self.g_steps = latent_dim, d_steps, g_steps
-        self.clip_norm, self.ema_decay = clip_norm, ema_decay
+        self.clip_norm, self.ema_decay, self.ema_warmup = clip_norm, ema_decay, ema_warmup
+        self.d_lr, self.g_lr, self.width = d_lr, g_lr, width
+        self.decay_steps, self.decay_start = decay_steps, decay_start
         if saturating:
             if self.loss != non_saturating:
                 raise ValueError(
                     f"saturating must be False: {type(self).__name__} has its own loss"
                 )
             self.loss = minimax
-        if network != "own":
-            if network not in self.pairs:
-                names = ", ".join(("own", *self.pairs))
-                raise ValueError(f"network must be one of {names}, got {network!r}")
+        self._choose(network)
+        if self.regularisation.augment and len(self.image_shape) != 3:
+            got = ", ".join(self.regularisation.augment)
+            raise ValueError(f"augment must be empty for points, got {got}")
+        self.gaussian_prior = prior == "gaussian"
+        self.generator = self.make_generator()
+        self.discriminator = self.make_discriminator()
+        self.average_generator()
+
+    # Networks
+
+    def _choose(self, network: str) -> None:
+        """Sets `Generator` and `Discriminator`."""
+        if network not in ("auto", "own", *self.pairs):
+            names = ", ".join(("auto", "own", *self.pairs))
+            raise ValueError(f"network must be one of {names}, got {network!r}")
+        if network in self.pairs:
             self.Generator, self.Discriminator = self.pairs[network]
-        if augment and len(self.image_shape) != 3:
-            raise ValueError(f"augment must be empty for points, got {', '.join(augment)}")
-        if augment or spectral_norm or instance_noise:
-            ways = spectral_norm, augment, instance_noise
-            self.Discriminator = bound(self.Discriminator, *ways)
-        self.r1, self.gaussian_prior = r1, prior == "gaussian"
-        self.instance_noise_steps = instance_noise_steps
-        self.generator = self.Generator(self.image_shape, latent_dim, num_classes, width)
-        self.discriminator = self.Discriminator(self.image_shape, num_classes, width)
-        if ema_decay:
-            average = get_ema_multi_avg_fn(ema_decay)
-            self.ema = AveragedModel(self.generator, multi_avg_fn=average, use_buffers=True)
-            self.ema.requires_grad_(False)
+        elif network == "auto" and {"mlp", "conv"} <= set(self.pairs):
+            small = not networks.reached(self.image_shape) or self.image_shape[-1] < 16
+            Generator, Discriminator = self.pairs["mlp" if small else "conv"]
+            if self.Generator is self.pairs["mlp"][0]:
+                self.Generator = Generator
+            if self.Discriminator is self.pairs["mlp"][1]:
+                self.Discriminator = Discriminator
+
+    def width_of(self, network: type[nn.Module]) -> int:
+        """What was asked for, or what suits such a network."""
+        return self.width or getattr(network, "default_width", 256)
+
+    def make_generator(self, latent_dim: int | None = None) -> nn.Module:
+        """A new one, from latents of so many entries; None: the model's."""
+        entries = self.latent_dim if latent_dim is None else latent_dim
+        width = self.width_of(self.Generator)
+        return self.Generator(self.image_shape, entries, self.num_classes, width)
+
+    def make_discriminator(self, num_classes: int | None = None) -> nn.Module:
+        """A new one, regularised, told one of so many classes; None: of the model's.
+
+        One that is a part of a larger network must be regularised again with it.
+        """
+        classes = self.num_classes if num_classes is None else num_classes
+        width = self.width_of(self.Discriminator)
+        return self.regularisation.wrap(self.Discriminator(self.image_shape, classes, width))
+
+    def average_generator(self) -> None:
+        """Begins the average anew, of the generator as it is now."""
+        if self.ema_decay:
+            self.ema = Average(self.generator, self.ema_decay, self.ema_warmup)
+
+    @property
+    def sampling_generator(self) -> nn.Module:
+        """The one that samples come from: the average where there is one."""
+        return self.ema.module if self.ema_decay else self.generator
+
+    def configure_model(self) -> None:
+        # A class that built its discriminator out of parts may have left some of them as they were.
+        self.regularisation.wrap(self.discriminator)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        older = carry_over(self, checkpoint["state_dict"])
+        if older and self._trainer is not None and self.trainer.state.fn == "fit":
+            raise ValueError(
+                "ckpt_path must be of this version to be trained further: in this older one the "
+                "discriminator was not wholly regularised. It can be tested and drawn from"
+            )
 
     # The game
 
     def players(self) -> tuple[Player, ...]:
         clip = self.clip_norm
         return (
-            Player("discriminator", (self.discriminator,), self.discriminator_loss, clip_norm=clip),
+            Player(
+                "discriminator",
+                (self.discriminator,),
+                self.discriminator_loss,
+                clip_norm=clip,
+                lr=self.d_lr,
+                regularised=True,
+            ),
             Player(
                 "generator",
                 (self.generator,),
@@ -171,6 +262,7 @@ class GAN(Adversarial):
                 every=self.d_steps,
                 moves=self.g_steps,
                 clip_norm=clip,
+                lr=self.g_lr,
             ),
         )
 
@@ -197,9 +289,12 @@ class GAN(Adversarial):
         return self.loss.generator(self.discriminator(*self.fake(self.prior(len(x)), y)))
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
-        if self.r1 and player.name == "discriminator":
+        every = self.regularisation.r1_every
+        turn = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        if self.regularisation.r1 and player.regularised and turn % every == 0:
             pay = player.loss
-            player = replace(player, loss=lambda batch: pay(batch) + self.slope_penalty(batch))
+            also = replace(player, loss=lambda b: pay(b) + every * self.slope_penalty(b))
+            return super().move(also, optimizer, batch)
         return super().move(player, optimizer, batch)
 
     def slope_penalty(self, batch: Batch) -> Tensor:
@@ -208,13 +303,23 @@ class GAN(Adversarial):
         x = x.detach().requires_grad_()
         with eager(self.discriminator):
             score = self.verdict(x, *rest)
-        (slope,) = torch.autograd.grad(score.sum(), x, create_graph=True)
-        return self.r1 / 2 * slope.flatten(1).square().sum(1).mean()
+        return self.regularisation.penalty(score, x)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.regularisation.r1:
+            for name, module in self.discriminator.named_modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    raise ValueError(
+                        "r1 must be 0 for a discriminator with batch normalisation (each image's "
+                        f"slope must be its own; spectral_norm takes it out), got {module} at "
+                        f"{name}"
+                    )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        if self.instance_noise_steps:
-            gone = self.trainer.global_step / self.instance_noise_steps
+        if steps := self.regularisation.instance_noise_steps:
+            gone = self.trainer.global_step / steps
             let_noise_fall(self, max(0.0, 1 - gone))
 
     def _told(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -225,11 +330,8 @@ class GAN(Adversarial):
         optimizers, schedules = super().configure_optimizers()
         for player, optimizer in zip(self.players(), optimizers, strict=True):
             if self.ema_decay and self.generator in player.modules:
-                optimizer.register_step_post_hook(self._follow)
+                self.ema.follow(optimizer, lambda: self.generator)
         return optimizers, schedules
-
-    def _follow(self, *_) -> None:
-        self.ema.update_parameters(self.generator)
 
     # What it can do
 
@@ -239,7 +341,7 @@ class GAN(Adversarial):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W), by the averaged generator where there is one."""
-        network = self.ema.module if self.ema_decay else self.generator
+        network = self.sampling_generator
         with evaluating(self):
             return network(z, self.labels(len(z), y)) if self.num_classes else network(z)
 

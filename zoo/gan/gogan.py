@@ -28,6 +28,7 @@ WGAN-GP's penalty, not clipped weights; the learning rate is halved with each st
 """
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,10 @@ class GoGAN(WGANGP):
                 self.stage += 1
 
     def schedule(self, player: Player, optimizer: Optimizer) -> LambdaLR:
-        return LambdaLR(optimizer, lambda _: 0.5 ** self.stage.item())
+        return LambdaLR(optimizer, partial(self.lr_left, player))
+
+    def lr_left(self, player: Player, move: int) -> float:
+        return super().lr_left(player, move) * 0.5 ** self.stage.item()
 
     def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What the critic sees of the generator of the game before."""

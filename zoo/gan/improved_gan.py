@@ -92,11 +92,11 @@ class ImprovedGAN(GAN):
                 MinibatchDiscrimination(features, minibatch_kernels, kernel_dims),
                 nn.Linear(features + minibatch_kernels, 1),
             )
+        self.regularisation.wrap(self.discriminator)
         if virtual_batch_norm:
             reference = self.prior(virtual_batch_norm)
             self.generator = WithReference(self.generator, reference, num_classes)
-            if self.ema_decay:
-                self.ema.module = WithReference(self.ema.module, reference.clone(), num_classes)
+            self.average_generator()
         if historical_weight:
             self.history = nn.ModuleDict(
                 {

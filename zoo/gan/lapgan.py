@@ -27,7 +27,6 @@ l_k + h_k; a label is one of K constant planes; Adam for momentum; networks of t
 as `GAN` or as `network` says.
 """
 
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
@@ -143,7 +142,7 @@ class LAPGAN(GAN):
     Args:
         levels: The paper's K, how often the side is doubled: 28 pixels from 7, 14 and two levels.
         latent_dim: Entries of the coarsest level's noise; the others have one for each pixel.
-        width: Units of the hidden layers of the coarsest level.
+        width: Units of the hidden layers of the coarsest level; None: 256, or 64 channels.
         detail_width: Channels of the other levels' networks, twice as many in a discriminator's
             second layer. Other arguments as `GAN`.
     """
@@ -154,7 +153,7 @@ class LAPGAN(GAN):
         num_classes: int = 0,
         levels: int = 2,
         latent_dim: int = 32,
-        width: int = 256,
+        width: int | None = None,
         detail_width: int = 64,
         **kwargs,
     ):
@@ -165,7 +164,7 @@ class LAPGAN(GAN):
                 f"got {levels}"
             )
         # They know of one discriminator.
-        for name in ("spectral_norm", "r1", "augment", "instance_noise"):
+        for name in ("spectral_norm", "r1", "augment", "instance_noise", "regularisation"):
             if kwargs.get(name):
                 raise ValueError(f"{name} must be left out of LAPGAN, got {kwargs[name]}")
         sides = [image_shape[-1] // 2**k for k in reversed(range(levels + 1))]
@@ -178,8 +177,7 @@ class LAPGAN(GAN):
         self.discriminator = PyramidDiscriminator([self.discriminator, *discriminators])
         self.image_shape, self.latent_dim = tuple(image_shape), sum(sizes)
         self.sides = sides
-        if self.ema_decay:
-            self.ema.module = deepcopy(self.generator).requires_grad_(False)
+        self.average_generator()
 
     # The game
 
@@ -219,7 +217,7 @@ class LAPGAN(GAN):
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()
         if self.ema_decay:  # after the last player's move all levels have moved
-            optimizers[-1].register_step_post_hook(self._follow)
+            self.ema.follow(optimizers[-1], lambda: self.generator)
         return optimizers, schedules
 
     # What it can do
@@ -252,7 +250,7 @@ class LAPGAN(GAN):
             raise ValueError(f"x must be (B, ...) of one of {shapes}, got {tuple(x.shape)}")
         level = shapes.index(tuple(x.shape[1:]))
         details = self.prior(len(x)).split(self.generator.sizes, dim=1)[level + 1 :]
-        network = self.ema.module if self.ema_decay else self.generator
+        network = self.sampling_generator
         y = self.labels(len(x), y)
         with evaluating(self):
             return network.refine(x, details, *(() if y is None else (y,))).clamp(-1, 1)

@@ -309,7 +309,7 @@ class ProgressiveGAN(WGANGP):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W) of full size, whatever the growth."""
-        network = self.ema.module if self.ema_decay else self.generator
+        network = self.sampling_generator
         y = self.labels(len(z), y)
         with evaluating(self):
             x = network(z, self.growth, y)

@@ -59,12 +59,14 @@ class WGAN(GAN):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, lr=lr, d_steps=d_steps, **kwargs)
+        if self.betas != (0.5, 0.999):
+            raise ValueError(f"betas must be left out: RMSProp has none, got {self.betas}")
         if not clip_value > 0:
             raise ValueError(f"clip_value must be positive, got {clip_value}")
         self.clip_value = clip_value
 
     def optimizer(self, player: Player) -> Optimizer:
-        optimizer = torch.optim.RMSprop(player.parameters(), lr=self.lr)
+        optimizer = torch.optim.RMSprop(player.parameters(), lr=self.lr_of(player))
         if self.discriminator in player.modules:
             optimizer.register_step_post_hook(self._clip)
         return optimizer

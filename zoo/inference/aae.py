@@ -40,16 +40,12 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor, nn
 
-from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
 from ..networks import MLP, PAIRS, Encoder, MLPDiscriminator, MLPGenerator
-from ..networks.bound import bound, refuse_chance
 
 PARTS = 10  # of a prior, where there are no classes
 
@@ -90,11 +86,11 @@ class AAE(GAN):
             beside N(0, I) in the others; of these each class has a part.
         latent_dim: D.
         code_width: Units of the hidden layers of the discriminator.
-        d_lr_ratio: The discriminator's learning rate over that of the others.
-        decay_steps: All learning rates fall to 0 over the second half of so many moves, say of
-            `max_steps`; 0: they are constant.
-        spectral_norm: Of the discriminator of codes. Other arguments as `GAN`; `network` says what
-            decoder and encoder are.
+        d_lr_ratio: The discriminator's learning rate over that of the others; `d_lr`, where it is
+            given, stands in its place.
+        decay_start: The step from which rates fall; None: half of `decay_steps`. Other arguments as
+            `GAN`; `network` says what decoder and encoder are, and what binds a discriminator binds
+            that of codes.
     """
 
     Encoder = Encoder
@@ -110,7 +106,7 @@ class AAE(GAN):
         code_width: int = 256,
         d_lr_ratio: float = 4.0,
         decay_steps: int = 0,
-        spectral_norm: bool = False,
+        decay_start: float | None = None,
         **kwargs,
     ):
         if prior not in ("gaussian", *PLANES):
@@ -120,16 +116,30 @@ class AAE(GAN):
             raise ValueError(f"latent_dim must be at least 2 for {prior}, got {latent_dim}")
         if d_lr_ratio <= 0:
             raise ValueError(f"d_lr_ratio must be above 0, got {d_lr_ratio}")
-        at_least(0, decay_steps=decay_steps)
         told = num_classes if prior == "gaussian" else 0
-        super().__init__(image_shape, told, latent_dim=latent_dim, **kwargs)
+        super().__init__(
+            image_shape,
+            told,
+            latent_dim=latent_dim,
+            decay_steps=decay_steps,
+            decay_start=decay_steps / 2 if decay_start is None else decay_start,
+            **kwargs,
+        )
         self.num_classes, self.prior_shape = num_classes, prior
-        self.d_lr_ratio, self.decay_steps = d_lr_ratio, decay_steps
-        refuse_chance(self.discriminator, "codes are judged, not images")
+        self.d_lr_ratio = d_lr_ratio
         self.encoder = self.Encoder(self.discriminator, latent_dim)
         # A code as an image of one line: the discriminator of images has dropout, of points none.
-        Judge = bound(MLPDiscriminator, spectral_norm, ())
-        self.discriminator = Judge((1, 1, latent_dim), num_classes, code_width)
+        judge = MLPDiscriminator((1, 1, latent_dim), num_classes, code_width)
+        self.discriminator = self.regularisation.wrap(judge)
+
+    def make_discriminator(self, num_classes: int | None = None) -> nn.Module:
+        """The encoder's body, which nothing binds."""
+        if self.regularisation.augment:
+            raise ValueError("augment must be empty: codes are judged, not images")
+        if self.regularisation.instance_noise:
+            raise ValueError("instance_noise must be 0: codes are judged, not images")
+        width = self.width_of(self.Discriminator)
+        return self.Discriminator(self.image_shape, self.num_classes, width)
 
     # The game
 
@@ -143,15 +153,10 @@ class AAE(GAN):
         )
         return both, discriminator, replace(encoder, name="encoder", modules=(self.encoder,))
 
-    def optimizer(self, player: Player) -> Optimizer:
-        ratio = self.d_lr_ratio if player.name == "discriminator" else 1
-        return torch.optim.Adam(player.parameters(), lr=self.lr * ratio, betas=self.betas)
-
-    def schedule(self, player: Player, optimizer: Optimizer) -> LambdaLR | None:
-        """In moves of this player."""
-        if not self.decay_steps:
-            return None
-        return LambdaLR(optimizer, lambda move: min(1, max(0, 2 - 2 * move / self.decay_steps)))
+    def lr_of(self, player: Player) -> float:
+        if player.name == "discriminator" and player.lr is None:
+            return self.lr * self.d_lr_ratio
+        return super().lr_of(player)
 
     def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What the discriminator sees of the prior, as many draws as there are images."""

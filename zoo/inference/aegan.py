@@ -59,19 +59,18 @@ class AEGAN(GAN):
         if loss_space not in ("image", "latent"):
             raise ValueError(f"loss_space must be 'image' or 'latent', got {loss_space!r}")
         self.gan_steps, self.loss_space, self.encoder_lr = gan_steps, loss_space, encoder_lr
-        body = self.Discriminator(self.image_shape, num_classes, self.hparams.width)
-        self.encoder = Encoder(body, self.latent_dim)
+        self.encoder = Encoder(self.make_discriminator(), self.latent_dim)
 
     # The game
 
     def players(self) -> tuple[Player, ...]:
         gan = (replace(player, until=self.gan_steps) for player in super().players())
-        return *gan, Player("encoder", (self.encoder,), self.encoder_loss)
+        return *gan, Player("encoder", (self.encoder,), self.encoder_loss, lr=self.encoder_lr)
 
     def optimizer(self, player: Player) -> torch.optim.Optimizer:
         if player.name != "encoder":
             return super().optimizer(player)
-        return torch.optim.Adam(player.parameters(), lr=self.encoder_lr)
+        return torch.optim.Adam(player.parameters(), lr=self.lr_of(player))
 
     def encoder_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)
@@ -81,7 +80,7 @@ class AEGAN(GAN):
         code = self.code(image, *label)
         if self.loss_space == "latent":
             return (code - z).square().mean()
-        decoder = self.ema.module if self.ema_decay else self.generator
+        decoder = self.sampling_generator
         with evaluating(decoder), torch.enable_grad():  # as it decodes, not as it learned
             again = decoder(code, *label)
         return (again - image).square().mean()
@@ -101,14 +100,30 @@ class AEGAN(GAN):
         """G(E(x)): what of the images the generator can make."""
         return self.decode(self.encode(x, y), y)
 
-    def search(self, query: Tensor, gallery: Tensor, k: int = 5) -> Tensor:
+    def search(
+        self,
+        query: Tensor,
+        gallery: Tensor,
+        k: int = 5,
+        y: Tensor | None = None,
+        gallery_y: Tensor | None = None,
+    ) -> Tensor:
         """The places (B, k) in the gallery (N, C, H, W) of the images whose codes are nearest to
         those of the queries (B, C, H, W), the nearest first.
+
+        Args:
+            y: Labels (B,) of the queries, which a conditional model must be told.
+            gallery_y: Labels (N,) of the gallery, likewise.
 
         Raises:
             ValueError: k is not in 1..N.
         """
         if not 1 <= k <= len(gallery):
             raise ValueError(f"k must be in 1..{len(gallery)} images of the gallery, got {k}")
-        apart = torch.cdist(self.encode(query), self.encode(gallery))
+        codes = []
+        for name, x, label in (("y", query, y), ("gallery_y", gallery, gallery_y)):
+            if self.num_classes and label is None:
+                raise ValueError(f"{name} must be ({len(x)},) integers, got None")
+            codes.append(self.encode(x, self.labels(len(x), label)))
+        apart = torch.cdist(*codes)
         return apart.topk(k, largest=False).indices

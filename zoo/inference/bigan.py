@@ -70,9 +70,9 @@ class BiGAN(GAN):
     ):
         super().__init__(image_shape, num_classes, **kwargs)
         at_least(1, pair_width=pair_width)
-        body = self.Discriminator(self.image_shape, num_classes, self.hparams.width)
-        self.encoder = self.Encoder(body, self.latent_dim)
-        self.discriminator = PairDiscriminator(self.discriminator, self.latent_dim, pair_width)
+        self.encoder = self.Encoder(self.make_discriminator(), self.latent_dim)
+        pairs = PairDiscriminator(self.discriminator, self.latent_dim, pair_width)
+        self.discriminator = self.regularisation.wrap(pairs)
 
     # The game
 

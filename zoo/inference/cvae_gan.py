@@ -76,10 +76,9 @@ class CVAEGAN(VAEGAN):
             raise ValueError("saturating must be False: the generator is not paid for scores")
         self.kl_weight, self.mean_weight, self.class_weight = kl_weight, mean_weight, class_weight
         discriminator, classifier = (
-            without_dropout(Untold(self.Discriminator(self.image_shape, 0, self.hparams.width)))
-            for _ in range(2)
+            without_dropout(Untold(self.make_discriminator(num_classes=0))) for _ in range(2)
         )
-        self.discriminator = Heads(discriminator)
+        self.discriminator = self.regularisation.wrap(Heads(discriminator))
         self.classifier = Heads(classifier, score=False, classes=num_classes)
 
     # The game

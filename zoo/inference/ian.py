@@ -40,7 +40,7 @@ from torch.nn.functional import conv2d, pad
 from ...checks import at_least
 from ..adversarial import Batch
 from ..module import evaluating
-from ..networks import MLP
+from ..networks import MLP, LogOdds
 from .vae_gan import VAEGAN
 
 
@@ -106,7 +106,8 @@ class IAN(VAEGAN):
         self.pixel_weight, self.feature_weight = pixel_weight, feature_weight
         self.kl_weight, self.orthogonal_weight = kl_weight, orthogonal_weight
         features = self.discriminator.num_features
-        self.discriminator.heads["score"] = nn.Linear(features, 3)
+        self.discriminator.heads["score"] = LogOdds(features, 3)
+        self.regularisation.wrap(self.discriminator)
         self.encoder = self.Encoder(MLP((features, head_width, 1), slope=0.2), latent_dim)
 
     # The game
@@ -167,7 +168,7 @@ class IAN(VAEGAN):
         """
         if mask.shape != (len(x), 1, *x.shape[2:]):
             raise ValueError(f"mask must be (B, 1, H, W) beside x, got {tuple(mask.shape)}")
-        generator = self.ema.module if self.ema_decay else self.generator
+        generator = self.sampling_generator
         label = () if y is None else (y,)
         z = self.encode(x, y)
         before, z = self.decode(z, y), z.clone().requires_grad_()

@@ -36,7 +36,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
-from torch.optim import Optimizer
 
 from ...checks import at_least
 from ..adversarial import Batch, Player
@@ -93,7 +92,8 @@ class LFVI(GAN):
         entries = beta_dim + latent_dim
         super().__init__(image_shape, num_classes, latent_dim=entries, d_steps=d_steps, **kwargs)
         self.beta_dim, self.samples, self.spread, self.q_lr = beta_dim, samples, spread, q_lr
-        self.discriminator = PairDiscriminator(self.discriminator, beta_dim, pair_width)
+        pairs = PairDiscriminator(self.discriminator, beta_dim, pair_width)
+        self.discriminator = self.regularisation.wrap(pairs)
         self.q = MeanField(beta_dim)
         self.register_buffer("num_data", torch.tensor(num_data))
 
@@ -107,16 +107,11 @@ class LFVI(GAN):
 
     def players(self) -> tuple[Player, ...]:
         ratio, simulator = super().players()
-        posterior = replace(
-            simulator, name="posterior", modules=(self.q,), loss=self.posterior_loss
-        )
+        own = {"modules": (self.q,), "loss": self.posterior_loss, "lr": self.q_lr}
+        posterior = replace(simulator, name="posterior", **own)
         simulator = replace(simulator, name="simulator")
         learning = (simulator,) if list(self.generator.parameters()) else ()
         return replace(ratio, name="ratio"), *learning, posterior
-
-    def optimizer(self, player: Player) -> Optimizer:
-        lr = self.q_lr if self.q in player.modules else self.lr
-        return torch.optim.Adam(player.parameters(), lr=lr, betas=self.betas)
 
     def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """Data with betas that have nothing to do with them."""

@@ -57,10 +57,10 @@ class VAEGAN(GAN):
         super().__init__(image_shape, num_classes, latent_dim=latent_dim, **kwargs)
         at_least(0, like_weight=like_weight)
         self.like_weight = like_weight
-        body = self.Discriminator(self.image_shape, num_classes, self.hparams.width)
-        self.encoder = self.Encoder(body, latent_dim)
+        self.encoder = self.Encoder(self.make_discriminator(), latent_dim)
         # What is compared must be the same each time.
-        self.discriminator = Heads(without_dropout(self.discriminator))
+        judge = Heads(without_dropout(self.discriminator))
+        self.discriminator = self.regularisation.wrap(judge)
 
     # The game
 

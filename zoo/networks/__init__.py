@@ -1,10 +1,11 @@
 """Parts that two or more papers use: networks are built from numbers, scores are raw."""
 
 from .autoencoding import Autoencoding
-from .conv import ConvDiscriminator, ConvGenerator, LayerNormConvDiscriminator
+from .conv import ConvDiscriminator, ConvGenerator, LayerNormConvDiscriminator, reached
 from .encoders import Encoder, GaussianEncoder, without_dropout
-from .heads import Heads, labelled_cross_entropy, without_label
+from .heads import Heads, LogOdds, labelled_cross_entropy, without_label
 from .mlp import MLP, MLPDiscriminator, MLPGenerator
+from .regularisation import Regularisation
 from .residual import ResidualDiscriminator, ResidualGenerator
 
 # Generator and discriminator of one kind, by the name that a command gives them.
@@ -24,11 +25,14 @@ __all__ = [
     "GaussianEncoder",
     "Heads",
     "LayerNormConvDiscriminator",
+    "LogOdds",
     "MLPDiscriminator",
     "MLPGenerator",
+    "Regularisation",
     "ResidualDiscriminator",
     "ResidualGenerator",
     "labelled_cross_entropy",
+    "reached",
     "without_dropout",
     "without_label",
 ]

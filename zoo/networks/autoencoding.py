@@ -5,8 +5,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ...checks import at_least
-from .bound import refuse_chance
 from .heads import Heads
+from .regularisation import refuse_chance
 
 
 class Autoencoding(nn.Module):

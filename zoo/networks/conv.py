@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from .conditional import beside
 
 
+def reached(image_shape: tuple[int, ...]) -> bool:
+    """Whether strided convolutions reach the side of such images."""
+    try:
+        halvings(image_shape)
+    except ValueError:
+        return False
+    return True
+
+
 def halvings(image_shape: tuple[int, ...]) -> tuple[int, int]:
     """(base, times): the side is `base` pixels, 4 to 7, doubled so many times.
 
@@ -29,6 +38,12 @@ def halvings(image_shape: tuple[int, ...]) -> tuple[int, int]:
     return base, times
 
 
+def doubled(width: int, times: int) -> list[int]:
+    """Channels at each side, the largest first: they double with each halving, three times, and
+    further only up to 512."""
+    return [min(width * 2**i, max(8 * width, 512)) for i in range(times)]
+
+
 def initialise(module: nn.Module) -> None:
     """Weights from N(0, 0.02^2), scales of batch norm from N(1, 0.02^2) (sec. 4)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -41,14 +56,17 @@ class ConvGenerator(nn.Module):
     """Latents (B, D) to images in [-1, 1].
 
     Args:
-        width: Channels before the output; they double with each halving of the side.
+        width: Channels before the output; they double with each halving of the side, three times,
+            and further only up to 512.
     """
+
+    default_width = 64
 
     def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
         super().__init__()
         self.num_classes = num_classes
         base, times = halvings(image_shape)
-        channels = [width * 2**i for i in reversed(range(times))]  # from the smallest side up
+        channels = doubled(width, times)[::-1]  # from the smallest side up
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(latent_dim + num_classes, channels[0], base, bias=False)
         ]
@@ -68,12 +86,13 @@ class ConvDiscriminator(nn.Module):
     """Images to one raw score each, (B,); the mirror of `ConvGenerator`."""
 
     Norm = nn.BatchNorm2d
+    default_width = 64
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
         super().__init__()
         self.num_classes = num_classes
         base, times = halvings(image_shape)
-        channels = [width * 2**i for i in range(times)]
+        channels = doubled(width, times)
         layers: list[nn.Module] = [
             nn.Conv2d(image_shape[0] + num_classes, width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
@@ -83,6 +102,11 @@ class ConvDiscriminator(nn.Module):
             layers += [self.Norm(after), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, base))
         self.apply(initialise)
+
+    @property
+    def score(self) -> nn.Module:
+        """The last layer, in whose place other heads may stand."""
+        return self.body[-1]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.body(beside(x, y, self.num_classes)).flatten()

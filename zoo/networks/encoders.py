@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from .bound import refuse_chance, unbound
 from .heads import Heads
+from .regularisation import refuse_chance, unbound
 
 REACH = 8.0  # log-variances lie between this and minus this: no precision without end
 

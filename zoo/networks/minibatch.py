@@ -14,6 +14,8 @@ class MinibatchDiscrimination(nn.Module):
     appended is o_b(i) = sum_{j != i} exp(-|M_ib - M_jb|_1), B - 1 where all images are the same
     and 0 where they are far apart.
 
+    In evaluation each image is by itself, so that what is said of it depends on no other: o is 0.
+
     Args:
         num_features: A.
         kernels: How many closenesses.
@@ -22,15 +24,25 @@ class MinibatchDiscrimination(nn.Module):
 
     def __init__(self, num_features: int, kernels: int, dims: int):
         super().__init__()
-        self.kernels, self.dims = kernels, dims
+        self.kernels, self.dims, self.limited = kernels, dims, False
         self.project = nn.Linear(num_features, kernels * dims, bias=False)  # a bias would cancel
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, A) to (B, A + kernels)."""
+        if not self.training:
+            near = features.new_zeros(len(features), self.kernels)
+            return torch.cat((features, near), dim=1) * (0.5**0.5 if self.limited else 1)
         rows = self.project(features).unflatten(1, (self.kernels, self.dims)).transpose(0, 1)
         apart = torch.cdist(rows, rows, p=1)  # (kernels, B, B)
         near = (-apart).exp().sum(2).T - 1  # an image is not its own neighbour
-        return torch.cat((features, near), dim=1)
+        if not self.limited:
+            return torch.cat((features, near), dim=1)
+        steepest = 2 * max(1, len(features) - 1) * self.dims**0.5  # of all near together
+        return torch.cat((features, near / steepest), dim=1) * 0.5**0.5
+
+    def limit_slope(self) -> None:
+        """So that the sum of normal scores has slope at most 1, though images see each other."""
+        self.limited = True
 
 
 class VirtualBatchNorm(nn.Module):
@@ -53,8 +65,11 @@ class VirtualBatchNorm(nn.Module):
         own[self.n :] = 1 / (self.n + 1)
         mean, square = (self._moment(v, own) for v in (x, x.square()))
         deviation = ((square - mean.square()).clamp(min=0) + self.eps).sqrt()
+        x = (x - mean) / deviation
+        if self.weight is None:  # the class scales and shifts it
+            return x
         shape = -1, *[1] * (x.ndim - 2)
-        return (x - mean) / deviation * self.weight.view(shape) + self.bias.view(shape)
+        return x * self.weight.view(shape) + self.bias.view(shape)
 
     def _moment(self, v: Tensor, own: Tensor) -> Tensor:
         v = v.flatten(2).mean(2).view(*v.shape[:2], *[1] * (v.ndim - 2)) if v.ndim > 2 else v

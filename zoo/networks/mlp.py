@@ -35,6 +35,8 @@ class MLP(nn.Sequential):
 class MLPGenerator(nn.Module):
     """Latents (B, D) to images in [-1, 1], or to points on the whole plane."""
 
+    default_width = 256
+
     def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
         super().__init__()
         self.image_shape, self.num_classes = tuple(image_shape), num_classes
@@ -50,11 +52,18 @@ class MLPGenerator(nn.Module):
 class MLPDiscriminator(nn.Module):
     """Images or points to one raw score each, (B,)."""
 
+    default_width = 256
+
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
         super().__init__()
         self.num_classes = num_classes
         sizes = (math.prod(image_shape) + num_classes, width, width, 1)
         self.body = MLP(sizes, slope=0.2, dropout=0.0 if len(image_shape) == 1 else 0.3)
+
+    @property
+    def score(self) -> nn.Module:
+        """The last layer, in whose place other heads may stand."""
+        return self.body[-1]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.body(beside(x.flatten(1), y, self.num_classes)).squeeze(1)
