@@ -1,7 +1,5 @@
 """What to look at: the samples that are least real, and the real images that none comes near."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -15,9 +13,7 @@ from ..metrics.support import (
 )
 from .features import Features
 from .figures import grid
-
-if TYPE_CHECKING:
-    from .realism import Yardstick
+from .yardstick import Yardstick
 
 SHOWN = 24  # images of a panel, each with one beside it
 MOST = 5000  # held-out images that are looked through

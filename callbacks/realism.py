@@ -5,8 +5,6 @@ yardsticks, held-out real images and independent pixels, and into words.
 """
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,7 +21,6 @@ from ..metrics.frechet import (
 from ..metrics.inception_score import inception_score
 from ..metrics.intervals import student
 from ..metrics.kernel import kernel_distance, kernel_distance_of_subsets
-from ..metrics.neighbours import nearest
 from ..metrics.number import Number
 from ..metrics.support import (
     density_coverage,
@@ -43,6 +40,7 @@ from .features import Evaluation, Evidence, Extractor, Features
 from .panels import least_real, not_reached, rarity
 from .per_class import class_supports, per_class
 from .report import Section
+from .yardstick import Yardstick
 
 # What lived here before it moved to `genzoo.metrics`, for scripts that import it from here.
 __all__ = [
@@ -66,48 +64,6 @@ __all__ = [
     "support_shares",
     "way_to_real",
 ]
-
-
-@dataclass
-class Yardstick:
-    """What is the same for all samples of a run: n held-out and independent images, compared with
-    the training images.
-
-    Args:
-        train: The training images.
-        held_out: n held-out images, of all that there are.
-        independent: Features of images of independent pixels, (m, d).
-        neighbours: Training images that supports are taken from, at most n.
-        whole: The held-out images of which these are n: kept, so that its id stays its own.
-    """
-
-    train: Features
-    held_out: Features
-    independent: Tensor
-    neighbours: Tensor
-    whole: Features
-
-    @cached_property
-    def floor(self) -> Compared:
-        return frechet_compared(self.train.features, self.held_out.features)
-
-    @cached_property
-    def ceiling(self) -> Compared:
-        return frechet_compared(self.train.features, self.independent)
-
-    @cached_property
-    def balls(self) -> Tensor:
-        """Distances of the neighbours' own neighbours, (n, 5)."""
-        return nearest(self.neighbours, self.neighbours, 5, exclude_self=True)[0]
-
-    @cached_property
-    def moments(self) -> tuple[Moments, ...]:
-        parts = self.train.features, self.held_out.features, self.independent
-        return tuple(map(Moments.of, parts))
-
-    def fits(self, evidence: Evidence, n: int) -> bool:
-        same = self.train is evidence.train and self.whole is evidence.held_out
-        return same and len(self.held_out) == n
 
 
 class Realism(Evaluation):
