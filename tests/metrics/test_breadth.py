@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from genzoo.callbacks.realism import support_shares
 from genzoo.metrics.breadth import breadth
+from genzoo.metrics.support import support_shares
 
 
 def normal(n, seed, d=6):

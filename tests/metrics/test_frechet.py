@@ -123,7 +123,7 @@ def test_sides_that_vary_in_different_directions(n, scale):
     influences = (
         (x - x.mean(0)).square().sum(1) + 2 * sign * x @ step for x, sign in ((a, 1), (b, -1))
     )
-    half = 1.96 * sum(x.var() / n for x in influences).sqrt().item()
+    half = 1.959964 * sum(x.var() / n for x in influences).sqrt().item()
     assert found.high - found.value == pytest.approx(half, rel=1e-4, abs=0)
 
 

@@ -17,7 +17,7 @@ def test_kernel_distance_of_gaussians_is_the_closed_form():
     found = [
         kernel_distance(torch.randn(1500, 64), 1.2 * torch.randn(1000, 64) + 0.3) for _ in range(8)
     ]
-    errors = [(x.high - x.low) / 2 / 1.96 for x in found]
+    errors = [(x.high - x.low) / 2 / 1.959964 for x in found]
     mean = sum(x.value for x in found) / 8
     assert abs(mean - 0.31793) < 4 * max(errors) / math.sqrt(8)
     assert sum(contains(x, 0.31793) for x in found) >= 6
@@ -83,4 +83,4 @@ def test_cmmd_is_the_formula_by_whole_matrices(monkeypatch):
     keep = ~np.eye(25, dtype=bool)
     without = np.array([whole(x, y[torch.from_numpy(rest)]) for rest in keep])
     both += 24 / 25 * ((without - without.mean()) ** 2).sum()
-    assert found.high - found.value == pytest.approx(1.96 * both**0.5, rel=1e-5)
+    assert found.high - found.value == pytest.approx(1.959964 * both**0.5, rel=1e-5)
