@@ -24,6 +24,10 @@ from . import cache
 # The published file's name ends with the beginning of its sha256.
 PUBLISHED = "6726825d"
 STEPS = 2000  # of the classifier "domain"
+OWN_NAMES = (
+    *("auto", "domain", "instance", "pixels"),
+    *("inception", "inception-clean", "dinov2", "cmmd"),
+)
 Track = Callable[[Iterable[int]], Iterable[int]]
 
 
@@ -38,11 +42,16 @@ class Extractor(nn.Module, ABC):
         reference: Whether its numbers may carry the published names (`fid`, `kid`, ...).
         lasting: Whether the protocol tells all that its features depend on, so that they may be
             kept on the disk.
+        published: What the Frechet distance, the kernel distance and the score of a reference are
+            called.
+        unit: Whether features are embeddings of unit length, of which `cmmd` is taken.
         learned: Whether it is made anew from the data, so that another seed gives other features.
     """
 
     reference: bool = False
     lasting: bool = True
+    published: tuple[str, str, str] = ("fid", "kid", "inception_score")
+    unit: bool = False
     learned: bool = False
 
     def __init__(self, name: str, **protocol: str | int | float):
@@ -142,6 +151,8 @@ class Instance(Extractor):
         images: uint8 (N, C, H, W), in an order that tells nothing of who was trained on.
     """
 
+    learned = True
+
     def __init__(
         self,
         images: Tensor,
@@ -225,20 +236,9 @@ class Fidelity(Extractor):
 
     def __init__(self, name: str):
         import torch_fidelity
-        from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as registry
-        from torch_fidelity.utils import create_feature_extractor
 
-        if name not in registry:
-            choices = ", ".join(["auto", "domain", "instance", "pixels", "inception", *registry])
-            raise ValueError(f"extractor must be a module or one of {choices}, got {name!r}")
-        layer = registry[name].get_default_feature_layer_for_metric("fid")
-        try:
-            network = create_feature_extractor(name, [layer], cuda=False, verbose=False)
-        except OSError as error:
-            raise ValueError(
-                f"extractor {name!r} must download its weights, and could not: {error}; "
-                "'domain' and 'pixels' need none"
-            ) from error
+        network = fidelity_network(name)
+        (layer,) = network.features_list
         version = torch_fidelity.__version__
         weights = cache.digest_weights(network)[:16]
         super().__init__(name, layer=layer, weights=weights, torch_fidelity=version)
@@ -247,6 +247,24 @@ class Fidelity(Extractor):
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
         (features,) = self.network(_three_channels(images, self.name))
         return features.flatten(1), None
+
+
+def fidelity_network(name: str) -> nn.Module:
+    """A network of torch-fidelity, with the weights that it downloads itself."""
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as registry
+    from torch_fidelity.utils import create_feature_extractor
+
+    if name not in registry:
+        choices = ", ".join([*OWN_NAMES, *registry])
+        raise ValueError(f"extractor must be a module or one of {choices}, got {name!r}")
+    layer = registry[name].get_default_feature_layer_for_metric("fid")
+    try:
+        return create_feature_extractor(name, [layer], cuda=False, verbose=False)
+    except OSError as error:
+        raise ValueError(
+            f"extractor {name!r} must download its weights, and could not: {error}; "
+            "'domain' and 'pixels' need none"
+        ) from error
 
 
 class Own(Extractor):
@@ -304,6 +322,11 @@ def make_extractor(
         return Instance(mixed() if mixed else images, steps=steps, device=device, track=track)
     if choice == "domain":
         return Domain(images, labels, steps=steps, device=device, track=track)
+    if choice in ("inception-clean", "dinov2", "cmmd"):
+        from . import named
+
+        kinds = (named.CleanInception, named.DINOv2, named.CLIPEmbedding)
+        return dict(zip(("inception-clean", "dinov2", "cmmd"), kinds, strict=True))[choice]()
     return Inception() if choice == "inception" else Fidelity(choice)
 
 
@@ -311,8 +334,8 @@ def resolve(choice: str | nn.Module, images: Tensor, labels: Tensor | None) -> s
     """What "auto" is for these training images; all else is what it is.
 
     Args:
-        choice: "auto", "domain", "instance", "pixels", "inception", any name of torch-fidelity, or
-            a module. "auto" is "domain" where images have labels, "instance" where they have
+        choice: "auto", "domain", "instance", "pixels", "inception", "inception-clean", "dinov2",
+            "cmmd", any name of torch-fidelity, or a module. "auto" is "domain" where images have labels, "instance" where they have
             none, and "pixels" for points; its numbers carry the name of the one it is.
     """
     if not isinstance(choice, str) or choice != "auto":

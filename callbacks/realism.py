@@ -20,7 +20,7 @@ from ..metrics.frechet import (
 )
 from ..metrics.inception_score import inception_score
 from ..metrics.intervals import student
-from ..metrics.kernel import kernel_distance, kernel_distance_of_subsets
+from ..metrics.kernel import cmmd, kernel_distance, kernel_distance_of_subsets
 from ..metrics.number import Number
 from ..metrics.support import (
     density_coverage,
@@ -192,10 +192,13 @@ class Realism(Evaluation):
         some = features[: min(n, self.most)]
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))
         real = train[order[: self.most]]
-        if evidence.extractor.reference:
+        if kd.startswith("kid"):
             numbers[kd] = kernel_distance_of_subsets(real, some)
         else:
             numbers[kd] = kernel_distance(real, some)
+        if evidence.extractor.unit:
+            named = "cmmd" if evidence.extractor.reference else f"cmmd/{evidence.extractor.name}"
+            numbers[named] = cmmd(real, some)
         if logits is not None:
             numbers[score] = inception_score(logits[:n], splits=10 if n >= 100 else 1)
         equal = yardstick.neighbours
@@ -322,25 +325,11 @@ def independent_pixels(images: Tensor, n: int, generator: torch.Generator) -> Te
 def _names(extractor: Extractor) -> tuple[str, str, str]:
     """Published names are for the published protocol alone."""
     if extractor.reference:
-        return "fid", "kid", "inception_score"
+        return extractor.published
     return tuple(f"{kind}/{extractor.name}" for kind in ("fd", "kd", "is"))
 
 
 def _rank(name: str) -> str:
     """Each number together with its yardsticks, in the order of the measures."""
-    kinds = (
-        "way",
-        "fid",
-        "fd/",
-        "kid",
-        "kd/",
-        "inc",
-        "is/",
-        "pre",
-        "rec",
-        "den",
-        "cov",
-        "rar",
-        "cla",
-    )
+    kinds = "way fid fd/ fd_ cmm kid kd/ inc is/ pre rec den cov rar cla".split()
     return f"{kinds.index(name[:3]):02}{name}"

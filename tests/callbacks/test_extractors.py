@@ -10,12 +10,14 @@ from torch import nn
 
 from genzoo.callbacks import cache, extractors
 from genzoo.callbacks.extractors import Domain, Inception, Instance, Own, Pixels, make_extractor
+from genzoo.callbacks.named import CleanInception
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.inception_score import inception_score
 from genzoo.metrics.kernel import kernel_distance_of_subsets
 from genzoo.zoo.classifier import DomainClassifier, disturb, train_classifier
 from genzoo.zoo.protocols import Classifier
+from tests.callbacks.test_named import by_pillow
 from tests.callbacks.toys import pictures
 
 
@@ -107,6 +109,26 @@ def test_only_published_weights_are_the_reference(weights, seen, monkeypatch):
     monkeypatch.setattr(extractors, "PUBLISHED", sha[:8])
     monkeypatch.setenv("GENZOO_INCEPTION", str(weights))
     assert make_extractor("inception", *pictures(2)).reference
+
+
+def test_clean_inception_sees_the_clean_resize(weights, monkeypatch):
+    """The same layers, fed by hand with Pillow's pixels."""
+    images = torch.randint(0, 256, (2, 1, 20, 28), dtype=torch.uint8)
+    extractor = CleanInception(weights)
+    with torch.no_grad():
+        features, logits = extractor(images)
+    network = Inception(weights).network
+    x = (by_pillow(images, 299) - 128) / 128
+    with torch.no_grad():
+        for name, layer in network.named_children():
+            x = x.flatten(1) if name == "fc" else layer(x)
+    torch.testing.assert_close(features, x, rtol=1e-3, atol=1e-3 * x.abs().max().item())
+    torch.testing.assert_close(logits, features @ network.fc.weight.T)
+    assert extractor.name == "inception-clean" and not extractor.reference
+    sha = cache.digest_file(weights)
+    monkeypatch.setattr(extractors, "PUBLISHED", sha[:8])
+    monkeypatch.setenv("GENZOO_INCEPTION", str(weights))
+    assert make_extractor("inception-clean", images, None).reference
 
 
 def test_weights_are_refused_in_one_line(tmp_path, monkeypatch):
