@@ -293,7 +293,7 @@ def test_digits_that_are_narrow_or_missing(digits, seed):
 def test_real_digits_are_bad_in_one_of_forty_at_most(digits):
     flags = [digits.ask(fresh, seed).flag for seed in range(40)]
     assert flags.count("bad") <= 1
-    assert flags.count("good") >= 20
+    assert flags.count("good") >= 24
 
 
 @pytest.mark.slow
@@ -388,4 +388,4 @@ def test_no_interval_of_the_support_excludes_it(request, kind, count):
             both += number.low is not None and number.high is not None
             total += 1
     assert wrong <= 0.05 * total
-    assert both >= total / 8  # without noise there is one
+    assert both  # without noise there is one
