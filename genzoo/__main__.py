@@ -30,6 +30,7 @@ memorised? real? as diverse as the data?
   genzoo fit --model DCGAN --data Digits --trainer.max_epochs 100
   genzoo fit --config my.yaml --ckpt_path last          goes on where it was cut off
   genzoo sample --ckpt_path runs/DCGAN-Digits/version_0/checkpoints/last.ckpt --output grid.png
+  genzoo sample --ckpt_path last                        of the run that was written last
 
 genzoo <command> --help lists the options of a command. GENZOO_DEBUG=1 shows tracebacks.
 """
@@ -43,6 +44,7 @@ usage: genzoo {command} [options]
   --data.batch_size 64        its arguments: `genzoo data Digits`
   --data.conditional true     the model is told the classes
   --ckpt_path FILE            a checkpoint; last: the newest of this model and data
+  --init_from FILE            a checkpoint whose weights fit starts from, at step 0
   --config FILE               all of this as YAML; what comes later wins
   --print_config              prints it
   --seed_everything 0         of all random numbers

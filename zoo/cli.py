@@ -559,7 +559,8 @@ class CLI(LightningCLI):
             AtomicCheckpointIO().save_checkpoint(predictions, path)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        folder = Path(self.trainer.loggers[0].log_dir) if self.trainer.loggers else None
+        first = next(iter(self.trainer.loggers), None)  # a dry run has others
+        folder = Path(first.log_dir) if isinstance(first, CSVLogger) else None
         try:
             super()._run_subcommand(subcommand)
         except BaseException:

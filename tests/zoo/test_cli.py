@@ -457,7 +457,7 @@ def test_a_training_that_cannot_be_is_refused_in_one_line(genzoo, line, says):
     if "TensorBoard" in line and (find_spec("tensorboard") or find_spec("tensorboardX")):
         pytest.skip("there is a TensorBoard")
     assert re.search(says, genzoo(f"fit --model GAN --model.width 8 {FAST} {line}", 1))
-    trained = "monitor" in line and "ModelCheckpoint" in line  # known after the first validation
+    trained = "monitor" in line  # known when an epoch has ended
     assert bool(list(Path().glob("runs/*/version_*"))) == trained
 
 

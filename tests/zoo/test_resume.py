@@ -12,8 +12,11 @@ from time import monotonic, sleep
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.tuner import Tuner
 
 from genzoo.__main__ import main
+from genzoo.callbacks import GameMonitor, Throughput
+from genzoo.callbacks.lines import Bar, ProgressLines
 from genzoo.datamodules import Digits
 from genzoo.zoo import DBM, DCGAN, GAN, GSN, RBM, VAE, PixelCNN
 from genzoo.zoo.checkpoint import AtomicCheckpointIO, read
@@ -260,7 +263,7 @@ def same_end(name: str, folder: Path, expected: dict) -> None:
         assert differences(expected[part], found[part], part) == []
 
 
-@pytest.mark.parametrize("kind, count", [("training", 8), ("writing", 4)])
+@pytest.mark.parametrize("kind, count", [("training", 8), ("naming", 10)])  # at an epoch's end
 def test_a_killed_command_goes_on_to_the_bit(kind, count, whole, tmp_path):
     expected, _ = whole("GAN")
     killed("GAN", tmp_path / "runs", 12, kind, count)
@@ -285,3 +288,34 @@ def test_killed_at_random_moments(name, whole, tmp_path):
         )
         killed(name, folder, 12, kind, moment)
         same_end(name, folder, expected)
+
+
+@pytest.mark.parametrize("kind", [Throughput, GameMonitor, Bar, ProgressLines])
+def test_each_callback_goes_on_inside_an_epoch(kind, tmp_path):
+    """Where Lightning leaves out the hooks of a beginning epoch."""
+
+    def run(steps, resume=None):
+        settings = {"enable_progress_bar": True} if kind in (Bar, ProgressLines) else {}
+        runner = trainer(max_epochs=-1, max_steps=steps, callbacks=[kind()], **settings)
+        model = GAN((1, 8, 8), latent_dim=4, width=8)
+        runner.fit(model, Digits(batch_size=64, num_train=325), ckpt_path=resume)
+        return runner
+
+    run(3).save_checkpoint(tmp_path / "inside.ckpt")
+    runner = run(7, tmp_path / "inside.ckpt")
+    assert (runner.global_step, runner.current_epoch) == (7, 1)
+
+
+def test_lightnings_tuner_trains_before_the_training(tmp_path):
+    runner = trainer(max_steps=4, default_root_dir=tmp_path)
+    data = Digits(batch_size=2)
+    model = GAN((1, 8, 8), width=8)
+    assert Tuner(runner).scale_batch_size(model, data, max_trials=3, steps_per_trial=2) == 8
+    runner.fit(model, data)
+    assert runner.global_step == 4 and data.batch_size == 8
+    runner = trainer(max_steps=4, default_root_dir=tmp_path)
+    data = Digits(batch_size=16)
+    model = VAE((1, 8, 8), width=8, decoder="gaussian")
+    found = Tuner(runner).lr_find(model, datamodule=data, max_lr=1e4, num_training=60)
+    assert len(found.results["loss"]) < 60  # it diverged
+    assert 1e-8 < found.suggestion() < 1e4 and model.lr == found.suggestion()
