@@ -64,7 +64,7 @@ def test_no_weight_on_the_way_to_a_score_is_left_out(name):
 @pytest.mark.parametrize("name", GAMES)
 def test_a_trained_score_of_any_game_has_slope_one(name):
     for num_classes in (0, 3):
-        if (model := normal(name, num_classes=num_classes, lr=1e-2)) is None:
+        if (model := normal(name, num_classes=num_classes, lr=2e-3)) is None:
             return
         data = loader(torch.rand(64, 1, 8, 8) * 2 - 1, 32)
         fit(model, data, 60)

@@ -17,9 +17,9 @@ from torch.nn.utils import parametrizations, parametrize
 from ...checks import at_least
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
-# One, as the paper has it, lags behind weights that move fast: at a rate of 1e-2 a score came to
-# slopes of 2 to 12.
-POWER_ITERATIONS = 4
+# Steps of the power method at each forward pass. One, as the paper has it, lags behind the weights
+# of linear layers that move fast: at a rate of 1e-2 scores came to slopes of 2 to 12.
+LINEAR_STEPS, KERNEL_STEPS = 4, 1
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding)
 
 
@@ -123,13 +123,16 @@ def spectrally_normal(network: nn.Module) -> nn.Module:
 
     Its slope is then at most that of its activations, 1, however it is trained. Normalisation
     layers are taken out, as they would rescale what was just bound. A kernel counts as the
-    matrix (out, in h w). A part that is steeper by its form says how it is held back, by a method
+    matrix (out, in h w), as in the paper; where kernels overlap a convolution can be steeper than
+    that matrix. A part that is steeper by its form says how it is held back, by a method
     `limit_slope`.
     """
     without_norms(network)
     for module in list(network.modules()):
         if isinstance(module, LAYERS) and not parametrize.is_parametrized(module, "weight"):
-            parametrizations.spectral_norm(module, n_power_iterations=POWER_ITERATIONS)
+            kernel = isinstance(module, nn.modules.conv._ConvNd)
+            steps = KERNEL_STEPS if kernel else LINEAR_STEPS
+            parametrizations.spectral_norm(module, n_power_iterations=steps)
             type(module).__reduce_ex__ = _reduce  # torch's own refuses
         if hasattr(module, "limit_slope"):
             module.limit_slope()
