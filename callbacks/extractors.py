@@ -335,8 +335,9 @@ def resolve(choice: str | nn.Module, images: Tensor, labels: Tensor | None) -> s
 
     Args:
         choice: "auto", "domain", "instance", "pixels", "inception", "inception-clean", "dinov2",
-            "cmmd", any name of torch-fidelity, or a module. "auto" is "domain" where images have labels, "instance" where they have
-            none, and "pixels" for points; its numbers carry the name of the one it is.
+            "cmmd", any name of torch-fidelity, or a module. "auto" is "domain" where images have
+            labels, "instance" where they have none, and "pixels" for points; its numbers carry
+            the name of the one it is.
     """
     if not isinstance(choice, str) or choice != "auto":
         return choice

@@ -1,10 +1,11 @@
-"""Three generators of Fashion-MNIST that are faulty on purpose, and what the report card says.
+"""Five generators of Fashion-MNIST that are faulty on purpose, and what the report card says.
 
-    python examples/faulty.py --data FOLDER         (ten minutes on two CPU cores)
+    python examples/faulty.py --data FOLDER         (half an hour on a CPU core)
     genzoo compare cards/*
 
-A kernel density estimate, which is a training image and a little noise; a collapsed GAN; and a
-VAE that has seen too few images too often. A report card is good for something if it says so
+A kernel density estimate, which is a training image and a little noise; one that copies so that
+it does not show, by moving, turning and blurring; one that has seen the images that are held out
+from it; a collapsed GAN; and a VAE that has seen too few images too often. A report card is good for something if it says so
 without being told. `--only collapsed_gan` makes one of them.
 """
 
@@ -16,6 +17,7 @@ import torch
 from genzoo.callbacks import report_card
 from genzoo.datamodules import FashionMNIST
 from genzoo.images import from_uint8
+from genzoo.metrics.alterations import blurred, transformed
 from genzoo.zoo import GAN, VAE, Wrapped
 
 
@@ -48,8 +50,34 @@ def copier(data):
     return Wrapped(kernel_density, data.image_shape), data
 
 
+def artful_copier(data):
+    """Training images, each moved, turned, zoomed and blurred by amounts of its own; no noise."""
+    images = data.split("train").images
+
+    def altered_copies(n):
+        x = from_uint8(images[torch.randint(len(images), (n,))])
+        move, turn, zoom, blur = torch.rand(4, n) * 2 - 1
+        x = transformed(x, turn=8 * turn, zoom=1 + 0.1 * zoom, right=0.07 * move, down=0.04 * turn)
+        return blurred(x, 0.5 + 0.2 * blur).clamp(-1, 1)
+
+    return Wrapped(altered_copies, data.image_shape), data
+
+
+def leak(data):
+    """The very images that it is tested with, and a little noise."""
+    images = data.split("test").images
+
+    def held_out_images(n):
+        x = from_uint8(images[torch.randperm(len(images))[:n]])
+        return (x + 0.02 * torch.randn_like(x)).clamp(-1, 1)
+
+    return Wrapped(held_out_images, data.image_shape), data
+
+
 MODELS = {
     "kernel_density": copier,
+    "artful_copier": artful_copier,
+    "leak": leak,
     "collapsed_gan": collapsed_gan,
     "overfitted_vae": overfitted_vae,
 }
