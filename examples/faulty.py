@@ -5,8 +5,8 @@
 
 A kernel density estimate, which is a training image and a little noise; one that copies so that
 it does not show, by moving, turning and blurring; one that has seen the images that are held out
-from it; a collapsed GAN; and a VAE that has seen too few images too often. A report card is good for something if it says so
-without being told. `--only collapsed_gan` makes one of them.
+from it; a collapsed GAN; and a VAE that has seen too few images too often. A report card is good
+for something if it says so without being told. `--only collapsed_gan` makes one of them.
 """
 
 import argparse
