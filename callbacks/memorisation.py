@@ -254,8 +254,8 @@ class Memorisation(Evaluation):
         seen, power = numbers["planted/unchanged"], _noticed(numbers, spaces.kinds)
         if not seen.value <= self.FRACTION:
             return "unsure", (
-                f"No copies were found among {total:,} samples (p = {test.p_copies:.2f}), but "
-                f"there may be many: {power}. It takes more samples or more held-out images to "
+                f"No copies were found among {total:,} samples (p = {test.p_copies:.2f}), "
+                f"which says little: {power}. It takes more samples or more held-out images to "
                 "say." + known
             )
         if name := _contradicted(numbers):
@@ -454,7 +454,7 @@ def _noticed(numbers: dict[str, Number], words: dict[str, str]) -> str:
 
 def _rounded(share: float) -> str:
     """Upwards, to a step that a person would choose."""
-    steps = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 75, 100)
+    steps = (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100)
     return f"{next(step for step in steps if step >= 99.999 * share):g} %"
 
 
