@@ -9,6 +9,7 @@ import torch
 import yaml
 from sklearn.datasets import load_digits
 from torch import nn
+from torch.nn.utils import parametrize
 
 from genzoo.zoo import load_model
 from genzoo.zoo.adversarial import Adversarial
@@ -16,7 +17,8 @@ from genzoo.zoo.conditional import ACGAN, AMGAN, CatGAN
 from genzoo.zoo.gan import DCGAN, EBGAN, FGAN, GAN, WGAN, WGANGP, ImprovedGAN
 from genzoo.zoo.inference import LFVI, VAEGAN, BiGAN
 from genzoo.zoo.networks import Regularisation
-from genzoo.zoo.networks.regularisation import CHANGES, cutout, translation
+from genzoo.zoo.networks.minibatch import MinibatchDiscrimination
+from genzoo.zoo.networks.regularisation import CHANGES, LAYERS, NORMS, cutout, translation
 from tests.test_contract import MODELS, batches, build
 from tests.toys import bits, fit, loader, trainer
 from tests.zoo.conftest import FAST
@@ -58,6 +60,27 @@ def test_no_weight_on_the_way_to_a_score_is_left_out(name):
             for _ in range(10):  # so that the largest singular values are found
                 model.train().verdict(*model.real(*model._told((x, y))))
         assert steepest(model, x) < 1.05
+        layers = [m for m in model.discriminator.modules() if isinstance(m, LAYERS)]
+        assert layers and all(parametrize.is_parametrized(m, "weight") for m in layers)
+        assert not any(isinstance(m, NORMS) for m in model.discriminator.modules())
+
+
+def test_closeness_to_a_batch_is_held_back_too():
+    """Of images that are nearly the same each moves the scores of all."""
+    slopes = {}
+    for limited in (False, True):
+        torch.manual_seed(0)
+        layer = MinibatchDiscrimination(6, 40, 5)
+        score = nn.Linear(46, 1)
+        nn.init.ones_(score.weight)
+        judge = nn.Sequential(layer, score)
+        Regularisation(spectral_norm=limited).wrap(judge)
+        x = (0.1 * torch.randn(32, 6)).requires_grad_()
+        for _ in range(20):
+            total = judge.train()(x).sum()
+        (slope,) = torch.autograd.grad(total, x)
+        slopes[limited] = slope.norm(dim=1).max().item()
+    assert slopes[True] <= 1.05 and slopes[False] > 20
 
 
 @pytest.mark.slow

@@ -21,11 +21,11 @@ from .gan import GAN
 
 
 class DCGAN(GAN):
-    """A GAN of two convolutional networks, for square images of 8, 16, 28, 32 or 64 pixels a side.
+    """A GAN of two convolutional networks, for square images of 8, 16, 28, 32, 64, ... pixels a side.
 
     Args:
-        width: Channels at half the full side; they double with each halving (the paper's 128).
-            Other arguments as `GAN`.
+        width: Channels at half the full side (the paper's 128); they double with each halving,
+            three times, and further only up to 512. Other arguments as `GAN`.
     """
 
     Generator = networks.ConvGenerator

@@ -14,7 +14,8 @@ samples; against it the generator's cost is 2 JSD(p, q) - log 4, which is least 
 fixed point and much stronger gradients (sec. 3). That form is the default.
 
 Differs from the paper: Adam for momentum, leaky ReLU for maxout, tanh for sigmoid (images are in
-[-1, 1]), batch normalisation in the generator.
+[-1, 1]), batch normalisation in the generator; DCGAN's convolutions for images of 16 pixels a side
+and more (`network`).
 """
 
 from collections.abc import Callable
@@ -61,7 +62,7 @@ non_saturating = Payoff(cross_entropy, minus_log_d)
 
 
 class GAN(Adversarial):
-    """Goodfellow's game between two multilayer perceptrons; the base of the family.
+    """Goodfellow's game between two networks; the base of the family.
 
     A subclass changes what a paper changes: `loss`, the classes of the networks, what the
     discriminator sees (`real`, `fake`), what else binds it (`penalty`), or who plays.

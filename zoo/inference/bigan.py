@@ -19,8 +19,8 @@ What did not hold: on 8x8 digits, after 2,000 steps, an image came back as the s
 0.36 and 0.23 of cases on three seeds (chance 0.1), not in nearly half; features were better than an
 untrained encoder's on all.
 
-Differs from the paper: multilayer perceptrons by default, learning rate and weights without
-decay.
+Differs from the paper: networks as `GAN` or as `network` says, learning rate and weights without
+decay unless asked for.
 """
 
 from dataclasses import replace
