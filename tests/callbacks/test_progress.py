@@ -11,6 +11,7 @@ from PIL import Image
 from genzoo.callbacks import progress, report_card
 from genzoo.callbacks.lines import ProgressLines
 from genzoo.callbacks.progress import Lines, Parts, duration, track
+from genzoo.callbacks.question import Question
 from genzoo.metrics.neighbours import nearest
 from genzoo.watch import watched, watching
 from tests.callbacks.toys import Data, Toy, pictures, trainer
@@ -105,6 +106,19 @@ def test_in_a_log_there_are_lines(tmp_path, clock, capsys, bar):
     )
     said = [x.strip() for x in capsys.readouterr().out.splitlines() if "Long work" in x]
     assert said == ["Long work: 2/4, about 3 s left", "Long work: 4/4 in 6 s"]
+
+
+def test_a_question_of_many_steps_has_few_lines(tmp_path, clock, capsys):
+    class Many(Question):
+        def ask(self, trainer, model, split):
+            for _ in range(60):
+                spent(clock, watched(range(2), "step", 2), 2.5)  # 5 minutes
+
+    trainer(tmp_path, [Many(0, 0), Parts()], enable_progress_bar=True).test(
+        Toy(), Data(), verbose=False
+    )
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Many: step")]
+    assert 9 <= len(said) <= 22
 
 
 def test_without_a_bar_there_is_silence(tmp_path, clock, capsys):
