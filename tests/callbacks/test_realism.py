@@ -7,6 +7,7 @@ import torch
 
 from genzoo.callbacks.realism import Realism, independent_pixels, way_to_real
 from genzoo.metrics.frechet import Compared
+from genzoo.metrics.number import Number
 from tests.metrics.toys import contains
 
 from .evidence import Seen, evidence, pattern_means, texture
@@ -126,3 +127,65 @@ def test_too_few_samples_are_refused_when_asked_for():
         settings(num_samples_fit=5)
     with pytest.raises(ValueError, match="most must be at least 10, got 3"):
         settings(most=3)
+
+
+# What is known of the generator
+
+
+def test_rows_beside_each_other_are_of_equal_counts():
+    """A perfect generator of many samples beside few held-out images: the distances agree, and
+    that of all samples, which is less biased, has a row of its own."""
+    train, held_out, fresh = (texture(n, i) for i, n in enumerate((1500, 150, 1500)))
+    numbers = settings().evaluate(evidence(train, held_out, fresh, Seen(width=32))).numbers
+    ours, held = numbers["fd/toy"].value, numbers["fd/toy_held_out"].value
+    assert ours == pytest.approx(held, rel=0.25)
+    assert numbers["fd/toy_all"].value < 0.5 * held
+    assert "all 1,500 samples" in numbers["fd/toy_all"].note
+    assert "of 150 samples" in numbers["fd/toy"].note
+    for name in ("kd/toy", "precision", "recall", "density", "coverage"):
+        assert f"{name}_held_out" in numbers
+    assert numbers["coverage"].note == numbers["coverage_held_out"].note  # the same expectation
+    equal = settings().evaluate(evidence(train, fresh, fresh, Seen(width=32))).numbers
+    assert "fd/toy_all" not in equal
+
+
+def test_of_few_images_nobody_says_yes():
+    train, held_out, fresh = (texture(n, i) for i, n in enumerate((2000, 99, 99)))
+    section = settings().evaluate(evidence(train, held_out, fresh, Seen(pattern_means())))
+    assert section.flag == "unsure"
+    callback = settings()
+    assert callback._flag(Number(0.97, 0.95, 1.01), 99) == "unsure"
+    assert callback._flag(Number(0.97, 0.95, 1.01), 100) == "good"
+
+
+def test_samples_nearer_than_held_out_images_are_not_good_without_a_word():
+    """Copies of few training images and held-out images of another kind: the way is above 1."""
+    train = texture(1500, 0)
+    held_out = texture(1000, 1, temperature=0.5)
+    section = settings().evaluate(evidence(train, held_out, train[0][:1000], Seen()))
+    assert section.numbers["way_to_real"].low > 1
+    assert section.flag == "unsure" and "Suspicious: " in section.verdict
+    assert "memorisation" in section.verdict
+
+
+def test_the_panels_show_what_was_planted():
+    train, held_out, fresh = (texture(n, i)[0] for i, n in enumerate((600, 400, 400)))
+    fresh[7] = 255
+    section = settings().evaluate(evidence(train, held_out, fresh, Seen()))
+    assert set(section.figures) == {"least_real", "not_reached"}
+    assert "least real" in section.verdict
+    panel = section.figures["least_real"]
+    assert panel.dtype == torch.uint8 and panel.shape[2] == 3
+    assert (panel == 255).all(2).sum() >= 12 * 12  # the white one is among the least real
+
+
+def test_a_class_that_is_not_real_is_named():
+    """Of five classes one is noise; the labels that were asked for tell it."""
+    train, held_out, (fresh, labels) = (texture(n, i) for i, n in enumerate((900, 700, 700)))
+    fresh[labels == 3] = torch.randint(0, 256, fresh[labels == 3].shape).byte()
+    names = ("a", "b", "c", "shirt", "e")
+    given = evidence(train, held_out, (fresh, labels), Seen(), names)
+    section = settings().evaluate(given)
+    assert "worst is shirt, with a precision of 0%" in section.verdict
+    assert "worst: shirt, 0.00" in section.numbers["precision_per_class"].note
+    assert section.numbers["precision_per_class_held_out"].value > 0.5
