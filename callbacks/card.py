@@ -34,7 +34,8 @@ HEADLINES = {
     "memorisation": ("copied(/pixels)?|asymmetry|planted/(unchanged|rotated)",),
     "realism": (
         "way_to_real",
-        "(fid|fd/[^/]+)(?<!_independent)(?<!_infinity)",  # and its held-out row
+        "fd/[^/]+(?<!_independent)(?<!_infinity)(?<!_per_class)",  # and its held-out row
+        "(fid|fid_clean|fd_dinov2|cmmd)(_held_out)?",
         "precision|recall",
     ),
     "diversity": ("(recall|coverage|vendi|vendi_within)_ratio", "closest_pair/pixels", "classes"),
