@@ -149,6 +149,22 @@ def test_rows_beside_each_other_are_of_equal_counts():
     assert "fd/toy_all" not in equal
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_way_does_not_depend_on_the_number_of_images(seed):
+    """Half-and-half blends of two images: as far from real at 120 as at 1,000; never good, at 30
+    neither."""
+    train, held_out, one, two = (texture(1000, 4 * seed + i)[0] for i in range(4))
+    blends = ((one.int() + two.int()) // 2).byte()
+    ways = {}
+    for n in (30, 120, 1000):
+        given = evidence(train, held_out[:n], blends[:n], Seen(width=48))
+        section = settings().evaluate(given)
+        ways[n] = section.numbers["way_to_real"].value
+        assert section.flag != "good", section.verdict
+    assert section.flag == "bad" and section.verdict.startswith("No: ")
+    assert abs(ways[120] - ways[1000]) < 0.12, ways
+
+
 def test_of_few_images_nobody_says_yes():
     train, held_out, fresh = (texture(n, i) for i, n in enumerate((2000, 99, 99)))
     section = settings().evaluate(evidence(train, held_out, fresh, Seen(pattern_means())))
