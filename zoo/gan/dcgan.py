@@ -21,7 +21,7 @@ from .gan import GAN
 
 
 class DCGAN(GAN):
-    """A GAN of two convolutional networks, for square images of 8, 16, 28, 32, 64, ... pixels a side.
+    """A GAN of two convolutional networks, for square images of 8, 16, 28, 32, 64, ... pixels.
 
     Args:
         width: Channels at half the full side (the paper's 128); they double with each halving,
