@@ -69,7 +69,7 @@ def test_the_balance_is_kept_in_checkpoints(tmp_path):
     [
         ({"diversity": 0.0}, r"diversity must be in \(0, 1\], got 0.0"),
         ({"control_rate": 0.0}, "control_rate must be positive, got 0.0"),
-        ({"network": "residual"}, "network must be one of own, mlp, conv, got 'residual'"),
+        ({"network": "residual"}, "network must be one of auto, own, mlp, conv, got 'residual'"),
         ({"saturating": True}, "saturating must be False: BEGAN has its own loss"),
     ],
 )

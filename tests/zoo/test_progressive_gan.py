@@ -178,7 +178,7 @@ def test_samples_are_the_average_generators_at_any_growth():
     [
         ({"stage_steps": 0}, "stage_steps must be at least 1, got 0"),
         ({"side": 30}, r"image_shape must be \(C, side, side\).* got \(1, 30, 30\)"),
-        ({"network": "conv"}, "network must be one of own, got 'conv'"),
+        ({"network": "conv"}, "network must be one of auto, own, got 'conv'"),
     ],
 )
 def test_impossible_settings_are_refused(setting, message):
