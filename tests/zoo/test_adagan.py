@@ -129,7 +129,7 @@ def test_what_is_frozen_is_the_average():
     assert not torch.equal(raw[0], average[0])
     model.next_stage()
     assert all(map(torch.equal, raw, average))
-    model._follow()
+    model.ema.update(model.generator)
     assert all(map(torch.equal, model.ema.module.components[0].parameters(), average))
     assert model.ema.module.shares.tolist() == [0.5, 0.5]
 

@@ -220,7 +220,7 @@ def played(kind: type, x: torch.Tensor, seed: int, steps: int = 10**9, seconds: 
             optimizer.zero_grad()
             player.loss(batch).backward()
             optimizer.step()
-        model._follow()
+        model.ema.update(model.generator)
         step += 1
     return model, time.process_time() - start, step
 
