@@ -26,7 +26,7 @@ from .. import batches, checks
 from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
-HUGE = 1e9  # far above any loss of a training that gets somewhere, sums over pixels included
+HUGE = 1e12  # far above any loss of a training that gets somewhere, sums over pixels included
 
 
 class GenerativeModel(L.LightningModule):

@@ -91,7 +91,7 @@ def compared(value, deviation=0.0, n=100):
 
 def test_way_to_real_is_a_share_of_roots_less_the_floor():
     floor, ceiling = compared(21.0), compared(121.0)
-    way = way_to_real(compared(46.0, 11 / 1.96), floor, ceiling)
+    way = way_to_real(compared(46.0, 11 / 1.959964), floor, ceiling)
     assert (way.low, way.value, way.high) == pytest.approx((0.4, 0.5, 1 - 14**0.5 / 10))
     above = way_to_real(compared(17.0), floor, ceiling)
     assert above.low == above.value == pytest.approx(1.2)

@@ -40,7 +40,9 @@ def test_samples_are_read_in_the_order_of_the_data(images):
 
     def agree() -> None:
         data = ImageFolder(str(images), image_size=8, channels=1, conditional=True)
-        samples = SampleFolder(str(images), data.image_shape, data.num_classes, data.class_names)
+        samples = SampleFolder(
+            str(images), data.image_shape, data.num_classes, class_names=data.class_names
+        )
         levels = samples.sample_at(0, samples.num_available)[:, 0, 0, 0].add(1).mul(127.5)
         given = samples.labels_at(0, samples.num_available)
         pairs = zip(levels, given, strict=True)
@@ -59,7 +61,7 @@ def test_samples_are_read_in_the_order_of_the_data(images):
 
 def test_samples_by_another_name_are_refused(images):
     with pytest.raises(ValueError, match="by folders called cat, dog or of these names or an arr"):
-        SampleFolder(str(renamed(images)), (1, 8, 8), 2, ("cat", "dog"))
+        SampleFolder(str(renamed(images)), (1, 8, 8), 2, class_names=("cat", "dog"))
 
 
 def test_the_command_line_tells_the_samples_what_the_classes_are_called(genzoo, images):

@@ -425,7 +425,7 @@ def test_the_command_line_takes_the_mapping(genzoo, tmp_path):
     (path,) = tmp_path.glob("runs/*/version_0/checkpoints/last.ckpt")
     expected = Regularisation(True, 1.0, 2, ("cutout",))
     assert load_model(path).regularisation == expected
-    genzoo(f"test --ckpt_path {path} {FAST.replace('--trainer.max_epochs 1', '')}")
+    genzoo(f"test --ckpt_path {path} --data own.Noise {FAST.replace('--trainer.max_epochs 1', '')}")
     line = "fit --model GAN --data own.Noise --model.regularisation.r1 -1 "
     assert "r1 must be 0 or more, got -1" in genzoo(line + FAST, 1)
 

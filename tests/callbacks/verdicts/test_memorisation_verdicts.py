@@ -9,7 +9,7 @@ from genzoo.metrics.alterations import kinds, plant
 from .cases import clothes, digits, emoji, memorisation
 
 SEEDS = range(5)
-KINDS = tuple(kinds(28))
+KINDS, FEW = tuple(kinds(28)), ("unchanged", "mirrored", "rotated")
 REAL = pytest.param(clothes, marks=[pytest.mark.slow, pytest.mark.data])
 COLOUR = pytest.param(emoji, marks=[pytest.mark.slow, pytest.mark.data])
 WORLDS = [digits, REAL, COLOUR]
@@ -62,10 +62,11 @@ def test_altered_copies(world_of, seed, monkeypatch):
     world = made(world_of, seed, monkeypatch)
     promised = memorisation(world, world.fresh).numbers
     wrong = []
-    for kind in kinds(min(world.train.shape[2:])):
+    quick = world_of is digits and seed == 0  # a part of every run
+    for kind in FEW if quick else KINDS:
         altered = copies(world, kind, seed)
         noticed = promised[f"planted/{kind}"].value
-        for share in (0.03, 0.1, 0.3, 1.0):
+        for share in (0.1, 0.3) if quick else (0.03, 0.1, 0.3, 1.0):
             section = memorisation(world, world.mixed(altered, share))
             flag, copied = section.flag, section.numbers["copied"]
             wrong += [(kind, share, "interval", copied)] * (not holds(copied, share))
