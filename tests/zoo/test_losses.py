@@ -43,7 +43,7 @@ NAN, INF = float("nan"), float("inf")
     [
         ([1.0, 1.0], [1.0, NAN], ["step 2: the loss of the generator is nan"]),
         ([1.0, 1.0], [1.0, -1e14], ["step 2: the loss of the generator is -1e+14"]),
-        ([1.0, 2e9], [1.0, 1.0], ["step 2: the loss of the discriminator is 2e+09"]),
+        ([1.0, 2e13], [1.0, 1.0], ["step 2: the loss of the discriminator is 2e+13"]),
         ([1.0, 1.0], [INF], ["step 1: the loss of the generator is inf"]),
         ([NAN], [NAN], ["step 1: the loss of the discriminator is nan and the loss of the gen"]),
         ([1e14, 1e14], [1.0, -INF], ["step 1: the loss of the d", "step 2: the loss of the disc"]),
