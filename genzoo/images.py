@@ -7,6 +7,8 @@ feature extractors hold uint8 in 0..255; densities speak of levels in 0..L-1.
 import torch
 from torch import Tensor
 
+from .checks import refuse_unless
+
 
 def to_uint8(x: Tensor) -> Tensor:
     """Floats in [-1, 1] to the nearest of 0..255; what lies outside is clamped."""
@@ -40,8 +42,14 @@ def check_images(x: Tensor, shape: tuple[int, ...], who: str) -> None:
         )
     if not x.is_floating_point():
         raise ValueError(f"{who} must give float images in [-1, 1], got {x.dtype}")
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{who} must give finite images, got NaN or infinity")
-    low, high = x.min().item(), x.max().item()
-    if low < -1.001 or high > 1.001:
-        raise ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]")
+    refuse_unless(
+        torch.isfinite(x).all(),
+        lambda: ValueError(f"{who} must give finite images, got NaN or infinity"),
+    )
+    low, high = x.min(), x.max()
+    refuse_unless(
+        (low >= -1.001) & (high <= 1.001),
+        lambda: ValueError(
+            f"{who} must give images in [-1, 1], got [{low.item():.3g}, {high.item():.3g}]"
+        ),
+    )

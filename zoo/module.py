@@ -12,7 +12,12 @@ from contextlib import contextmanager
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor, nn
+
+from ..checks import look, put_off, refuse_unless
+
+LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
 
 class GenerativeModel(L.LightningModule):
@@ -37,6 +42,8 @@ class GenerativeModel(L.LightningModule):
         if not self._looked_at_labels:
             self.check_labels(batch)
             self._looked_at_labels = True
+        state = self.trainer.state  # which says so where a step ends in an error
+        put_off(lambda: state.status == TrainerStatus.RUNNING)
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -44,6 +51,18 @@ class GenerativeModel(L.LightningModule):
             torch.default_generator.manual_seed(seed)  # the other asks for every device
         else:
             torch.manual_seed(seed)
+
+    def on_train_batch_end(self, outputs, batch, batch_idx) -> None:
+        put_off(bool)
+        if (batch_idx + 1) % LOOK_EVERY == 0:
+            look()
+
+    def on_train_epoch_end(self) -> None:
+        look()
+
+    def log_number(self, name: str, value: float) -> None:
+        """Logs a number that the host knows; the GPU is not waited for, as `log` would."""
+        self.log(name, torch.full((), float(value), device=self.device))
 
     def check_labels(self, batch) -> None:
         """Refuses a first batch that no class stands for, before a network fails over it."""
@@ -82,9 +101,14 @@ class GenerativeModel(L.LightningModule):
         y = torch.as_tensor(y, device=self.device)
         if y.shape != (n,) or y.is_floating_point():
             raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
-        if n and not 0 <= y.min() <= y.max() < self.num_classes:
-            got = f"{y.min().item()}..{y.max().item()}"
-            raise ValueError(f"y must be in 0..{self.num_classes - 1}, got {got}")
+        if n:
+            least, most = y.min(), y.max()
+            refuse_unless(
+                (least >= 0) & (most < self.num_classes),
+                lambda: ValueError(
+                    f"y must be in 0..{self.num_classes - 1}, got {least.item()}..{most.item()}"
+                ),
+            )
         return y
 
 

@@ -79,8 +79,9 @@ class SemiSupervisedGAN(GAN):
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         logits, plays = self.discriminator.judge(x)["classes"], without_label(y)
-        of_fake = self.discriminator(*self.fake(self.prior(int(plays.sum())), None))
-        game = self.loss.discriminator(logits[plays].logsumexp(dim=1), of_fake)
+        of_real = logits[plays].logsumexp(dim=1)
+        of_fake = self.discriminator(*self.fake(self.prior(len(of_real)), None))
+        game = self.loss.discriminator(of_real, of_fake)
         return game + self.label_weight * labelled_cross_entropy(logits, y)
 
     def generator_loss(self, batch: Batch) -> Tensor:

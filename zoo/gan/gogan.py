@@ -38,6 +38,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..module import evaluating
+from ..networks.kept import Kept
 from .wgan import wasserstein
 from .wgan_gp import WGANGP
 
@@ -47,7 +48,7 @@ def out_of_order(above: Tensor, below: Tensor, margin: float) -> Tensor:
     return relu(margin - above + below).mean()
 
 
-class GoGAN(WGANGP):
+class GoGAN(Kept, WGANGP):
     """WGAN-GPs with a margin, one after the other, each better than the one before it.
 
     Args:
@@ -62,6 +63,8 @@ class GoGAN(WGANGP):
     """
 
     loss = wasserstein._replace(discriminator=out_of_order)
+    kept = ("stage",)
+    stage = 0
 
     def __init__(
         self,
@@ -82,7 +85,6 @@ class GoGAN(WGANGP):
         self.gang = nn.ModuleList(
             copy.deepcopy(self.generator).requires_grad_(False) for _ in range(num_stages - 1)
         )
-        self.register_buffer("stage", torch.tensor(0))
 
     # The games
 
@@ -94,7 +96,7 @@ class GoGAN(WGANGP):
                 self.stage += 1
 
     def schedule(self, player: Player, optimizer: Optimizer) -> LambdaLR:
-        return LambdaLR(optimizer, lambda _: 0.5 ** self.stage.item())
+        return LambdaLR(optimizer, lambda _: 0.5**self.stage)
 
     def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What the critic sees of the generator of the game before."""

@@ -35,6 +35,7 @@ to [-1, 1].
 import math
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
@@ -44,6 +45,7 @@ from ..adversarial import Batch
 from ..module import evaluating
 from ..networks.conditional import beside
 from ..networks.conv import halvings
+from ..networks.kept import Kept
 from .wgan import minus_gain
 from .wgan_gp import WGANGP
 
@@ -173,8 +175,8 @@ class GrowingGenerator(nn.Module):
             EqualizedConv2d(c, image_shape[0], 1, gain=1.0) for c in channels
         )
 
-    def forward(self, z: Tensor, growth: Tensor | float, y: Tensor | None = None) -> Tensor:
-        level, alpha = stage(float(growth))
+    def forward(self, z: Tensor, growth: float, y: Tensor | None = None) -> Tensor:
+        level, alpha = stage(growth)
         old, new = None, self.start(beside(z, y, self.num_classes))
         for block in self.blocks[:level]:
             old, new = new, block(up(new))
@@ -208,8 +210,8 @@ class GrowingDiscriminator(nn.Module):
             EqualizedLinear(last, 1, gain=1.0),
         )
 
-    def forward(self, x: Tensor, growth: Tensor | float, y: Tensor | None = None) -> Tensor:
-        level, alpha = stage(float(growth))
+    def forward(self, x: Tensor, growth: float, y: Tensor | None = None) -> Tensor:
+        level, alpha = stage(growth)
         x = beside(x, y, self.num_classes)
         h = self._read(x, level)
         for k in reversed(range(level)):
@@ -222,7 +224,7 @@ class GrowingDiscriminator(nn.Module):
         return leaky_relu(self.from_image[level](x), 0.2)
 
 
-class ProgressiveGAN(WGANGP):
+class ProgressiveGAN(Kept, WGANGP):
     """A critic with a gradient penalty and a generator, which grow together.
 
     The smallest images have 4 pixels a side (or 5, 6, 7: the full side is one of these, doubled).
@@ -247,6 +249,8 @@ class ProgressiveGAN(WGANGP):
     Generator = GrowingGenerator
     Discriminator = GrowingDiscriminator
     pairs = {}
+    kept = ("growth",)
+    growth = 0.0
 
     def __init__(
         self,
@@ -271,7 +275,6 @@ class ProgressiveGAN(WGANGP):
         self.loss = self.loss._replace(
             discriminator=partial(gain_without_drift, drift_weight=drift_weight)
         )
-        self.register_buffer("growth", torch.zeros(()))
 
     # Growing
 
@@ -282,12 +285,13 @@ class ProgressiveGAN(WGANGP):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        self.growth.fill_(self.growth_at(self.trainer.global_step))
-        self.log("growth", self.growth)
+        # In single precision, as it will be in the checkpoint.
+        self.growth = float(np.float32(self.growth_at(self.trainer.global_step)))
+        self.log_number("growth", self.growth)
 
     def shown(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) as the networks know them now: smaller, with details faded in."""
-        level, alpha = stage(float(self.growth))
+        level, alpha = stage(self.growth)
         for _ in self.generator.blocks[level:]:
             x = down(x)
         return x if alpha == 1 else torch.lerp(up(down(x)), x, alpha)
