@@ -34,20 +34,18 @@ AS_LONG_AS_NUMBERS_SAY = {
     aten._unique2: lambda x, *_: (x.flatten(), x.long(), x.long().flatten()),
     aten.equal: lambda x, other: True,
 }
-# What a step may wait for, and why: the model, how the line begins, and the reason.
+# What a step may wait for, and why: the model, a part of the line, and the reason.
 MIXTURE = "how many each component draws, which the classifier's lessons ask between two stages"
 UNLABELLED = "how many images of a batch have no label"
 ALLOWED = [
     ("AdaGAN", "for number in chosen.unique():", MIXTURE),
-    ("AdaGAN", "label = () if y is None else (y[chosen == number],)", MIXTURE),
-    ("AdaGAN", "drawn.append(self.components[number](z[chosen == number", MIXTURE),
-    ("CatGAN", "sorted_out = logits[without_label(y)]", UNLABELLED),
-    ("CCGAN", "x = x[plays]", UNLABELLED),
-    ("CCGAN", 'game = paid(of_real["score"][plays]', UNLABELLED),
-    ("CCGAN", 'of_real_whole = of_real["whole"].squeeze(1)[plays]', UNLABELLED),
-    ("CCGAN", "x = x[without_label(y)]", UNLABELLED),
-    ("SemiSupervisedGAN", "of_real = logits[plays]", UNLABELLED),
-    ("SemiSupervisedGAN", "x = x[without_label(y)]", UNLABELLED),
+    ("AdaGAN", "(y[chosen == number],)", MIXTURE),
+    ("AdaGAN", "self.components[number](z[chosen == number", MIXTURE),
+    ("CatGAN", "[without_label(y)]", UNLABELLED),
+    ("CCGAN", "[plays]", UNLABELLED),
+    ("CCGAN", "[without_label(y)]", UNLABELLED),
+    ("SemiSupervisedGAN", "[plays]", UNLABELLED),
+    ("SemiSupervisedGAN", "[without_label(y)]", UNLABELLED),
     ("ProgressiveGAN", "self.ema.update_parameters", "torch counts an average's steps on the GPU"),
 ]
 
