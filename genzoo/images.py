@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from .checks import refuse_unless
+
 
 def to_uint8(x: Tensor) -> Tensor:
     """Floats in [-1, 1] to the nearest of 0..255; what lies outside is clamped."""
@@ -73,11 +75,16 @@ def check_images(x: Tensor, shape: tuple[int, ...], who: str) -> None:
         )
     if not x.is_floating_point():
         raise ValueError(f"{who} must give float images in [-1, 1], got {x.dtype}")
-    if not torch.isfinite(x).all():
-        raise ValueError(f"{who} must give finite images, got NaN or infinity")
-    low, high = x.min().item(), x.max().item()
-    if low < -1.001 or high > 1.001:
-        hint = ""
-        if low >= 0 and high <= 255:
-            hint = ", which look as if in 0..255: scale them by x / 127.5 - 1"
-        raise ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]{hint}")
+    refuse_unless(
+        torch.isfinite(x).all(),
+        lambda: ValueError(f"{who} must give finite images, got NaN or infinity"),
+    )
+    low, high = x.min(), x.max()
+    refuse_unless((low >= -1.001) & (high <= 1.001), lambda: _beyond(low.item(), high.item(), who))
+
+
+def _beyond(low: float, high: float, who: str) -> ValueError:
+    hint = ""
+    if low >= 0 and high <= 255:
+        hint = ", which look as if in 0..255: scale them by x / 127.5 - 1"
+    return ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]{hint}")

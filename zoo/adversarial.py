@@ -211,7 +211,7 @@ class Adversarial(GenerativeModel):
 
     def _log_axis(self) -> None:
         # The key "step" sets the axis of every logger, which would count batches.
-        self.log("step", float(self.trainer.global_step))
+        self.log_number("step", self.trainer.global_step)
 
     def _share_buffers(self) -> None:
         # DDP does this before each forward, but under manual optimization only once.

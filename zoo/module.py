@@ -18,15 +18,18 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from .. import batches, checks
+from ..checks import look, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
 HUGE = 1e12  # far above any loss of a training that gets somewhere, sums over pixels included
+LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
 
 class GenerativeModel(L.LightningModule):
@@ -91,6 +94,8 @@ class GenerativeModel(L.LightningModule):
                 self.check_labels(batch)
                 self._refuse_lone_images(batch)
             self.check_data(batch)
+        state = self.trainer.state  # which says so where a step ends in an error
+        put_off(lambda: state.status == TrainerStatus.RUNNING)
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -100,6 +105,9 @@ class GenerativeModel(L.LightningModule):
             torch.manual_seed(seed)
 
     def on_train_batch_end(self, outputs, batch, batch_idx) -> None:
+        put_off(bool)
+        if (batch_idx + 1) % LOOK_EVERY == 0:
+            look()
         if isinstance(outputs, Mapping) and "loss" in outputs:
             self._losses[""] = outputs["loss"].detach()
         # Now and then only: a GPU would have to wait for each number that is looked at.
@@ -107,8 +115,15 @@ class GenerativeModel(L.LightningModule):
         if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
             self._name_lost_losses()
 
+    def on_train_epoch_end(self) -> None:
+        look()
+
     def on_train_end(self) -> None:
         self._name_lost_losses()
+
+    def log_number(self, name: str, value: float) -> None:
+        """Logs a number that the host knows; the GPU is not waited for, as `log` would."""
+        self.log(name, torch.full((), float(value), device=self.device))
 
     def _name_lost_losses(self) -> None:
         """Says once which losses are not finite, and once which are huge."""
@@ -350,9 +365,14 @@ def check_classes(y: Tensor, n: int, num_classes: int, least: int = 0) -> None:
     """Refuses labels that are not (n,) integers from `least` to num_classes-1."""
     if y.shape != (n,) or y.is_floating_point():
         raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
-    if n and not least <= y.min() <= y.max() < num_classes:
-        got = f"{y.min().item()}..{y.max().item()}"
-        raise ValueError(f"y must be in {least}..{num_classes - 1}, got {got}")
+    if n:
+        low, high = y.min(), y.max()
+        refuse_unless(
+            (low >= least) & (high < num_classes),
+            lambda: ValueError(
+                f"y must be in {least}..{num_classes - 1}, got {low.item()}..{high.item()}"
+            ),
+        )
 
 
 def _instead(x: Tensor, shape: tuple[int, ...]) -> str:

@@ -180,7 +180,7 @@ def test_each_turn_moves_its_own():
 def test_how_many_data_there_are_is_found_out_unless_told(told, known):
     model = LFVI((1, 8, 8), width=8, latent_dim=3, pair_width=8, num_data=told)
     fit(model, loader(bits(24)), steps=1)
-    assert model.num_data.item() == known
+    assert model.num_data == known
 
 
 def test_predictions_are_of_the_posterior():

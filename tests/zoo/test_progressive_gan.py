@@ -55,12 +55,12 @@ def test_the_way_between_is_a_mixture():
     old, new = up(model.generator(z, 1)), model.generator(z, 2)
     torch.testing.assert_close(model.generator(z, 1.25), 0.75 * old + 0.25 * new)
     x = torch.rand(4, 1, 16, 16)
-    model.growth.fill_(1.25)
+    model.growth = 1.25
     torch.testing.assert_close(model.shown(x), 0.75 * up(down(x)) + 0.25 * x)
-    model.growth.fill_(0.5)
+    model.growth = 0.5
     half = down(x)
     torch.testing.assert_close(model.shown(x), 0.5 * up(down(half)) + 0.5 * half)
-    model.growth.fill_(2)
+    model.growth = 2
     assert torch.equal(model.shown(x), x)
 
 
@@ -70,7 +70,7 @@ def test_the_way_between_is_a_mixture():
 )
 def test_what_has_faded_out_or_is_not_there_yet_takes_no_part(growth, blocks, ends):
     model = tiny(16)
-    model.growth.fill_(growth)
+    model.growth = growth
     batch = torch.rand(4, 1, 16, 16), None
     for network, loss, end in (
         (model.discriminator, model.discriminator_loss, "from_image"),
@@ -139,7 +139,7 @@ class Noted(ProgressiveGAN):
     """Notes its growth, and what it draws and sees, at each step."""
 
     def generator_loss(self, batch):
-        self.notes = [*getattr(self, "notes", []), (self.growth.item(), self.sample(2).shape)]
+        self.notes = [*getattr(self, "notes", []), (self.growth, self.sample(2).shape)]
         x, growth = self.real(batch[0], None)
         assert x.shape == self.generator(self.prior(8), growth).shape
         return super().generator_loss(batch)
@@ -168,7 +168,7 @@ def test_samples_are_the_average_generators_at_any_growth():
     assert model.growth == 2
     z = model.prior(3)
     assert torch.equal(model.decode(z), model.ema.module(z, 2).clamp(-1, 1))
-    model.growth.fill_(0)
+    model.growth = 0
     expected = up(up(model.ema.module(z, 0))).clamp(-1, 1)
     assert torch.equal(model.decode(z), expected)
 
@@ -214,7 +214,7 @@ def played(kind: type, x: torch.Tensor, seed: int, steps: int = 10**9, seconds: 
     optimizers = [model.optimizer(player) for player in players]
     start, step = time.process_time(), 0
     while step < steps and time.process_time() - start < seconds:
-        model.growth.fill_(model.growth_at(step))
+        model.growth = model.growth_at(step)
         batch = x[torch.randint(len(x), (32,))], None
         for player, optimizer in zip(players, optimizers, strict=True):
             optimizer.zero_grad()

@@ -170,7 +170,7 @@ class InfoGAN(GAN):
         if not 0 <= code < len(ways) + self.sizes[-1]:
             raise ValueError(f"code must be in 0..{len(ways) + self.sizes[-1] - 1}, got {code}")
         if code < len(ways):
-            values = torch.eye(ways[code]).to(z)
+            values = torch.eye(ways[code], dtype=z.dtype, device=z.device)
             first += sum(ways[:code])
         else:
             values = torch.linspace(-reach, reach, steps).to(z)[:, None]

@@ -39,6 +39,7 @@ from torch.optim import Optimizer
 from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..module import evaluating
+from ..networks.kept import Kept
 from .gan import GAN, cross_entropy
 
 
@@ -68,13 +69,15 @@ def smallest(ratio: Tensor, share: float) -> Tensor:
     return weights
 
 
-class InTurn(nn.Module):
+class InTurn(Kept):
     """Networks of which one plays, then the next."""
+
+    kept = ("turn",)
+    turn = 0
 
     def __init__(self, networks: list[nn.Module]):
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self.register_buffer("turn", torch.tensor(0))
 
     def forward(self, *seen: Tensor) -> Tensor:
         return self.networks[self.turn](*seen)
@@ -90,7 +93,8 @@ class Mixture(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None, shares: Tensor | None = None) -> Tensor:
         shares = self.shares if shares is None else shares
-        edges, last = shares.cumsum(0), shares.nonzero().max()
+        edges = shares.cumsum(0)
+        last = (shares.sign() * torch.arange(len(shares), device=shares.device)).max().long()
         place = (z[:, -1] + 1) / 2 * edges[-1]
         chosen = torch.searchsorted(edges, place.to(edges), right=True).clamp(max=last)
         drawn = []
@@ -100,7 +104,7 @@ class Mixture(nn.Module):
         return torch.cat(drawn)[chosen.argsort(stable=True).argsort()]
 
 
-class AdaGAN(GAN):
+class AdaGAN(Kept, GAN):
     """A mixture of GANs, each trained on what those before it miss.
 
     Its latents have an entry more than its components' `latent_dim`: the last says which of them
@@ -117,6 +121,9 @@ class AdaGAN(GAN):
             most; "uniform", bagging.
         top_share: How many those images are, of all, in (0, 1]. Other arguments as `GAN`.
     """
+
+    kept = ("lessons",)
+    lessons = 0  # of the classifier in this stage
 
     def __init__(
         self,
@@ -147,7 +154,6 @@ class AdaGAN(GAN):
         rivals = [self.make_discriminator() for _ in others]
         self.discriminator = InTurn([self.discriminator, *rivals])
         self.classifier = self.make_discriminator()
-        self.register_buffer("lessons", torch.tensor(0))  # of the classifier in this stage
         self.latent_dim += 1
         self.average_generator()
 
@@ -156,7 +162,7 @@ class AdaGAN(GAN):
     @property
     def stage(self) -> int:
         """The number of the component that plays, from 0."""
-        return int(self.discriminator.turn)
+        return self.discriminator.turn
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
@@ -167,13 +173,13 @@ class AdaGAN(GAN):
     def next_stage(self) -> None:
         """What was learned stands still, and the next component joins the mixture."""
         self.discriminator.turn += 1
-        self.lessons.zero_()
+        self.lessons = 0
         if self.ema_decay:
             self.generator.load_state_dict(self.ema.module.state_dict())
         share = self.beta or 1 / (self.stage + 1)
         for mixture in (self.generator, self.ema.module) if self.ema_decay else (self.generator,):
             mixture.shares *= 1 - share
-            mixture.shares[self.stage] = share
+            mixture.shares[self.stage].fill_(share)
 
     def players(self) -> tuple[Player, ...]:
         return Player("classifier", (self.classifier,), self.classifier_loss), *super().players()
@@ -194,7 +200,7 @@ class AdaGAN(GAN):
     def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """Samples of the mixture without that component."""
         shares = self.generator.shares.clone()
-        shares[self.stage] = 0
+        shares[self.stage].zero_()
         with evaluating(self.generator):
             return self.generator(z, y, shares), *(() if y is None else (y,))
 

@@ -24,9 +24,10 @@ Differs from the paper: of discrete images only binary ones, their pixels indepe
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Independent
+from torch.distributions import Independent
 
 from ..adversarial import Batch
+from ..networks.distributions import coins
 from .gan import GAN, Payoff, cross_entropy
 
 
@@ -64,7 +65,7 @@ class BoundarySeekingGAN(GAN):
     def pixels(self, mean: Tensor) -> Independent:
         """Distribution of bits in {0, 1}, of which a generator gives the means in [-1, 1]."""
         chance = ((mean + 1) / 2).clamp(1e-6, 1 - 1e-6)
-        return Independent(Bernoulli(chance), len(self.image_shape))
+        return coins(len(self.image_shape), probs=chance)
 
     def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         x, *label = super().real(x, y)

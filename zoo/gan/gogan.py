@@ -39,6 +39,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..module import evaluating
+from ..networks.kept import Kept
 from .wgan import wasserstein
 from .wgan_gp import WGANGP
 
@@ -48,7 +49,7 @@ def out_of_order(above: Tensor, below: Tensor, margin: float) -> Tensor:
     return relu(margin - above + below).mean()
 
 
-class GoGAN(WGANGP):
+class GoGAN(Kept, WGANGP):
     """WGAN-GPs with a margin, one after the other, each better than the one before it.
 
     Args:
@@ -63,6 +64,8 @@ class GoGAN(WGANGP):
     """
 
     loss = wasserstein._replace(discriminator=out_of_order)
+    kept = ("stage",)
+    stage = 0
 
     def __init__(
         self,
@@ -83,7 +86,6 @@ class GoGAN(WGANGP):
         self.gang = nn.ModuleList(
             copy.deepcopy(self.generator).requires_grad_(False) for _ in range(num_stages - 1)
         )
-        self.register_buffer("stage", torch.tensor(0))
 
     # The games
 
@@ -98,7 +100,7 @@ class GoGAN(WGANGP):
         return LambdaLR(optimizer, partial(self.lr_left, player))
 
     def lr_left(self, player: Player, move: int) -> float:
-        return super().lr_left(player, move) * 0.5 ** self.stage.item()
+        return super().lr_left(player, move) * 0.5**self.stage
 
     def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What the critic sees of the generator of the game before."""

@@ -34,7 +34,9 @@ to [-1, 1].
 
 import math
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
@@ -44,6 +46,7 @@ from ..adversarial import Batch
 from ..module import evaluating
 from ..networks.conditional import beside
 from ..networks.conv import halvings
+from ..networks.kept import Kept
 from .wgan import minus_gain
 from .wgan_gp import WGANGP
 
@@ -137,10 +140,31 @@ def widths(image_shape: tuple[int, ...], width: int, largest: int) -> list[int]:
     return [min(width * 2**k, largest) for k in reversed(range(times + 1))]
 
 
+class Stage(NamedTuple):
+    """How far networks are grown, as a compiled one takes it: another level is another network,
+    another alpha is not."""
+
+    level: int  # the finest there is
+    alpha: Tensor | None  # how far it is faded in, a tensor without dimensions; None: wholly
+
+
 def stage(growth: float) -> tuple[int, float]:
     """The finest level there is, and its alpha: 1.25 is a second doubling, a quarter faded in."""
     level = math.ceil(growth)
     return level, 1 - (level - growth)
+
+
+def staged(growth: float | Stage, like: Tensor) -> Stage:
+    """The stage, its alpha beside a tensor."""
+    if not isinstance(growth, Stage):
+        level, alpha = stage(growth)
+        growth = Stage(level, None if alpha == 1 else torch.full((), alpha, device=like.device))
+    return growth
+
+
+def faded(old: Tensor, new: Tensor, alpha: Tensor) -> Tensor:
+    """(1 - alpha) old + alpha new"""
+    return torch.lerp(old, new, alpha.to(new.dtype))
 
 
 class GrowingGenerator(nn.Module):
@@ -173,14 +197,14 @@ class GrowingGenerator(nn.Module):
             EqualizedConv2d(c, image_shape[0], 1, gain=1.0) for c in channels
         )
 
-    def forward(self, z: Tensor, growth: Tensor | float, y: Tensor | None = None) -> Tensor:
-        level, alpha = stage(float(growth))
+    def forward(self, z: Tensor, growth: float | Stage, y: Tensor | None = None) -> Tensor:
+        level, alpha = staged(growth, z)
         old, new = None, self.start(beside(z, y, self.num_classes))
         for block in self.blocks[:level]:
             old, new = new, block(up(new))
         x = self.to_image[level](new)
-        if alpha < 1:
-            x = torch.lerp(up(self.to_image[level - 1](old)), x, alpha)
+        if alpha is not None:
+            x = faded(up(self.to_image[level - 1](old)), x, alpha)
         return x
 
 
@@ -208,21 +232,21 @@ class GrowingDiscriminator(nn.Module):
             EqualizedLinear(last, 1, gain=1.0),
         )
 
-    def forward(self, x: Tensor, growth: Tensor | float, y: Tensor | None = None) -> Tensor:
-        level, alpha = stage(float(growth))
+    def forward(self, x: Tensor, growth: float | Stage, y: Tensor | None = None) -> Tensor:
+        level, alpha = staged(growth, x)
         x = beside(x, y, self.num_classes)
         h = self._read(x, level)
         for k in reversed(range(level)):
             h = down(self.blocks[k](h))
-            if alpha < 1 and k == level - 1:
-                h = torch.lerp(self._read(down(x), k), h, alpha)
+            if alpha is not None and k == level - 1:
+                h = faded(self._read(down(x), k), h, alpha)
         return self.end(h).squeeze(1)
 
     def _read(self, x: Tensor, level: int) -> Tensor:
         return leaky_relu(self.from_image[level](x), 0.2)
 
 
-class ProgressiveGAN(WGANGP):
+class ProgressiveGAN(Kept, WGANGP):
     """A critic with a gradient penalty and a generator, which grow together.
 
     The smallest images have 4 pixels a side (or 5, 6, 7: the full side is one of these, doubled).
@@ -247,6 +271,8 @@ class ProgressiveGAN(WGANGP):
     Generator = GrowingGenerator
     Discriminator = GrowingDiscriminator
     pairs = {}
+    kept = ("growth",)
+    growth = 0.0
 
     def __init__(
         self,
@@ -271,7 +297,6 @@ class ProgressiveGAN(WGANGP):
         self.loss = self.loss._replace(
             discriminator=partial(gain_without_drift, drift_weight=drift_weight)
         )
-        self.register_buffer("growth", torch.zeros(()))
 
     # Growing
 
@@ -282,12 +307,13 @@ class ProgressiveGAN(WGANGP):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        self.growth.fill_(self.growth_at(self.trainer.global_step))
-        self.log("growth", self.growth)
+        # In single precision, as it will be in the checkpoint.
+        self.growth = float(np.float32(self.growth_at(self.trainer.global_step)))
+        self.log_number("growth", self.growth)
 
     def shown(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) as the networks know them now: smaller, with details faded in."""
-        level, alpha = stage(float(self.growth))
+        level, alpha = stage(self.growth)
         for _ in self.generator.blocks[level:]:
             x = down(x)
         return x if alpha == 1 else torch.lerp(up(down(x)), x, alpha)
@@ -296,11 +322,12 @@ class ProgressiveGAN(WGANGP):
 
     def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         x, *label = super().real(x, y)
-        return self.shown(x), self.growth, *label
+        return self.shown(x), staged(self.growth, x), *label
 
     def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         label = () if y is None else (y,)
-        return self.generator(z, self.growth, *label), self.growth, *label
+        growth = staged(self.growth, z)
+        return self.generator(z, growth, *label), growth, *label
 
     # What it can do
 

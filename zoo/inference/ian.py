@@ -55,14 +55,15 @@ def pass_for_data(logits: Tensor) -> Tensor:
     return -logits.log_softmax(1)[:, 0].mean()
 
 
-def disorder(network: nn.Module) -> Tensor:
+def disorder(network: nn.Module) -> Tensor | float:
     """|W W^T - I| summed over entries and layers: 0 for orthonormal weights."""
-    total = torch.zeros(())
+    total = 0.0
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             w = module.weight.flatten(1)
             gram = w @ w.T if len(w) <= w.shape[1] else w.T @ w
-            total = total.to(gram) + (gram - torch.eye(len(gram)).to(gram)).abs().sum()
+            identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+            total = total + (gram - identity).abs().sum()
     return total
 
 

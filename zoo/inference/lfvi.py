@@ -35,12 +35,14 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
 
 from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
+from ..networks.distributions import gaussian, standard_gaussian
+from ..networks.kept import Kept
 from .bigan import PairDiscriminator
 
 
@@ -54,10 +56,10 @@ class MeanField(nn.Module):
 
     def forward(self, spread: float = 1.0) -> Independent:
         """The Gaussian, with so many times its deviation."""
-        return Independent(Normal(self.mean, spread * self.log_deviation.exp()), 1)
+        return gaussian(self.mean, spread * self.log_deviation.exp())
 
 
-class LFVI(GAN):
+class LFVI(Kept, GAN):
     """A posterior of what a simulator leaves open, by a ratio in the likelihood's stead.
 
     Args:
@@ -72,6 +74,9 @@ class LFVI(GAN):
         d_steps: Steps of the ratio for each of the posterior.
         q_lr: Adam's learning rate of the posterior. Other arguments as `GAN`.
     """
+
+    kept = ("num_data",)
+    num_data = 0
 
     def __init__(
         self,
@@ -95,13 +100,13 @@ class LFVI(GAN):
         pairs = PairDiscriminator(self.discriminator, beta_dim, pair_width)
         self.discriminator = self.regularisation.wrap(pairs)
         self.q = MeanField(beta_dim)
-        self.register_buffer("num_data", torch.tensor(num_data))
+        self.num_data = num_data
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         if not self.num_data:
             batches = self.trainer.num_training_batches * self.trainer.world_size
-            self.num_data.fill_(len(batch[0]) * batches)
+            self.num_data = len(batch[0]) * batches
 
     # The game
 
@@ -130,15 +135,14 @@ class LFVI(GAN):
 
     def posterior_loss(self, batch: Batch) -> Tensor:
         """Minus the bound, in nats for each of the data."""
-        return -self._bound(*self._told(batch)) / self.num_data.clamp(min=1)
+        return -self._bound(*self._told(batch)) / max(self.num_data, 1)
 
     def _bound(self, x: Tensor, y: Tensor | None) -> Tensor:
         x, y = self._repeated(x, y)
         q = self.q()
         label = () if y is None else (y,)
         ratio = -self.discriminator(x, q.rsample((len(x),)), *label)
-        standard = Independent(Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)), 1)
-        return self.num_data * ratio.mean() - kl_divergence(q, standard)
+        return self.num_data * ratio.mean() - kl_divergence(q, standard_gaussian(q.mean))
 
     def _repeated(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """So that each of the data meets several betas."""
@@ -161,7 +165,7 @@ class LFVI(GAN):
     def posterior(self) -> Distribution:
         """q(beta), over (D,)."""
         with torch.no_grad():
-            return Independent(Normal(self.q().mean.clone(), self.q().stddev.clone()), 1)
+            return gaussian(self.q().mean.clone(), self.q().stddev.clone())
 
     def sample_posterior(self, n: int) -> Tensor:
         """(n, D) draws of beta."""

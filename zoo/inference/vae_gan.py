@@ -25,13 +25,14 @@ layer; Adam for RMSProp.
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
 from ...checks import at_least
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..module import evaluating
 from ..networks import GaussianEncoder, Heads, without_dropout
+from ..networks.distributions import standard_gaussian
 
 
 class VAEGAN(GAN):
@@ -79,8 +80,7 @@ class VAEGAN(GAN):
 
     def divergence(self, q: Distribution) -> Tensor:
         """L_prior: nats, a mean over images."""
-        standard = Independent(Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)), 1)
-        return kl_divergence(q, standard).mean()
+        return kl_divergence(q, standard_gaussian(q.mean)).mean()
 
     def encoder_loss(self, batch: Batch) -> Tensor:
         x, y = self._told(batch)

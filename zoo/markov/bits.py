@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ...checks import refuse_unless
 from ...images import check_images
 
 
@@ -13,11 +14,13 @@ def to_bits(x: Tensor, image_shape: tuple[int, ...], who: str) -> Tensor:
         ValueError: some value is grey, of which a binary unit has no likelihood.
     """
     check_images(x, image_shape, "the data")
-    if not (x.abs() == 1).all():
-        raise ValueError(
+    refuse_unless(
+        (x.abs() == 1).all(),
+        lambda: ValueError(
             f"{who} must get binary images (its units are on or off): "
             "set --data.binarise threshold, or static"
-        )
+        ),
+    )
     return (x.flatten(1) + 1) / 2
 
 

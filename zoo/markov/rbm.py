@@ -41,7 +41,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import one_hot, softplus
 
 from ...checks import at_least
 from ..module import GenerativeModel, evaluating
@@ -189,7 +189,8 @@ class RBM(GenerativeModel):
         # Every rank holds all of them, so a checkpoint does, too.
         self.chains.copy_(self.all_gather(moved).view_as(self.chains))
         counts = len(self.hidden_bias)
-        weight = y.bincount(minlength=counts) / len(y) / (rows.bincount(minlength=counts) / share)
+        of_data, of_chains = (one_hot(labels, counts).sum(0) for labels in (y, rows))
+        weight = of_data / len(y) / (of_chains / share)
         return (weight[rows] * self.free_energy(moved, rows)).mean()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

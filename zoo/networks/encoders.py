@@ -1,8 +1,9 @@
 """Encoders: images to latents, by any discriminator's body."""
 
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent
 
+from .distributions import gaussian
 from .heads import Heads
 from .regularisation import refuse_chance, unbound
 
@@ -34,7 +35,7 @@ class GaussianEncoder(Encoder):
     def forward(self, *seen: Tensor) -> Independent:
         mean, raw = super().forward(*seen).chunk(2, dim=1)
         log_variance = REACH * (raw / REACH).tanh()
-        return Independent(Normal(mean, (log_variance / 2).exp()), 1)
+        return gaussian(mean, (log_variance / 2).exp())
 
 
 def without_dropout(network: nn.Module) -> nn.Module:

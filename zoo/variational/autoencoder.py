@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ...checks import at_least
+from ...checks import at_least, refuse_unless
 from .. import latent, networks
 from ..module import GenerativeModel, evaluating
 
@@ -90,9 +90,15 @@ class CodeGaussian(nn.Module):
             ValueError: there are classes and no labels, or a label is not below their number.
         """
         groups = len(self.weight)
-        if groups > 1 and (y is None or y.max() >= groups):
-            got = None if y is None else y.max().item()
-            raise ValueError(f"y must be labels below {groups} (-1: unlabelled), got {got}")
+        if groups > 1:
+            largest = torch.tensor(groups) if y is None else y.max()
+            refuse_unless(
+                largest < groups,
+                lambda: ValueError(
+                    f"y must be labels below {groups} (-1: unlabelled), got "
+                    f"{None if y is None else largest.item()}"
+                ),
+            )
         group = z.new_zeros(len(z), dtype=torch.long) if groups == 1 else y
         with torch.autocast(z.device.type, enabled=False):
             z = z.to(self.mean)

@@ -26,9 +26,11 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution, Independent, Normal
+from torch.distributions import Distribution
 
+from ...checks import refuse_unless
 from ..module import evaluating
+from ..networks.distributions import coins, gaussian
 from .vae import VAE, Decoder, Encoder
 
 CERTAIN = 1e3  # a logit whose chance is 1 to the last bit
@@ -82,7 +84,7 @@ class CVAE(VAE):
         if self.prior_network is None:
             return super().latent_prior(z, y)
         mean, log_variance = self.prior_network(len(z), y)
-        return Independent(Normal(mean, (log_variance / 2).exp()), 1)
+        return gaussian(mean, (log_variance / 2).exp())
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior's mean as the prior counts, (B, D)."""
@@ -173,12 +175,17 @@ class QuadrantCVAE(CVAE):
             got = tuple(mask.shape)
             raise ValueError(f"mask must be ({len(x)}, 1, H, W) as the images, got {got}")
         known = (mask == 1).to(x)
-        corners = known[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]  # (B, 4), one in each quadrant
-        if not torch.equal(self.masks(corners), known):
-            raise ValueError("mask must show or hide whole quadrants, which is what was trained")
+        ends = known[:, 0, :: known.shape[2] - 1, :: known.shape[3] - 1]
+        corners = ends.flatten(1)  # (B, 4), one in each quadrant
+        refuse_unless(
+            (self.masks(corners) == known).all(),
+            lambda: ValueError("mask must show or hide whole quadrants, which is what was trained"),
+        )
         image = x * known
-        if not (image.abs() == known).all():
-            raise ValueError("x must be binary, -1 or 1, where it is known: set --data.binarise")
+        refuse_unless(
+            (image.abs() == known).all(),
+            lambda: ValueError("x must be binary, -1 or 1, where it is known: set --data.binarise"),
+        )
         return Seen(image, super().told(len(x), y))
 
     def masks(self, known: Tensor) -> Tensor:
@@ -189,7 +196,7 @@ class QuadrantCVAE(CVAE):
         """p(x|z,c), over (B, C, H, W), which is sure of the known pixels: they cost nothing."""
         (logits,) = self.decoder(z, y)
         logits = torch.where(y.image != 0, CERTAIN * y.image, logits)
-        return Independent(Bernoulli(logits=logits), len(self.image_shape))
+        return coins(len(self.image_shape), logits=logits)
 
     def training_step(self, batch, batch_idx) -> Tensor:
         x, y = batch

@@ -26,13 +26,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 from torch.nn.functional import softplus
 
-from ...checks import at_least
+from ...checks import at_least, refuse_unless
 from .. import latent, networks
 from ..module import GenerativeModel, evaluating
 from ..networks.conditional import beside
+from ..networks.distributions import coins, gaussian, standard_gaussian
 
 LEVELS = 256
 LEAST_LOG_VARIANCE = 2 * math.log(2 / LEVELS)  # one level: more precision would gain nothing
@@ -70,6 +71,13 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.body(beside(z, y, self.num_classes)).unflatten(1, self.shape).transpose(0, 1)
+
+
+def not_binary() -> ValueError:
+    return ValueError(
+        "a Bernoulli decoder must get binary images (its cross-entropy on grey values "
+        "is no likelihood): set --data.binarise threshold, or --model.decoder gaussian"
+    )
 
 
 class VAE(GenerativeModel):
@@ -122,16 +130,16 @@ class VAE(GenerativeModel):
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
         """q(z|x), over (B, D)."""
         mean, log_variance = self.encoder(x, y)
-        return Independent(Normal(mean, (log_variance / 2).exp()), 1)
+        return gaussian(mean, (log_variance / 2).exp())
 
     def likelihood(self, z: Tensor, y: Tensor | None = None) -> Distribution:
         """p(x|z), over (B, C, H, W): bits in {0, 1}, or values in [-1, 1]."""
         if self.bernoulli:
             (logits,) = self.decoder(z, y)
-            return Independent(Bernoulli(logits=logits), len(self.image_shape))
+            return coins(len(self.image_shape), logits=logits)
         mean, log_variance = self.decoder(z, y)
         log_variance = LEAST_LOG_VARIANCE + softplus(log_variance - LEAST_LOG_VARIANCE)
-        return Independent(Normal(mean.tanh(), (log_variance / 2).exp()), len(self.image_shape))
+        return gaussian(mean.tanh(), (log_variance / 2).exp(), len(self.image_shape))
 
     def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) nats: log p(x|z) of the discrete image, for the Gaussian a bound by one draw of u.
@@ -141,11 +149,7 @@ class VAE(GenerativeModel):
         """
         p = self.likelihood(z, y)
         if self.bernoulli:
-            if not (x.abs() == 1).all():
-                raise ValueError(
-                    "a Bernoulli decoder must get binary images (its cross-entropy on grey values "
-                    "is no likelihood): set --data.binarise threshold, or --model.decoder gaussian"
-                )
+            refuse_unless((x.abs() == 1).all(), not_binary)
             return p.log_prob((x + 1) / 2)
         level = 2 / LEVELS  # levels are cells of this width, and images their middles, on [-1, 1]
         u = torch.rand_like(x) - 0.5
@@ -178,7 +182,7 @@ class VAE(GenerativeModel):
 
     def latent_prior(self, z: Tensor, y: Tensor | None = None) -> Distribution:
         """p(z), over the shape of z."""
-        return Independent(Normal(torch.zeros_like(z), torch.ones_like(z)), 1)
+        return standard_gaussian(z)
 
     # Training
 
