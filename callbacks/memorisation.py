@@ -41,7 +41,7 @@ from .report import Section
 
 CANDIDATES = 5  # of each sample, that it is moved onto
 PLANTED = 200  # copies of each kind
-SOME = 2000  # images of each kind, for a second opinion
+SOME = 5000  # training images at most, for a second opinion
 LARGEST_SIDE = 32  # that images are moved at
 
 
@@ -61,7 +61,7 @@ class Memorisation(Evaluation):
         identical                 samples that are equal to a training image, to the last bit
         duplicates                held-out images that are
 
-    and of features `fld`, `c_t`, `copied/authenticity` and the shares it comes from, `authentic`
+    and of features `fld` (of at most 5,000 training images), `c_t`, `copied/authenticity` and the shares it comes from, `authentic`
     and `authentic/held_out`; behind "/exchanged" what C_T and authenticity are with training and
     held-out images exchanged.
 
@@ -122,7 +122,9 @@ class Memorisation(Evaluation):
             **_identical(evidence, spaces.pool.duplicates),
             **self._published(evidence),
         }
-        if copies:  # not in the validations of a training: it takes seconds
+        # Not in the validations of a training, as it takes seconds; and of all training images or
+        # not at all, as copies of the others would look fresh.
+        if copies and len(train) <= SOME:
             parts = (part.features for part in (train, held_out, generated))
             numbers["fld"] = feature_likelihood_divergence(*parts, seed=self.seed, most=SOME)
             numbers["fld"].note += "; 0 for fresh real images, more for copies and for bad samples"
