@@ -61,9 +61,9 @@ class Memorisation(Evaluation):
         identical                 samples that are equal to a training image, to the last bit
         duplicates                held-out images that are
 
-    and of features `fld` (of at most 5,000 training images), `c_t`, `copied/authenticity` and the shares it comes from, `authentic`
-    and `authentic/held_out`; behind "/exchanged" what C_T and authenticity are with training and
-    held-out images exchanged.
+    and of features `fld` (of at most 5,000 training images), `c_t`, `copied/authenticity` and the
+    shares it comes from, `authentic` and `authentic/held_out`; behind "/exchanged" what C_T and
+    authenticity are with training and held-out images exchanged.
 
     The verdict is bad where samples are nearest to training images rather than to held-out ones
     at a level of 1 % over all that was looked at, in pairs closer than chance makes them; where
