@@ -40,7 +40,7 @@ from .figures import grid
 from .report import Section
 
 CANDIDATES = 5  # of each sample, that it is moved onto
-PLANTED = 200  # copies of each kind
+PLANTED = 200  # copies of each kind, at most; a fifth of the samples' number
 SOME = 5000  # training images at most, for a second opinion
 LARGEST_SIDE = 32  # that images are moved at
 
@@ -164,7 +164,8 @@ class Memorisation(Evaluation):
     def _planted(self, test: CopyTest, spaces: "Spaces") -> dict[str, Number]:
         """From which share on copies of each kind would be found."""
         numbers = {}
-        for kind, near in spaces.planted().items():
+        few = max(20, min(PLANTED, len(test.spaces["pixels"].index) // 5))
+        for kind, near in spaces.planted(few).items():
             share = test.noticed(near, spaces.pool.trained, self.LEVEL)
             words = spaces.kinds[kind]
             note = f"of the samples: from here on copies would be found if {words}"
@@ -373,13 +374,17 @@ class Spaces:
             bounds[name] = gap[len(gap) // 1000].item() / 2
         return bounds
 
-    def planted(self) -> dict[str, dict[str, Nearest]]:
-        """Of each kind of altered copies of training images what they lie near to, by space."""
+    def planted(self, count: int) -> dict[str, dict[str, Nearest]]:
+        """Of each kind of altered copies of training images what they lie near to, by space.
+
+        Args:
+            count: Of each kind.
+        """
         if not self._planted:
             generator = torch.Generator().manual_seed(self.seed)
             trained = self.pool.trained.nonzero()[:, 0]
             for kind in self.kinds:
-                chosen = torch.randperm(len(trained), generator=generator)[:PLANTED]
+                chosen = torch.randperm(len(trained), generator=generator)[:count]
                 images = self.images[trained[chosen]]
                 if kind != "unchanged":
                     images = plant(images, kind, generator)

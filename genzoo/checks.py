@@ -6,17 +6,18 @@ asked would leave it idle, so there the answers are looked at some steps later, 
 
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:  # what checks a plain argument needs no torch
+    from torch import Tensor
 
 MOST = 1000  # answers that are put off before they are looked at
 
-_put_off: list[tuple[Tensor, Callable[[], Exception]]] = []
+_put_off: "list[tuple[Tensor, Callable[[], Exception]]]" = []
 _in_step: Callable[[], bool] = bool  # whether a step of training is being made; bool(): False
 
 
-def refuse_unless(holds: Tensor, error: Callable[[], Exception]) -> None:
+def refuse_unless(holds: "Tensor", error: Callable[[], Exception]) -> None:
     """Raises the error unless a condition, a tensor of one entry, holds.
 
     On a GPU, within a step, some steps later: see `put_off`.

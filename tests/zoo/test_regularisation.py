@@ -32,7 +32,10 @@ ALL = {"spectral_norm": True, "augment": ("cutout", "colour"), "instance_noise":
 def steepest(model, x):
     """The largest norm of the score's gradient at these images, of labels 0, 1, 2 in turn."""
     y = torch.arange(len(x)) % 3
-    x, *rest = (part.detach() for part in model.eval().real(*model._told((x, y))))
+    x, *rest = (
+        part.detach() if isinstance(part, torch.Tensor) else part
+        for part in model.eval().real(*model._told((x, y)))
+    )
     x.requires_grad_()
     (slope,) = torch.autograd.grad(model.verdict(x, *rest).sum(), x)
     return slope.flatten(1).norm(dim=1).max().item()
@@ -128,7 +131,10 @@ def test_every_model_pickles(name):
         assert all(torch.equal(v, state[key]) for key, v in model.state_dict().items())
         if name != "PixelCNNpp":
             x = torch.rand(4, 1, 8, 8) * 2 - 1
-            seen = [part.detach() for part in model.real(*model._told((x, torch.arange(4) % 3)))]
+            seen = [
+                part.detach() if isinstance(part, torch.Tensor) else part
+                for part in model.real(*model._told((x, torch.arange(4) % 3)))
+            ]
             if name in ("AAE", "BiGAN", "ALI", "LFVI"):  # a code is drawn, or comes by way of E
                 seen = seen[:1] if name == "AAE" else seen
             assert torch.equal(model.eval().verdict(*seen), again.eval().verdict(*seen))
