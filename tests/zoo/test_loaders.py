@@ -112,7 +112,9 @@ def test_who_learns_from_labels_says_that_there_are_none(build, form):
 
 def test_who_needs_no_labels_is_evaluated_without():
     model = CGAN((1, 8, 8), 3, latent_dim=2, width=8)
-    trainer().test(model, DataLoader(X, 8), verbose=False)
+    runner = trainer()
+    runner.test(model, DataLoader(X, 8), verbose=False)
+    assert runner.state.finished and runner.num_test_batches == [-(-len(X) // 8)]
 
 
 # What cannot be trained on
@@ -228,7 +230,10 @@ def test_labels_that_name_no_class_are_refused(kind, least, y, message):
 def test_what_nobody_asked_for_may_stand_beside_the_images():
     """Captions are no matter to a model that is told nothing."""
     rows = [{"image": image, "label": "a cat", "id": i} for i, image in enumerate(X)]
-    fit(GAN((1, 8, 8), latent_dim=2, width=8), DataLoader(rows, 8), steps=3)
+    model = GAN((1, 8, 8), latent_dim=2, width=8)
+    before = [p.clone() for p in model.generator.parameters()]
+    fit(model, DataLoader(rows, 8), steps=3)
+    assert not any(map(torch.equal, before, model.generator.parameters()))
 
 
 # Batches of one
