@@ -1,4 +1,7 @@
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -6,12 +9,29 @@ import torch
 
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # some CPUs die in AMX products
 os.environ["WANDB_MODE"] = "offline"
+if "PYTEST_XDIST_WORKER" not in os.environ:  # one cache for a run: its workers inherit it
+    os.environ["GENZOO_CACHE"] = tempfile.mkdtemp(prefix="genzoo-tests-")
+    atexit.register(shutil.rmtree, os.environ["GENZOO_CACHE"], ignore_errors=True)
 torch.set_num_threads(1)  # toys are up to fifteen times slower with the default
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _a_short_look_for_copies(monkeypatch):
+    """What it finds is tested in `verdicts`; elsewhere it is to be there."""
+    monkeypatch.setattr("genzoo.features.instance.LEAST", 20)
+    monkeypatch.setattr("genzoo.features.instance.MOST", 20)
+    monkeypatch.setattr("genzoo.callbacks.memorisation.PLANTED", 10)
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """For tests of what is made once and what is kept."""
+    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="session")

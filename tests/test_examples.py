@@ -19,7 +19,6 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> Path:
     """A folder of images that is a Fashion-MNIST too; what is written goes elsewhere."""
-    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data"
     mnist_layout(folder, "FashionMNIST", train=600, test=200)

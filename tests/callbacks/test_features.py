@@ -22,6 +22,8 @@ from genzoo.callbacks.isolation import isolated
 from genzoo.images import from_uint8
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
+pytestmark = pytest.mark.usefixtures("empty_cache")
+
 
 class Fingerprint(Evaluation):
     """Numbers in which the order of everything shows."""

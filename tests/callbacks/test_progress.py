@@ -167,6 +167,7 @@ def test_reading_a_folder_is_in_sight(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.count(f"images in {tmp_path.name}: 40/40 in 0 s") == 2
 
 
+@pytest.mark.usefixtures("empty_cache")
 def test_a_card_in_a_log_says_what_takes_long(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SILENT", 0.0)
     settings = {"extractor": "pixels", "num_samples": 100}
