@@ -48,7 +48,7 @@ def holds(number, truth):
 def test_fresh_real_images_and_leaks(world_of, seed, monkeypatch):
     world = made(world_of, seed, monkeypatch)
     fresh = memorisation(world, world.fresh)
-    assert fresh.flag != "bad" and holds(fresh.numbers["copied"], 0), fresh.verdict
+    assert fresh.flag != "bad", fresh.verdict
     leak = memorisation(world, world.held_out)
     assert leak.flag == "bad" and "held-out images" in leak.verdict, leak.verdict
     assert leak.numbers["asymmetry/held_out"].value == 0.001
@@ -123,16 +123,20 @@ def test_noisy_copies_of_emoji_in_colour(seed, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.data
 def test_fresh_images_are_seldom_called_copies(monkeypatch):
-    """At most 1 of 40: other halves of the fresh images, in two worlds of each kind."""
-    bad = []
+    """At most 1 of 40: other halves of the fresh images, in some worlds of each kind. An interval
+    of 95 % may miss in 2."""
+    bad, missed = [], []
     for world_of, draws in ((digits, 20), (clothes, 10), (emoji, 10)):
         for seed in range(draws):
-            world = made(world_of, seed % 2, monkeypatch)
+            world = made(world_of, seed % 5, monkeypatch)
             order = torch.randperm(len(world.fresh), generator=torch.Generator().manual_seed(seed))
             half = world.fresh[order[: len(order) // 2]]
             section = memorisation(world, half)
-            bad += [(world_of.__name__, seed, section.verdict)] * (section.flag == "bad")
+            name, copied = world_of.__wrapped__.__name__, section.numbers["copied"]
+            bad += [(name, seed, section.verdict)] * (section.flag == "bad")
+            missed += [(name, seed, copied)] * (not holds(copied, 0))
     assert len(bad) <= 1, bad
+    assert len(missed) <= 2, missed
 
 
 def test_the_labels_decide_nothing_before_the_test(monkeypatch):
