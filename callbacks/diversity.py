@@ -17,15 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..features.evidence import Evidence
 from ..metrics.birthday import Birthday, count_support, duplicate_threshold
 from ..metrics.breadth import breadth
 from ..metrics.classes import Classes, class_shares, effective_classes, missing_classes
 from ..metrics.neighbours import closest_pairs, nearest
 from ..metrics.number import Number, written
 from ..metrics.vendi import Varied, compare_vendi, natural_width, overall
-from .features import Evaluation, Evidence
-from .figures import grid
-from .report import Section
+from ..report.card import Section
+from ..report.figures import grid
+from .evaluation import Evaluation
 
 FEW = 12  # images, of which recall and coverage cannot be asked
 IN_CLASS = 20  # images of a class, of which its Vendi score can be asked

@@ -4,9 +4,9 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from ..zoo.protocols import Filtering
-from .figures import grid
-from .samples import Grid
+from ..protocols import Filtering
+from ..report.figures import grid
+from .pictures import Grid
 
 
 def shaded(filters: Tensor) -> Tensor:

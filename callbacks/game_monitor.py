@@ -25,9 +25,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from ..zoo.module import evaluating
-from ..zoo.protocols import Judge, Sampler
-from .isolation import isolated
+from ..modes import evaluating
+from ..protocols import Judge, Sampler
+from ..rng import isolated
 
 SHOWN = ("told_apart", "gradient", "offset", "spread", "swing")
 HINTS = {

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from ..checks import at_least
 from ..images import from_uint8
-from ..zoo.latent import direction, edit, manifold, traverse
-from ..zoo.protocols import Decoder, Encoder
-from .figures import grid
+from ..latent import direction, edit, manifold, traverse
+from ..protocols import Decoder, Encoder
+from ..report.figures import grid
+from .pictures import Picture, _bytes
 from .real import real_images
-from .samples import Picture, _bytes
 
 MEASURED = 2_000  # images of a split that are looked at, at most
 

@@ -32,15 +32,16 @@ from ..images import from_uint8, to_levels
 from ..metrics.independent import independent_nats
 from ..metrics.intervals import NORMAL
 from ..metrics.number import Number
-from ..zoo.module import evaluating
-from ..zoo.protocols import Bounded, Density, Estimated, ImportanceWeighted
-from .features import BLOCK
-from .isolation import isolated
+from ..modes import evaluating
+from ..protocols import Bounded, Density, Estimated, ImportanceWeighted
+from ..ranks import buffers_of_rank_zero, merge
+from ..report.card import Section
+from ..rng import isolated
+from .evaluation import Question
+from .evidence import BLOCK
 from .progress import track
-from .question import Question
-from .ranks import buffers_of_rank_zero, merge
+from .publish import publish
 from .real import Real, real_images, unanswerable
-from .report import Section, publish
 
 DRAWS = 50  # of the latent for an importance-weighted bound
 WEIGHED = 500  # images that it is computed of, at most

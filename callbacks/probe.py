@@ -24,15 +24,16 @@ from ..checks import at_least
 from ..images import from_uint8
 from ..metrics.intervals import NORMAL
 from ..metrics.number import Number
-from ..zoo.module import evaluating
-from ..zoo.protocols import Encoder
-from .features import BLOCK
-from .isolation import isolated
+from ..modes import evaluating
+from ..protocols import Encoder
+from ..ranks import buffers_of_rank_zero, from_rank_zero, merge
+from ..report.card import Section
+from ..rng import isolated
+from .evaluation import Question
+from .evidence import BLOCK
 from .progress import track
-from .question import Question
-from .ranks import buffers_of_rank_zero, from_rank_zero, merge
+from .publish import publish
 from .real import Real, real_images
-from .report import Section, publish
 
 PENALTIES = tuple(10.0**k for k in range(-4, 2))  # of which one is chosen: sklearn's C
 BASELINES = {

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 from ..checks import at_least
+from ..features.evidence import Evidence, Extractor, Features
+from ..features.panels import least_real, not_reached, rarity
+from ..features.per_class import class_supports, per_class
+from ..features.yardstick import Yardstick
 from ..metrics.frechet import (
     Compared,
     Moments,
@@ -22,12 +26,7 @@ from ..metrics.inception_score import inception_score
 from ..metrics.intervals import student
 from ..metrics.kernel import cmmd, kernel_distance, kernel_distance_of_subsets
 from ..metrics.number import Number
-from ..metrics.support import (
-    density_coverage,
-    expected_coverage,
-    precision_recall,
-    support_shares,
-)
+from ..metrics.support import density_coverage, expected_coverage, precision_recall, support_shares
 from ..metrics.torchmetrics import (
     DensityCoverage,
     FrechetDistance,
@@ -35,12 +34,9 @@ from ..metrics.torchmetrics import (
     KernelDistance,
     PrecisionRecall,
 )
-from ..zoo.module import evaluating
-from .features import Evaluation, Evidence, Extractor, Features
-from .panels import least_real, not_reached, rarity
-from .per_class import class_supports, per_class
-from .report import Section
-from .yardstick import Yardstick
+from ..modes import evaluating
+from ..report.card import Section
+from .evaluation import Evaluation
 
 # What lived here before it moved to `genzoo.metrics`, for scripts that import it from here.
 __all__ = [

@@ -19,10 +19,10 @@ from torch import nn
 from torch.nn.functional import dropout, softplus
 
 from genzoo.datamodules import Digits
+from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import ACGAN, DCGAN, GAN, VAEGAN, ImprovedGAN
-from genzoo.zoo.classifier import train_classifier
 from genzoo.zoo.gan.gan import cross_entropy, non_saturating
 from genzoo.zoo.networks import MLP, MLPDiscriminator, MLPGenerator
 from genzoo.zoo.networks.noise import noisy

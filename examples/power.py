@@ -15,9 +15,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from genzoo.callbacks import Evidence, Features, Memorisation
-from genzoo.callbacks.extractors import Instance
-from genzoo.callbacks.memorisation import Spaces
 from genzoo.datamodules import FashionMNIST
+from genzoo.features.extractors import Instance
+from genzoo.features.spaces import Spaces
 from genzoo.metrics.alterations import kinds, plant
 from genzoo.metrics.copies import CopyTest, Nearest, pool
 

@@ -5,9 +5,12 @@ Has it memorised, does it look real, is it as diverse as the data?
 
 from pathlib import Path as _Path
 
+from ._moved import forward as _forward
+
 __version__ = "0.1.0"
 
 # The three packages stand at the top of a checkout and are installed under this one.
 _root = _Path(__file__).resolve().parent.parent
 if (_root / "zoo" / "__init__.py").is_file() and (_root / "pyproject.toml").is_file():
     __path__.append(str(_root))
+_forward()

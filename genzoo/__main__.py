@@ -86,18 +86,18 @@ def main(argv: list[str] | None = None) -> int:
     if command in LISTS:
         return show(command, *rest)
     if command == "judge":
-        from genzoo.callbacks.judge.command import main as judge
+        from genzoo.cli.human import main as judge
 
         return judge(rest)
     if command == "compare":
-        from genzoo.callbacks.compare import main as compare
+        from genzoo.report.compare import main as compare
 
         return compare(rest)
     if command in COMMANDS[:4] and rest in (["-h"], ["--help"]):
         print(OPTIONS.format(command=command), end="")
         return 0
     if command in COMMANDS:
-        from genzoo.zoo.cli import run
+        from genzoo.cli.fit import run
 
         return run(command, rest)
     return misuse("command", command, [*COMMANDS, *LISTS])

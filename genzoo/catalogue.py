@@ -47,8 +47,8 @@ def models() -> list[Entry]:
         for entry in _exported(family, "LightningModule", family.name)
         if entry.path.is_relative_to(family)
     ]
-    others = _exported(zoo, "LightningModule", "elsewhere")
-    return entries + [entry for entry in others if entry.path == zoo / "elsewhere.py"]
+    others = _exported(zoo, "LightningModule", "external")
+    return entries + [entry for entry in others if entry.path == zoo / "external.py"]
 
 
 def data() -> list[Entry]:

@@ -18,7 +18,7 @@ import lightning as L
 import torch
 
 from genzoo.callbacks import evaluations
-from genzoo.zoo.protocols import Bounded, Density
+from genzoo.protocols import Bounded, Density
 from tests.callbacks.toys import Data, Toy
 from tests.tiny import MODELS, batches, build
 from tests.toys import fit, trainer

@@ -8,9 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.images import to_uint8
-from genzoo.zoo.adversarial import Adversarial
-from genzoo.zoo.module import arguments
-from genzoo.zoo.protocols import (
+from genzoo.protocols import (
     Bounded,
     Classifier,
     Completer,
@@ -21,6 +19,8 @@ from genzoo.zoo.protocols import (
     Interpolator,
     Sampler,
 )
+from genzoo.zoo.adversarial import Adversarial
+from genzoo.zoo.base import arguments
 from tests.tiny import LABELLED, MODELS, SHAPE, TINY, batches, build
 from tests.toys import bits, fit, trainer
 

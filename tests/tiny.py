@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import genzoo.zoo
-from genzoo.zoo.module import GenerativeModel
+from genzoo.zoo.base import GenerativeModel
 from tests.toys import bits, loader
 
 MODELS = {

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from .._lightning import place_of
 from ..checks import decay_rates
-from .module import GenerativeModel
+from .base import GenerativeModel
 
 Batch = Sequence[Tensor]
 
@@ -111,7 +112,7 @@ class Adversarial(GenerativeModel):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         players = self.players()
-        turn = self.trainer.fit_loop.epoch_loop.total_batch_idx + 1  # batch_idx starts again
+        turn = place_of(self.trainer) + 1  # batch_idx starts again
         # A wrapped optimizer counts towards trainer.global_step, a plain one does not.
         *optimizers, _ = _listed(self.optimizers(use_pl_optimizer=False))
         optimizers.append(_listed(self.optimizers())[-1])

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from ..checks import at_least
 from ..images import to_levels
-from .module import evaluating
-from .protocols import Density
+from ..modes import evaluating
+from ..protocols import Density
 
 SCORES = ("L", "T", "kNN")
 CHUNK = 500  # images of one class in a pass

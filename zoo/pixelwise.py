@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from tqdm import tqdm
 
 from ..images import from_levels
-from .module import evaluating
+from ..modes import evaluating
 from .networks.masked import Place, caching
 
 

@@ -27,8 +27,8 @@ import torch
 from PIL import Image
 
 from genzoo.callbacks import Diversity, Memorisation, Realism, ReportCard, Samples
-from genzoo.callbacks.figures import grid
 from genzoo.datamodules import FashionMNIST
+from genzoo.report.figures import grid
 from genzoo.zoo import conditional, gan, inference
 
 SAME = {

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from genzoo.callbacks import Diversity, Memorisation, Realism
-from genzoo.callbacks.extractors import Extractor, Inception
+from genzoo.features.extractors import Extractor, Inception
 from tests.callbacks.evidence import evidence
 from tests.callbacks.test_extractors import random_inception
 

@@ -3,7 +3,7 @@
 import torch
 
 from genzoo.callbacks import Evidence, Features
-from genzoo.callbacks.extractors import Extractor
+from genzoo.features.extractors import Extractor
 
 
 class Seen(Extractor):

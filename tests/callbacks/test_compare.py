@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from genzoo.__main__ import main
-from genzoo.callbacks.card import Number, Report, Section
-from genzoo.callbacks.compare import Card, _letter, compare
+from genzoo.report.card import Number, Report, Section
+from genzoo.report.compare import Card, _letter, compare
 
 PROTOCOL = {"extractor": "domain", "weights": "aa", "split": "test", "n_generated": 2000}
 

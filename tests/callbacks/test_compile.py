@@ -5,8 +5,8 @@ import torch
 from torch._dynamo.backends.debugging import aot_eager
 
 from genzoo.callbacks import Compile
+from genzoo.modes import eager
 from genzoo.zoo import GAN, VAE, WGANGP
-from genzoo.zoo.module import eager
 from tests.toys import bits, fit, loader
 
 

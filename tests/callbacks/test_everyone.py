@@ -19,8 +19,8 @@ from genzoo.callbacks import (
     make_evaluable,
     report_card,
 )
-from genzoo.callbacks.per_class import agreement, per_class
 from genzoo.datamodules import Digits
+from genzoo.features.per_class import agreement, per_class
 from genzoo.images import from_uint8, to_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import SampleFolder, Wrapped

@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from genzoo.callbacks import cache, extractors
-from genzoo.callbacks.extractors import Domain, Inception, Instance, Own, Pixels, make_extractor
-from genzoo.callbacks.named import CleanInception
+from genzoo.features import cache, extractors
+from genzoo.features.classifier import DomainClassifier, disturb, train_classifier
+from genzoo.features.extractors import Domain, Inception, Instance, Own, Pixels, make_extractor
+from genzoo.features.named import CleanInception
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.inception_score import inception_score
 from genzoo.metrics.kernel import kernel_distance_of_subsets
-from genzoo.zoo.classifier import DomainClassifier, disturb, train_classifier
-from genzoo.zoo.protocols import Classifier
+from genzoo.protocols import Classifier
 from tests.callbacks.test_named import by_pillow
 from tests.callbacks.toys import pictures
 
@@ -196,7 +196,7 @@ def test_domain_learns_the_classes_and_is_kept(monkeypatch):
         raise AssertionError("trained again")
 
     state = torch.get_rng_state()
-    monkeypatch.setattr("genzoo.zoo.classifier.train_classifier", never)
+    monkeypatch.setattr("genzoo.features.classifier.train_classifier", never)
     again = Domain(images, labels, steps=60)
     assert again.protocol == domain.protocol
     assert torch.equal(again(other)[0], features)

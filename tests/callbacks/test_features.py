@@ -15,11 +15,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from genzoo.callbacks import Evaluation, Number, Section, cache, make_evaluable
-from genzoo.callbacks.extractors import Pixels
-from genzoo.callbacks.features import _shared
-from genzoo.callbacks.isolation import isolated
+from genzoo.callbacks import Evaluation, Number, Section, make_evaluable
+from genzoo.callbacks.evidence import _shared
+from genzoo.features import cache
+from genzoo.features.extractors import Pixels
 from genzoo.images import from_uint8
+from genzoo.rng import isolated
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -60,7 +61,7 @@ class Shares(L.Callback):
 
 
 def test_numbers_do_not_depend_on_the_number_of_ranks(tmp_path, monkeypatch):
-    monkeypatch.setattr("genzoo.callbacks.extractors.STEPS", 10)
+    monkeypatch.setattr("genzoo.features.extractors.STEPS", 10)
     for extractor in ("pixels", "domain"):
         runs = []
         for made_by in (1, 2, 1):  # the fourth run reads from the disk what the third one made
@@ -96,7 +97,7 @@ def test_a_bad_sample_of_one_rank_is_the_error_of_all(tmp_path):
 
 @pytest.mark.parametrize("extractor", ["pixels", "domain"])
 def test_an_evaluation_leaves_the_training_as_it_is(tmp_path, extractor, monkeypatch):
-    monkeypatch.setattr("genzoo.callbacks.extractors.STEPS", 10)
+    monkeypatch.setattr("genzoo.features.extractors.STEPS", 10)
 
     def weights(*callbacks):
         torch.manual_seed(3)

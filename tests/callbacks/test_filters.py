@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from genzoo.callbacks import Filters
-from genzoo.callbacks.figures import GAP
 from genzoo.callbacks.filters import shaded
+from genzoo.report.figures import GAP
 from genzoo.zoo import RBM
 from tests.callbacks.toys import Data, Toy, trainer
 from tests.toys import bits, loader

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from genzoo.callbacks.card import Number, Report, Section
-from genzoo.callbacks.html import page
+from genzoo.report.card import Number, Report, Section
+from genzoo.report.html import page
 
 NASTY = "</p><script>alert(1)</script> & $title 'x' \"y\" ${samples}"
 

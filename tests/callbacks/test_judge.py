@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genzoo.callbacks.card import Number, Report
-from genzoo.callbacks.judge import (
+from genzoo.cli.human import main
+from genzoo.human import (
     COLUMNS,
     Estimate,
     analyse,
@@ -27,8 +27,8 @@ from genzoo.callbacks.judge import (
     section,
     verdict,
 )
-from genzoo.callbacks.judge import _resamples as resamples
-from genzoo.callbacks.judge.command import main
+from genzoo.human import _resamples as resamples
+from genzoo.report.card import Number, Report
 from tests.browser import Browser
 
 # ---------------------------------------------------------------------------------------- helpers
@@ -222,7 +222,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("genzoo.callbacks.judge.os.utime", full)
+    monkeypatch.setattr("genzoo.human.os.utime", full)
     with pytest.raises(OSError, match="No space"):
         study(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from genzoo.callbacks import Edits, Manifold, Traversals
-from genzoo.callbacks.figures import grid
 from genzoo.images import to_uint8
-from genzoo.zoo.latent import manifold
+from genzoo.latent import manifold
+from genzoo.report.figures import grid
 from tests.callbacks.test_samples import CELL, GUTTER, Coder
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from genzoo.callbacks import memorisation
-from genzoo.callbacks.extractors import Instance
 from genzoo.callbacks.memorisation import Memorisation, _contradicted, _noticed, panel
+from genzoo.features.extractors import Instance
 from genzoo.images import to_uint8
 from genzoo.metrics.copies import pool
 from genzoo.metrics.number import Number

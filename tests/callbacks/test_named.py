@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from genzoo.callbacks import Realism, named
-from genzoo.callbacks.extractors import make_extractor
-from genzoo.callbacks.named import CLIPEmbedding, DINOv2, resized
+from genzoo.callbacks import Realism
+from genzoo.features import named
+from genzoo.features.extractors import make_extractor
+from genzoo.features.named import CLIPEmbedding, DINOv2, resized
 from tests.callbacks.evidence import evidence
 
 

@@ -9,9 +9,8 @@ from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from PIL import Image
 
 from genzoo.callbacks import progress, report_card
-from genzoo.callbacks.lines import ProgressLines
-from genzoo.callbacks.progress import Lines, Parts, duration, track
-from genzoo.callbacks.question import Question
+from genzoo.callbacks.evaluation import Question
+from genzoo.callbacks.progress import Lines, Parts, ProgressLines, duration, track
 from genzoo.metrics.neighbours import nearest
 from genzoo.watch import watched, watching
 from tests.callbacks.toys import Data, Toy, pictures, trainer

@@ -20,7 +20,7 @@ from genzoo.callbacks import (
     Samples,
     Section,
 )
-from genzoo.callbacks.report import spoken, written
+from genzoo.report.card import spoken, written
 from tests.callbacks.toys import Data, Toy, trainer
 
 PICTURE = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)

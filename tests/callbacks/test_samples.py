@@ -9,9 +9,11 @@ from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from genzoo.callbacks import Interpolations, Reconstructions, Samples, figures
-from genzoo.callbacks.figures import GAP, PAPER, grid, log_figure, scatter, to_picture
+from genzoo.callbacks import Interpolations, Reconstructions, Samples
 from genzoo.callbacks.progress import track
+from genzoo.callbacks.publish import log_figure
+from genzoo.report import figures
+from genzoo.report.figures import GAP, PAPER, grid, scatter, to_picture
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 GUTTER, CELL = 8, 72  # around images of 8x8 that are enlarged eight times

@@ -15,8 +15,8 @@ from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
 
 from genzoo.callbacks import Evaluation, Number, ReportCard, Section
-from genzoo.callbacks.wandb import SafeWandbLogger, as_array
 from genzoo.images import to_uint8
+from genzoo.runs.wandb import SafeWandbLogger, as_array
 from tests.callbacks.toys import Data, Toy, trainer
 
 BLOCK = 32768  # of LevelDB's log format, in which a .wandb file is written
@@ -68,7 +68,7 @@ def logger(tmp_path):
 
 
 def said(caplog) -> list[str]:
-    return [r.message for r in caplog.records if r.name == "genzoo.callbacks.wandb"]
+    return [r.message for r in caplog.records if r.name == "genzoo.runs.wandb"]
 
 
 def test_a_run_has_metrics_hyper_parameters_and_images(tmp_path, logger):
@@ -101,7 +101,7 @@ def test_floats_are_images_of_the_zoos_convention():
 
 def test_without_a_key_the_run_is_written_to_disk_with_one_line(tmp_path, monkeypatch, caplog):
     monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.setattr("genzoo.callbacks.wandb.has_key", lambda wandb: False)
+    monkeypatch.setattr("genzoo.runs.wandb.has_key", lambda wandb: False)
     logger = SafeWandbLogger(save_dir=tmp_path)
     logger.log_metrics({"loss": 1.0}, 0)
     assert logger.finish()
@@ -114,7 +114,7 @@ def test_without_a_key_the_run_is_written_to_disk_with_one_line(tmp_path, monkey
 def test_credentials_are_looked_for_but_never_asked_for(monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
-    from genzoo.callbacks.wandb import has_key
+    from genzoo.runs.wandb import has_key
 
     class Login:
         def __call__(self, prompt, verify):

@@ -28,9 +28,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.utils.data import DataLoader
 
 from genzoo.callbacks import ChannelsLast, Compile
+from genzoo.protocols import Decoder, Density, Encoder
 from genzoo.zoo import DCGAN
-from genzoo.zoo.module import GenerativeModel
-from genzoo.zoo.protocols import Decoder, Density, Encoder
+from genzoo.zoo.base import GenerativeModel
 from tests.pretended import ALLOWED
 from tests.tiny import MODELS, SHAPE, batches, build
 from tests.toys import bits, loader, trainer

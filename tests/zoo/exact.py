@@ -11,8 +11,8 @@ from torch.autograd.functional import jacobian
 from torch.distributions import Distribution
 
 from genzoo.images import from_levels, to_levels
+from genzoo.modes import evaluating
 from genzoo.zoo.autoregressive.conditionals import Autoregressive
-from genzoo.zoo.module import evaluating
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
 
 

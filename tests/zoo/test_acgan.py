@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Classifier
 from genzoo.zoo import ACGAN, CGAN
-from genzoo.zoo.protocols import Classifier
 from tests.zoo.asked import Judge, played, split, spread
 
 

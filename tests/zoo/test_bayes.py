@@ -10,9 +10,9 @@ from torch import nn
 
 from genzoo.datamodules import Digits, FashionMNIST, MNIST10k
 from genzoo.images import from_levels, from_uint8
+from genzoo.protocols import Classifier
 from genzoo.zoo import PixelCNN
 from genzoo.zoo.bayes import BayesClassifier, IndependentPixels
-from genzoo.zoo.protocols import Classifier
 
 IMAGES = torch.tensor(list(product([-1.0, 1.0], repeat=4))).view(16, 1, 2, 2)  # all there are
 

@@ -8,8 +8,8 @@ from torch import nn
 from genzoo.datamodules import Chairs, FashionMNIST
 from genzoo.datamodules.batches import TrainingBatches
 from genzoo.datamodules.chairs import Views
+from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
-from genzoo.zoo.classifier import train_classifier
 from genzoo.zoo.supervised import ChairGenerator
 from tests.toys import fit, trainer
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from genzoo.zoo import GAN, VAE, init_from
-from genzoo.zoo.checkpoint import (
+from genzoo.runs.checkpoints import (
     AtomicCheckpointIO,
     Checkpoints,
     NamedCheckpoint,
     load_model,
     read,
 )
+from genzoo.zoo import GAN, VAE, init_from
 from tests.toys import bits, loader, trainer
 from tests.toys import fit as training
 
@@ -297,7 +297,7 @@ def test_a_model_comes_back_from_pythons_file(tmp_path):
         (None, "does not say which class"),
         ("nowhere.Mean", r"not genzoo's is not imported .*load_model\(path, model_class=Mean\)"),
         ("os.getcwd", "os.getcwd, and a class that is not genzoo's is not imported"),
-        ("genzoo.zoo.checkpoint.read", "genzoo.zoo.checkpoint.read, which is no LightningModule"),
+        ("genzoo.runs.checkpoints.read", "checkpoints.read, which is no LightningModule"),
         ("genzoo.zoo.Gone", "genzoo.zoo.Gone, which is not there"),
     ],
 )

@@ -14,11 +14,11 @@ import torch
 import yaml
 
 from genzoo.__main__ import main
-from genzoo.callbacks import lines
+from genzoo.callbacks import progress as lines
+from genzoo.runs.checkpoints import load_model, origin, read
+from genzoo.runs.folders import RunLogger, last_checkpoint
 from genzoo.zoo import GAN, VAE, PixelCNN
 from genzoo.zoo import sample as sampling
-from genzoo.zoo.checkpoint import load_model, origin, read
-from genzoo.zoo.runs import RunLogger, last_checkpoint
 from tests.toys import bits, loader, trainer
 
 FAST = (

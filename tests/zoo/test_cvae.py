@@ -11,8 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genzoo.datamodules import Digits, MNIST10k
 from genzoo.images import from_uint8
+from genzoo.protocols import Completer
 from genzoo.zoo.networks import MLP
-from genzoo.zoo.protocols import Completer
 from genzoo.zoo.variational import CVAE, VAE, QuadrantCVAE
 from genzoo.zoo.variational.cvae import Seen
 from tests.toys import bits, fit, loader, trainer

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from genzoo.datamodules import MNIST10k
+from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
+from genzoo.protocols import Classifier, Completer
 from genzoo.zoo import CVAEGAN
 from genzoo.zoo.adversarial import Player
-from genzoo.zoo.classifier import train_classifier
 from genzoo.zoo.gan.gan import Payoff
-from genzoo.zoo.protocols import Classifier, Completer
 from tests.toys import bits, fit, loader
 from tests.zoo.asked import spread
 

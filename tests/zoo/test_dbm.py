@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.protocols import Bounded, Density, Estimated
 from genzoo.zoo.markov import DBM, RBM
-from genzoo.zoo.protocols import Bounded, Density, Estimated
 from tests.toys import bits, fit, loader
 from tests.zoo.test_rbm import digits, every_image, learn
 

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.datamodules import Digits
 from genzoo.datamodules.folder import decode
+from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8, to_uint8
 from genzoo.zoo import DCGAN, latent
-from genzoo.zoo.classifier import train_classifier
 from tests.toys import fit, trainer
 
 

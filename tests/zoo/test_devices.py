@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from genzoo import checks
-from genzoo.zoo import GAN, PixelVAE
-from genzoo.zoo.module import GenerativeModel
-from genzoo.zoo.protocols import (
+from genzoo.protocols import (
     Bounded,
     Classifier,
     Completer,
@@ -15,6 +13,8 @@ from genzoo.zoo.protocols import (
     Encoder,
     Interpolator,
 )
+from genzoo.zoo import GAN, PixelVAE
+from genzoo.zoo.base import GenerativeModel
 from tests.pretended import ALLOWED, GPU, moved, pretended_gpu, trained
 from tests.tiny import MODELS, SHAPE, TINY, batches, build
 from tests.toys import bits, fit, loader

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from genzoo.callbacks.features import draw
+from genzoo.callbacks.evidence import draw
 from genzoo.images import from_uint8, to_uint8
+from genzoo.protocols import Finite, Sampler
 from genzoo.zoo import GivenSamples, RealFolder, SampleFolder, Wrapped
-from genzoo.zoo.protocols import Finite, Sampler
 from tests.callbacks.toys import pictures, trainer
 
 
@@ -91,7 +91,7 @@ def test_arrays_in_any_layout(tmp_path, layout):
 
 
 def test_what_genzoo_sample_writes_is_read(tmp_path):
-    from genzoo.zoo.sample import write as write_samples
+    from genzoo.cli.sample import write as write_samples
 
     images, labels = pictures(9)
     for output in (tmp_path / "s.npz", tmp_path / "s"):

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from genzoo.datamodules import Digits
+from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
+from genzoo.modes import evaluating
 from genzoo.zoo.autoregressive import GatedPixelCNN
-from genzoo.zoo.classifier import train_classifier
-from genzoo.zoo.module import evaluating
 from genzoo.zoo.networks.gated import GatedLayer, GatedStack, VerticalConv2d
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
 from tests.zoo.exact import (

@@ -9,7 +9,7 @@ from torch import nn
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
-from genzoo.zoo.latent import direction, edit, manifold, traverse
+from genzoo.latent import direction, edit, manifold, traverse
 from genzoo.zoo.variational import BetaVAE
 from tests.toys import trainer
 

@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.images import from_levels, to_levels
+from genzoo.protocols import Completer, Density, Sampler
 from genzoo.zoo.autoregressive import PixelCNN
 from genzoo.zoo.autoregressive.conditionals import Levels
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
-from genzoo.zoo.protocols import Completer, Density, Sampler
 from tests.zoo.exact import (
     all_images,
     assert_cached_is_naive,

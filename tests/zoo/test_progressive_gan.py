@@ -10,10 +10,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from genzoo.datamodules import FashionMNIST
+from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import WGANGP, ProgressiveGAN
-from genzoo.zoo.classifier import train_classifier
 from genzoo.zoo.gan.progressive_gan import (
     EqualizedConv2d,
     EqualizedLinear,

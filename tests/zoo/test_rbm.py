@@ -10,8 +10,8 @@ from torch import nn
 from torch.distributions import Bernoulli
 from torch.utils.data import DataLoader, TensorDataset
 
+from genzoo.protocols import Density, Estimated, Filtering
 from genzoo.zoo.markov import RBM
-from genzoo.zoo.protocols import Density, Estimated, Filtering
 from tests.toys import bits, fit, loader, trainer
 
 

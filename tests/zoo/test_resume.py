@@ -16,11 +16,11 @@ from lightning.pytorch.tuner import Tuner
 
 from genzoo.__main__ import main
 from genzoo.callbacks import GameMonitor, Throughput
-from genzoo.callbacks.lines import Bar, ProgressLines
+from genzoo.callbacks.progress import Bar, ProgressLines
 from genzoo.datamodules import Digits
+from genzoo.runs.checkpoints import AtomicCheckpointIO, read
+from genzoo.runs.folders import last_checkpoint
 from genzoo.zoo import DBM, DCGAN, GAN, GSN, RBM, VAE, PixelCNN
-from genzoo.zoo.checkpoint import AtomicCheckpointIO, read
-from genzoo.zoo.runs import last_checkpoint
 from tests.toys import trainer
 
 BATCHES = 4  # an epoch

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.zoo import ALI, GAN, VAE, VAEGAN, WGAN, BetaVAE
+from genzoo.zoo.base import GenerativeModel
 from genzoo.zoo.gan.improved_gan import MinibatchDiscrimination
 from genzoo.zoo.gan.progressive_gan import MinibatchStdDev
-from genzoo.zoo.module import GenerativeModel
 from tests.test_contract import build, games
 from tests.toys import bits, fit, loader
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from ...checks import shape_of_images
 from ...images import check_images, from_levels, to_levels
-from ..module import GenerativeModel
+from ..base import GenerativeModel
 from ..pixelwise import Levels as Levels
 from ..pixelwise import draw
 

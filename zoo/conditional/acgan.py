@@ -23,8 +23,8 @@ Differs from the paper: the generator ascends log D (`saturating=True` for its L
 
 from torch import Tensor
 
+from ...modes import evaluating
 from ..adversarial import Batch
-from ..module import evaluating
 from ..networks import Heads, labelled_cross_entropy
 from .cgan import CGAN
 

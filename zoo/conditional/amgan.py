@@ -27,9 +27,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ...checks import labelled
+from ...modes import evaluating
 from ..adversarial import Batch
 from ..gan.gan import GAN, Payoff
-from ..module import evaluating
 from ..networks import Heads, LogOdds, labelled_cross_entropy
 
 

@@ -41,9 +41,9 @@ from torch import Tensor, nn
 
 from ...checks import at_least
 from ...images import check_images
+from ...modes import evaluating
 from .. import networks
 from ..adversarial import Batch
-from ..module import evaluating
 from ..networks import Encoder, Heads, labelled_cross_entropy, without_label
 from .semi_supervised_gan import SemiSupervisedGAN
 

@@ -34,9 +34,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
+from ...modes import evaluating
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
-from ..module import evaluating
 from ..networks import MLP, Heads
 
 

@@ -31,10 +31,10 @@ discriminator, but without weight normalisation and an average of its weights.
 from torch import Tensor
 
 from ...checks import labelled
+from ...modes import evaluating
 from ..adversarial import Batch
 from ..gan.gan import GAN
 from ..gan.improved_gan import feature_distance
-from ..module import evaluating
 from ..networks import Heads, labelled_cross_entropy, without_label
 from ..networks.noise import noisy
 

@@ -37,8 +37,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...checks import at_least
+from ...modes import evaluating
 from ..adversarial import Batch, Player
-from ..module import evaluating
 from ..networks.kept import Kept
 from .gan import GAN, cross_entropy
 

@@ -28,9 +28,9 @@ are DCGAN's; samples are clamped to [-1, 1].
 import torch
 from torch import Tensor, nn
 
+from ...modes import evaluating
 from .. import networks
 from ..adversarial import Batch
-from ..module import evaluating
 from ..networks.regularisation import without_norms
 from .gan import GAN, Payoff
 from .wgan import minus_score

@@ -16,7 +16,8 @@ light skin) + z(woman with light skin).
 Differs from the paper: kernels 4x4 for 5x5; half its width by default.
 """
 
-from .. import latent, networks
+from ... import latent
+from .. import networks
 from .gan import GAN
 
 

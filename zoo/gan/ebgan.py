@@ -26,9 +26,9 @@ from functools import partial
 from torch import Tensor
 from torch.nn.functional import normalize, relu
 
+from ...modes import evaluating
 from .. import networks
 from ..adversarial import Batch
-from ..module import evaluating
 from .gan import GAN, Payoff
 from .wgan import minus_score
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ..module import evaluating
+from ...modes import evaluating
 from .gan import GAN, Payoff
 
 

@@ -27,11 +27,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch.optim import Optimizer
 
+from ... import latent
+from ..._lightning import place_of
 from ...checks import at_least
-from .. import latent, networks
+from ...modes import eager, evaluating
+from .. import networks
 from ..adversarial import Adversarial, Batch, Player
 from ..ema import Average
-from ..module import eager, evaluating
 from ..networks.regularisation import Regularisation, carry_over, let_noise_fall
 
 
@@ -291,7 +293,7 @@ class GAN(Adversarial):
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
         every = self.regularisation.r1_every
-        turn = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        turn = place_of(self.trainer)
         if self.regularisation.r1 and player.regularised and turn % every == 0:
             pay = player.loss
             also = replace(player, loss=lambda b: pay(b) + every * self.slope_penalty(b))

@@ -15,7 +15,7 @@ moves all features along the hyperplane's normal w, wherever they are.
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from ..module import evaluating
+from ...modes import evaluating
 from .gan import GAN, Payoff
 from .wgan import minus_score
 

@@ -37,8 +37,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...checks import at_least
+from ...modes import evaluating
 from ..adversarial import Batch, Player
-from ..module import evaluating
 from ..networks.kept import Kept
 from .wgan import wasserstein
 from .wgan_gp import WGANGP

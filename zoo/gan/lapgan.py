@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from ...checks import shape_of_images
+from ...modes import evaluating
 from ..adversarial import Batch, Player
-from ..module import evaluating
 from ..networks.conditional import beside
 from ..networks.conv import halvings
 from .gan import GAN

@@ -42,8 +42,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from ...checks import at_least
+from ...modes import evaluating
 from ..adversarial import Batch
-from ..module import evaluating
 from ..networks.conditional import beside
 from ..networks.conv import halvings
 from ..networks.kept import Kept

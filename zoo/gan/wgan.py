@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ...modes import evaluating
 from ..adversarial import Player
-from ..module import evaluating
 from .gan import GAN, Payoff
 
 

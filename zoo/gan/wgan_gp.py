@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
+from ...modes import eager, evaluating
 from .. import networks
-from ..module import eager, evaluating
 from .gan import GAN
 from .wgan import wasserstein
 

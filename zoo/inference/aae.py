@@ -42,9 +42,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...modes import evaluating
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
-from ..module import evaluating
 from ..networks import MLP, PAIRS, Encoder, MLPDiscriminator, MLPGenerator
 
 PARTS = 10  # of a prior, where there are no classes

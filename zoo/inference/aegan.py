@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 
 from ...checks import at_least
+from ...modes import evaluating
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
-from ..module import evaluating
 from ..networks import Encoder
 
 

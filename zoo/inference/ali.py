@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..module import evaluating
+from ...modes import evaluating
 from ..networks import GaussianEncoder
 from .bigan import BiGAN
 

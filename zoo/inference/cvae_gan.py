@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ...checks import at_least, labelled
+from ...modes import evaluating
 from ..adversarial import Batch, Player
-from ..module import evaluating
 from ..networks import Heads, labelled_cross_entropy, without_dropout
 from .vae_gan import VAEGAN
 

@@ -38,8 +38,8 @@ from torch.distributions import Distribution
 from torch.nn.functional import conv2d, pad
 
 from ...checks import at_least
+from ...modes import evaluating
 from ..adversarial import Batch
-from ..module import evaluating
 from ..networks import MLP, LogOdds
 from .vae_gan import VAEGAN
 

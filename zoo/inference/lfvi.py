@@ -38,9 +38,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from ...checks import at_least
+from ...modes import evaluating
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
-from ..module import evaluating
 from ..networks.distributions import gaussian, standard_gaussian
 from ..networks.kept import Kept
 from .bigan import PairDiscriminator

@@ -28,9 +28,9 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from ...checks import at_least
+from ...modes import evaluating
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
-from ..module import evaluating
 from ..networks import GaussianEncoder, Heads, without_dropout
 from ..networks.distributions import standard_gaussian
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli
 
 from ...checks import at_least
-from ..module import evaluating
+from ...modes import evaluating
 from .rbm import RBM, log_sum
 
 

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli
 
 from ...checks import at_least
-from ..module import GenerativeModel, evaluating
+from ...modes import evaluating
+from ..base import GenerativeModel
 from ..networks.conditional import beside
 from .bits import from_bits, known_bits, to_bits
 

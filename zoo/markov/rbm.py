@@ -44,7 +44,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
 from ...checks import at_least
-from ..module import GenerativeModel, evaluating
+from ...modes import evaluating
+from ..base import GenerativeModel
 from .bits import from_bits, known_bits, to_bits
 
 ENUMERABLE = 20  # units of a layer whose states are summed one by one: a million states

@@ -31,10 +31,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize, one_hot
 
+from ... import latent
 from ...checks import at_least
-from .. import latent
-from ..classifier import DomainClassifier, train_classifier
-from ..module import GenerativeModel, evaluating
+from ...features.classifier import DomainClassifier, train_classifier
+from ...modes import evaluating
+from ..base import GenerativeModel
 from ..networks.conv import halvings
 
 

@@ -26,9 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from ... import latent
 from ...checks import at_least, refuse_unless
-from .. import latent, networks
-from ..module import GenerativeModel, evaluating
+from ...modes import evaluating
+from .. import networks
+from ..base import GenerativeModel
 
 MEMORY = 10_000  # codes that a Gaussian remembers
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ...checks import refuse_unless
-from ..module import evaluating
+from ...modes import evaluating
 from ..networks.distributions import coins, gaussian
 from .vae import VAE, Decoder, Encoder
 

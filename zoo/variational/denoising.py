@@ -27,7 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..module import evaluating
+from ...modes import evaluating
 from .autoencoder import Autoencoder
 
 Corruption = Literal["masking", "gaussian", "salt_and_pepper"]

@@ -25,7 +25,7 @@ from torch.distributions import Distribution
 from torch.nn.functional import relu
 
 from ...images import check_images, from_levels, to_levels
-from ..module import evaluating
+from ...modes import evaluating
 from ..networks.gated import GatedStack
 from ..networks.masked import MaskedConv2d
 from ..pixelwise import Levels, draw

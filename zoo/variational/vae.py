@@ -29,9 +29,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 from torch.nn.functional import softplus
 
+from ... import latent
 from ...checks import at_least, refuse_unless
-from .. import latent, networks
-from ..module import GenerativeModel, evaluating
+from ...modes import evaluating
+from .. import networks
+from ..base import GenerativeModel
 from ..networks.conditional import beside
 from ..networks.distributions import coins, gaussian, standard_gaussian
 

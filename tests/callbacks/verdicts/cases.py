@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from genzoo.callbacks import Evidence, Features, Memorisation
-from genzoo.callbacks.extractors import Domain, Extractor, Instance
-from genzoo.callbacks.memorisation import Spaces
+from genzoo.features.extractors import Domain, Extractor, Instance
+from genzoo.features.spaces import Spaces
 from genzoo.metrics.copies import Nearest, pool
 
 

@@ -14,9 +14,9 @@ from sklearn.datasets import load_digits
 
 from genzoo.callbacks import Evidence, Features
 from genzoo.callbacks.diversity import Diversity
-from genzoo.callbacks.extractors import make_extractor
 from genzoo.datamodules.folder import decode
 from genzoo.datamodules.mnist import read_idx
+from genzoo.features.extractors import make_extractor
 from genzoo.metrics.birthday import count_support, duplicate_threshold
 
 SEEDS = range(5)

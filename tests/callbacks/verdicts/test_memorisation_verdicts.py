@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genzoo.callbacks.memorisation import Spaces
+from genzoo.features.spaces import Spaces
 from genzoo.metrics.alterations import kinds, plant
 
 from .cases import clothes, digits, emoji, memorisation

@@ -25,8 +25,8 @@ from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, _load
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from . import hints
-from .module import keep_place
+from .._lightning import keep_place
+from . import suggestions as hints
 
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
 

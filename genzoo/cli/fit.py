@@ -26,20 +26,19 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .. import datamodules as _datamodules  # noqa: F401  short names are those of known classes
 from ..callbacks import Evaluation, evaluations, make_evaluable
-from ..callbacks.everyone import refuse_unaskable
 from ..callbacks.game_monitor import GameMonitor
-from ..callbacks.lines import Bar, ProgressLines
-from ..callbacks.progress import shown
+from ..callbacks.progress import Bar, ProgressLines, shown
+from ..callbacks.report_cards import refuse_unaskable
 from ..callbacks.throughput import Throughput
-from ..callbacks.wandb import SafeWandbLogger
+from ..protocols import Classifier, Encoder, Filtering
+from ..runs import checkpoints as checkpoints
+from ..runs import suggestions as hints
+from ..runs.checkpoints import ORIGIN, AtomicCheckpointIO, Checkpoints, NamedCheckpoint
+from ..runs.folders import RunLogger, last_checkpoint, remove_empty
+from ..runs.suggestions import Misuse
+from ..runs.wandb import SafeWandbLogger
 from ..watch import watching
-from . import checkpoint as checkpoints
-from . import hints
-from .checkpoint import ORIGIN, AtomicCheckpointIO, Checkpoints, NamedCheckpoint
-from .hints import Misuse
-from .module import GenerativeModel
-from .protocols import Classifier, Encoder, Filtering
-from .runs import RunLogger, last_checkpoint, remove_empty
+from ..zoo.base import GenerativeModel
 
 LINKED = ("image_shape", "num_classes", "class_names")  # what the data says of the model
 DEFAULT_DATA = "genzoo.datamodules.Digits"

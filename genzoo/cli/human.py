@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..card import Report, write_whole
-from . import ANSWERS, Analysis, analyse, cues, export_study, section, verdict
+from ..human import ANSWERS, Analysis, analyse, cues, export_study, section, verdict
+from ..report.card import Report, write_whole
 
 LOSSY = {".jpg", ".jpeg", ".webp"}
 
@@ -148,12 +148,12 @@ def _export(options: argparse.Namespace, data_options: list[str]) -> None:
 
 def _real(data: str, data_options: list[str], n: int, seed: int) -> _Pool:
     """The test images of a data set, or n of a folder."""
-    from ... import datamodules
+    from .. import datamodules
 
     kind = getattr(datamodules, data, None)
     if not (isinstance(kind, type) and issubclass(kind, datamodules.ImageData)):
         if not Path(data).is_dir():
-            from ...catalogue import data as known
+            from ..catalogue import data as known
 
             names = ", ".join(entry.name for entry in known())
             raise ValueError(f"--data must be a folder of images or one of {names}, got {data}")
@@ -168,7 +168,7 @@ def _instance(kind: type, arguments: list[str]):
     """A data set by its command line, as `genzoo fit` takes it."""
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from ...zoo.hints import unknown
+    from ..runs.suggestions import unknown
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "data")
@@ -193,9 +193,9 @@ def _generated(samples: str, n: int, seed: int) -> _Pool:
 
 def _drawn(checkpoint: str, n: int, seed: int) -> _Pool:
     """n samples of a model."""
-    from ...zoo.checkpoint import load_model
-    from ...zoo.protocols import Sampler
-    from ...zoo.sample import draw
+    from ..protocols import Sampler
+    from ..runs.checkpoints import load_model
+    from .sample import draw
 
     model = load_model(checkpoint)
     if not isinstance(model, Sampler):
@@ -222,7 +222,7 @@ def _folder(folder: Path, n: int, seed: int) -> _Pool:
     """n images of a folder at their own size, or all where there are fewer."""
     from PIL import Image, ImageOps
 
-    from ...datamodules.folder import BROKEN, as_array, list_images
+    from ..datamodules.folder import BROKEN, as_array, list_images
 
     paths = list_images(folder)
     chosen = [paths[i] for i in np.random.default_rng(seed).permutation(len(paths))[: max(n, 0)]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..checks import at_least
+from .checks import at_least
 from .protocols import Decoder, Encoder
 
 

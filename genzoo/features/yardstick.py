@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..metrics.frechet import Compared, Moments, frechet_compared
 from ..metrics.neighbours import nearest
-from .features import Evidence, Features
+from .evidence import Evidence, Features
 
 
 @dataclass

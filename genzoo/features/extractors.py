@@ -105,8 +105,8 @@ class Domain(Extractor):
         device: torch.device | str = "cpu",
         track: Track = iter,
     ):
-        from ..zoo.classifier import DomainClassifier, train_classifier
-        from .isolation import isolated
+        from ..rng import isolated
+        from .classifier import DomainClassifier, train_classifier
 
         known = None if labels is None else labels >= 0
         if known is None or images.ndim != 4 or len(labels[known].unique()) < 2:
@@ -161,8 +161,8 @@ class Instance(Extractor):
         device: torch.device | str = "cpu",
         track: Track = iter,
     ):
-        from ..features.instance import InstanceEncoder, enough_steps, train_encoder
-        from .isolation import isolated
+        from ..rng import isolated
+        from .instance import InstanceEncoder, enough_steps, train_encoder
 
         if images.ndim != 4:
             raise ValueError(

@@ -39,10 +39,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri
 
-from ...checks import at_least
+from ..checks import at_least
 
 if TYPE_CHECKING:
-    from ..card import Section
+    from ..report.card import Section
 
 Mode = Literal["single", "pairs"]
 
@@ -556,7 +556,7 @@ def verdict(analysis: Analysis) -> tuple[str, Literal["good", "bad", "unsure"]]:
 
 def section(analysis: Analysis) -> "Section":
     """The analysis as a section of the report card."""
-    from ..card import Number, Section
+    from ..report.card import Number, Section
 
     sentence, flag = verdict(analysis)
     first, second = analysis.halves.items()

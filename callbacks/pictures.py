@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ..checks import at_least
 from ..images import check_images, from_uint8, to_uint8
-from ..zoo.latent import interpolate
-from ..zoo.module import evaluating
-from ..zoo.protocols import Decoder, Encoder, Filtering, Finite, Sampler
-from .figures import PAPER, grid, log_figure, scatter
-from .isolation import isolated
-from .question import Question
+from ..latent import interpolate
+from ..modes import evaluating
+from ..protocols import Decoder, Encoder, Filtering, Finite, Sampler
+from ..report.figures import PAPER, grid, scatter
+from ..rng import isolated
+from .evaluation import Question
+from .publish import log_figure
 from .real import Real, class_names, real_images
 
 CLASSES = 20  # rows of a page, at most

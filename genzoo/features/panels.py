@@ -6,13 +6,9 @@ from torch import Tensor
 from ..metrics.intervals import NORMAL
 from ..metrics.neighbours import nearest
 from ..metrics.number import Number
-from ..metrics.support import (
-    distance_to_nearest,
-    rarity_from_balls,
-    realism_from_balls,
-)
-from .features import Features
-from .figures import grid
+from ..metrics.support import distance_to_nearest, rarity_from_balls, realism_from_balls
+from ..report.figures import grid
+from .evidence import Features
 from .yardstick import Yardstick
 
 SHOWN = 24  # images of a panel, each with one beside it

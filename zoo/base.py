@@ -9,8 +9,7 @@ between disturbs nothing.
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import wraps
 from itertools import zip_longest
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from .. import batches, checks
+from .._lightning import keep_place, place_of
 from ..checks import look, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
 
@@ -96,7 +96,7 @@ class GenerativeModel(L.LightningModule):
             self.check_data(batch)
         state = self.trainer.state  # which says so where a step ends in an error
         put_off(lambda: state.status == TrainerStatus.RUNNING)
-        place = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        place = place_of(self.trainer)
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
         if self.device.type == "cpu":
@@ -111,7 +111,7 @@ class GenerativeModel(L.LightningModule):
         if isinstance(outputs, Mapping) and "loss" in outputs:
             self._losses[""] = outputs["loss"].detach()
         # Now and then only: a GPU would have to wait for each number that is looked at.
-        place = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        place = place_of(self.trainer)
         if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
             self._name_lost_losses()
 
@@ -322,33 +322,6 @@ def listed(value):
     return list(value) if isinstance(value, tuple) else value
 
 
-def keep_place(trainer: L.Trainer, checkpoint: dict) -> None:
-    """Makes a checkpoint say of its epoch what is true: open after a batch, over after its last.
-
-    Where a limit ends the training inside an epoch, Lightning says that the epoch is over, and a
-    longer training would go on with a new one; what is saved after the last batch it takes for
-    open, and then counts one epoch too few. Both would end, save and validate elsewhere than a
-    training that was never stopped.
-    """
-    loop = trainer.fit_loop.epoch_loop
-    batches, place = loop.batch_progress, checkpoint["loops"]["fit_loop"]
-    epoch = place["epoch_progress"]
-    if not 0 < batches.current.ready == batches.current.processed:
-        return  # nothing was trained, or a step is being taken
-    if batches.is_last_batch:
-        for counts in ("total", "current"):
-            batch = place["epoch_loop.batch_progress"][counts]
-            if counts == "total" and batch["completed"] < batch["processed"]:
-                place["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
-            batch["completed"] = batch["processed"]
-            epoch[counts]["processed"] = epoch[counts]["ready"]
-        return
-    for counts in epoch.values():
-        for event in ("processed", "completed"):
-            counts[event] = min(counts[event], counts["ready"] - 1)
-    checkpoint["epoch"] = trainer.fit_loop.epoch_progress.current.ready - 1
-
-
 def arguments(model_class: type) -> dict[str, inspect.Parameter]:
     """What a class can be given by name, over all constructors to which it hands on the rest."""
     found: dict[str, inspect.Parameter] = {}
@@ -387,33 +360,3 @@ def _instead(x: Tensor, shape: tuple[int, ...]) -> str:
     if x.ndim == 4:
         return f": resize them, or give the model image_shape={tuple(x.shape[1:])}"
     return ""
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each part's own mode comes back afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad(), eager(module):
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-@contextmanager
-def eager(module: nn.Module) -> Iterator[None]:
-    """Networks that torch.compile replaced run as they were written.
-
-    Looking at a model is not worth another compilation, and a penalty on a gradient cannot be
-    compiled: it descends a second derivative.
-    """
-    compiled = [(part, call) for part in module.modules() if (call := part._compiled_call_impl)]
-    for part, _ in compiled:
-        part._compiled_call_impl = None
-    try:
-        yield
-    finally:
-        for part, call in compiled:
-            part._compiled_call_impl = call

@@ -17,10 +17,10 @@ from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
 from ..images import check_images, to_uint8
-from .checkpoint import import_class, load_model
-from .hints import Misuse, hint, unknown
-from .protocols import Sampler
-from .runs import newest_checkpoint
+from ..protocols import Sampler
+from ..runs.checkpoints import import_class, load_model
+from ..runs.folders import newest_checkpoint
+from ..runs.suggestions import Misuse, hint, unknown
 
 LEGIBLE = 32  # pixels a side, below which a picture of pictures is enlarged
 LARGEST = 20_000  # pixels a side of a picture of pictures

@@ -15,7 +15,7 @@ from ..metrics.frechet import frechet_distance
 from ..metrics.intervals import wilson
 from ..metrics.number import Number
 from ..metrics.support import plain_shares
-from .features import Evidence, Features
+from .evidence import Evidence, Features
 
 LEAST_OF_CLASS, MOST_OF_CLASS = 30, 1000  # images for a class's support
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ..images import check_images, from_uint8, to_uint8
+from ..modes import evaluating
 from ..watch import watched
-from .module import evaluating
 
 GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes
 # Under what names others' objects keep the images that they give.

@@ -9,11 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -102,45 +99,6 @@ def scatter(points: Tensor, real: Tensor, side: int = 384) -> Tensor:
         for x, y in places.mul(twice).nan_to_num(-1e3).clamp(-1e3, 1e4).tolist():
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=colour)
     return _tensor(picture.resize((side, side), Image.Resampling.LANCZOS))
-
-
-def log_figure(trainer: L.Trainer, key: str, image: Tensor) -> Path:
-    """Gives a picture to the folder of the run and to every logger that shows pictures.
-
-    Must be called on all ranks; rank 0 writes. A folder or logger that fails is one warning.
-    Nothing is written in Lightning's `fast_dev_run`.
-
-    Args:
-        key: Its name, as "test/samples".
-        image: uint8 (H, W, C) or (C, H, W).
-
-    Returns:
-        The PNG, `<log_dir>/figures/<key>-step=<n>.png` with "-" for "/" in the key.
-    """
-    step = trainer.global_step
-    directory = trainer.log_dir or trainer.default_root_dir
-    path = figure_path(Path(directory), key, step)
-    if not trainer.is_global_zero or trainer.fast_dev_run:
-        return path
-    pixels = to_picture(image)
-    try:
-        save_png(pixels, path)
-    except OSError as error:
-        rank_zero_warn(f"the picture {key} could not be written: {error}")
-    for logger in trainer.loggers:
-        try:
-            if isinstance(logger, WandbLogger):
-                logger.log_image(key, [pixels.numpy()], step=step)
-            elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(key, pixels.numpy(), step, dataformats="HWC")
-        except Exception as error:  # whatever a logger does, training goes on
-            rank_zero_warn(f"{type(logger).__name__} did not take the picture {key}: {error}")
-    return path
-
-
-def figure_path(directory: Path, key: str, step: int) -> Path:
-    """Where `log_figure` puts a picture."""
-    return directory / "figures" / f"{key.replace('/', '-')}-step={step}.png"
 
 
 def save_png(image: Tensor, path: Path) -> None:

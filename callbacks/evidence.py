@@ -9,9 +9,6 @@ back. Features of real images are kept on the disk (`cache.py`).
     real images, generated images -> extractor -> Evidence -> each evaluation's `evaluate`
 """
 
-import math
-from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,198 +17,22 @@ from weakref import WeakKeyDictionary
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
-from ..checks import at_least
+from ..features import cache
+from ..features.evidence import Evidence, Features
+from ..features.extractors import Extractor, make_extractor, resolve
 from ..images import check_images, to_uint8
 from ..metrics.copies import pool
-from ..zoo.module import evaluating
-from ..zoo.protocols import Finite, Sampler
-from . import cache
-from .extractors import Extractor, make_extractor, resolve
-from .isolation import isolated
+from ..modes import evaluating
+from ..protocols import Finite
+from ..ranks import broadcast, buffers_of_rank_zero, from_all_ranks, from_rank_zero, merge
+from ..rng import isolated
 from .progress import track
-from .question import Question
-from .ranks import broadcast, buffers_of_rank_zero, from_all_ranks, from_rank_zero, merge
-from .real import Real, class_names, looks_unscaled, real_images, unanswerable
-from .report import Section, log_numbers, publish
+from .real import Real, class_names, looks_unscaled, real_images
 
 BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
 USEFUL = 10  # samples for each held-out image, at most: the yardstick decides what can be told
-# What ends one question and not the training: input that cannot be measured, and numerical faults.
-NO_ANSWER = (ValueError, ArithmeticError, AssertionError, torch.linalg.LinAlgError)
-
-
-@dataclass
-class Features:
-    """Images and what an extractor sees of them.
-
-    Args:
-        images: uint8 (N, C, H, W); points are float32 (N, D).
-        features: float32 (N, d).
-        logits: float32 (N, K), where the extractor is a classifier.
-        labels: int64 (N,), where there are labels; of samples, those that were asked for.
-    """
-
-    images: Tensor
-    features: Tensor
-    logits: Tensor | None = None
-    labels: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-@dataclass
-class Evidence:
-    """All that an evaluation may look at: on the CPU, the same on every rank.
-
-    Args:
-        train: What the model was trained on.
-        held_out: Of the validation split during fit and validate, of the test split in test.
-        generated: What the model draws.
-        protocol: What must be known to repeat the numbers.
-        through: Gives the same images through another extractor, by its name; None: there is no
-            other to be had.
-        findings: What one evaluation has to tell those after it, by a word.
-    """
-
-    train: Features
-    held_out: Features
-    generated: Features
-    extractor: Extractor
-    protocol: dict[str, str | int | float]
-    class_names: tuple[str, ...] = ()
-    through: "Callable[[str | nn.Module], Evidence] | None" = None
-    findings: dict[str, str] = field(default_factory=dict)
-
-    def qualified(self, flag: str, verdict: str) -> tuple[str, str]:
-        """A flag and a verdict in the light of what was found before: of samples that are
-        near-duplicates of the held-out images nothing can be said by comparing the two, and
-        copies look as real and as diverse as what they are copies of."""
-        if leak := self.findings.get("leak"):
-            return "unsure", f"Void: {leak}, so that comparing the two says nothing."
-        if flag == "good" and (copies := self.findings.get("copies")):
-            return flag, f"{verdict} But {copies}: see the first answer."
-        return flag, verdict
-
-
-class Evaluation(Question):
-    """Base of the evaluations: a subclass says what it makes of the evidence.
-
-        class Brightness(Evaluation):
-            def evaluate(self, evidence):
-                mean = evidence.generated.images.float().mean().item()
-                return Section("brightness", f"mean {mean:.0f}", "unsure", {"mean": Number(mean)})
-
-    It runs at the end of each validation of fit, on few samples, and in validate and test on
-    many; the numbers are logged under their names, in test behind "test/". A model whose samples
-    are not images in [-1, 1] is a warning during fit, with NaN for the numbers, and an error
-    elsewhere. What monitors a number must have the same `every_n_epochs`.
-
-    Args:
-        extractor: "auto" (the classifier "domain" where the data has labels, else "instance"),
-            "pixels", "inception", any extractor of torch-fidelity by name, or a module from uint8
-            images to features.
-        num_samples: Samples in validate and test, at most ten for each held-out image: more would
-            tell no more.
-        num_samples_fit: Samples in each validation during fit.
-        every_n_epochs: Of fit, at which validations take part; 0: none.
-        seed: Of the samples.
-        num_real: At most so many training images, and held-out images, are used.
-    """
-
-    section: Section | None = None
-
-    def __init__(
-        self,
-        extractor: str | nn.Module = "auto",
-        num_samples: int = 10_000,
-        num_samples_fit: int = 1_000,
-        every_n_epochs: int = 1,
-        seed: int = 0,
-        num_real: int = 50_000,
-    ) -> None:
-        super().__init__(every_n_epochs, seed)
-        at_least(2, num_samples=num_samples, num_samples_fit=num_samples_fit, num_real=num_real)
-        self.extractor = extractor
-        self.num_samples, self.num_samples_fit = num_samples, num_samples_fit
-        self.num_real = num_real
-
-    @abstractmethod
-    def evaluate(self, evidence: Evidence) -> Section:
-        """What the evidence says. Called on every rank, alike, with gradients off."""
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        _shared(trainer).forget()
-        self.section = None
-        if self.required and not isinstance(pl_module, Sampler):
-            raise TypeError(
-                f"{type(self).__name__} compares samples, but {type(pl_module).__name__} "
-                "has no sample(n)"
-            )
-        if stage == "fit" and not is_overridden("validation_step", pl_module):
-            name = type(pl_module).__name__
-            rank_zero_warn(
-                f"{name} has no validation_step, so Lightning never validates and "
-                f"{type(self).__name__} is not asked: make_evaluable(model) gives it one"
-            )
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        _shared(trainer).passes.clear()  # samples are of these weights, and large
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        _shared(trainer).passes.clear()
-
-    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
-        if not isinstance(model, Sampler):
-            return
-        name = type(self).__name__.lower()
-        if why := unanswerable(trainer, name):
-            self.section = Section(name, why, "unsure")
-            return
-        count = self.num_samples_fit if trainer.state.fn == "fit" else self.num_samples
-        settings = Settings(self.extractor, count, self.seed, self.num_real)
-        evidence = gather_evidence(trainer, model, split, settings)
-        if evidence is None:
-            self._log_nothing(trainer, model)
-            return
-        try:
-            with isolated(self.seed):
-                section = self.evaluate(evidence)
-        except NO_ANSWER as error:  # as of too few images: the other questions are asked still
-            name = type(self).__name__
-            rank_zero_warn(f"{name} has no answer at step {trainer.global_step}: {error}")
-            self._log_nothing(trainer, model)
-            section = Section(name.lower(), f"Not measured: {error}.", "unsure")
-        section.protocol = evidence.protocol | section.protocol
-        self.section = section
-        publish(trainer, model, section, "test/" if split == "test" else "")
-
-    def _log_nothing(self, trainer: L.Trainer, model: L.LightningModule) -> None:
-        """NaN for what could not be measured: a checkpoint must not take the last value for this
-        one, and Lightning ends a training that has no value at all for what is monitored."""
-        names = [] if self.section is None else list(self.section.numbers)
-        monitors = (getattr(part, "monitor", None) for part in trainer.checkpoint_callbacks)
-        names += [name for name in monitors if name and name not in trainer.callback_metrics]
-        log_numbers(model, dict.fromkeys(names, math.nan))
-
-
-def make_evaluable(model: L.LightningModule) -> L.LightningModule:
-    """Gives idle validation and test steps to a model that has none.
-
-    Lightning does not enter the loops of validation and test otherwise, and no callback is
-    called. Steps that exist stay. Returns the same model.
-    """
-    for name in ("validation_step", "test_step"):
-        if not is_overridden(name, model):
-            setattr(model, name, _idle)
-    return model
-
-
-def _idle(*batch_and_place: Any) -> None:
-    """A step with nothing of its own to measure."""
 
 
 # The pass

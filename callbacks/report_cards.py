@@ -1,0 +1,265 @@
+"""The report card: one page that answers three questions about a trained model.
+
+Has it memorised? Does it look real? Is it as diverse as the data? Each with a verdict in words,
+the numbers behind it with their intervals, and the protocol without which they mean nothing.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+
+from ..protocols import Bounded, Density, Sampler
+from ..report.card import QUESTIONS, Number, Report, Section, spoken, written
+from ..report.figures import to_picture
+from ..watch import watching
+from ..zoo.external import GivenSamples, RealFolder, SampleFolder, Wrapped
+from .evaluation import make_evaluable
+from .progress import Parts, shown
+from .publish import figure_path
+from .real import data_name
+
+__all__ = ["Number", "Report", "ReportCard", "Section", "evaluations", "spoken", "written"]
+
+
+class ReportCard(L.Callback):
+    """Gathers what all evaluations of the Trainer found in a test, and writes one page of it.
+
+    `report.html`, `report.md` and `report.json` in the folder of the run (`trainer.log_dir`), the
+    terminal, and the run summary of W&B. Its place among the callbacks does not matter. Numbers
+    and pictures reach the loggers by themselves.
+
+    Attributes:
+        report: The last one.
+        shown: Whether it is printed.
+    """
+
+    report: Report | None = None
+    shown: bool = True
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks
+        if not trainer.is_global_zero:
+            return
+        step = trainer.global_step
+        report = Report(_model_name(pl_module), data_name(trainer), step)
+        for callback in trainer.callbacks:
+            if isinstance(section := getattr(callback, "section", None), Section):
+                report.sections.append(section)
+                for name in section.figures:
+                    path = figure_path(folder, f"test/{section.title}/{name}", step)
+                    report.paths[f"{section.title}/{name}"] = path.relative_to(folder).as_posix()
+            for name, picture in getattr(callback, "figures", {}).items():
+                report.figures[name] = to_picture(picture)
+                path = figure_path(folder, f"test/{name}", step)
+                report.paths[name] = path.relative_to(folder).as_posix()
+        order = [*QUESTIONS]
+        report.sections.sort(key=lambda s: order.index(s.title) if s.title in order else 99)
+        report.paths = {k: path for k, path in report.paths.items() if (folder / path).is_file()}
+        self.report = report
+        rest = ""
+        if not trainer.fast_dev_run:
+            try:
+                report.write(folder / "report.json")
+                rest = f"{_near(folder)}/report.md, with the pictures in report.html"
+            except OSError as error:
+                rank_zero_warn(f"the report could not be written: {error}")
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_summary"):
+                summarise(report, logger)
+        if self.shown:
+            report.print(rest)
+
+
+def summarise(report: Report, logger: Any) -> None:
+    """Flags, verdicts and numbers for the summary of a run on W&B, and all numbers as a table."""
+    summary: dict[str, Any] = {}
+    rows = []
+    for section in report.sections:
+        summary[f"report/{section.title}"] = section.flag
+        summary[f"report/{section.title}/verdict"] = section.verdict
+        for name, number in section.numbers.items():
+            value, low, high = map(_float, (number.value, number.low, number.high))
+            summary[f"test/{name}"] = value
+            rows.append([name, value, low, high, number.note])
+    logger.log_summary(summary)
+    columns = ["number", "value", "low", "high", "note"]
+    logger.log_table("report/numbers", columns, rows, step=report.step)
+
+
+def _model_name(model: L.LightningModule) -> str:
+    """What a report calls the model: images from elsewhere have a name of their own."""
+    name = getattr(model, "name", None)
+    return name if isinstance(name, str) and name else type(model).__name__
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _near(folder: Path) -> str:
+    """A folder as one would type it here."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def evaluations(**settings: Any) -> list[L.Callback]:
+    """All that can be asked of a model, for `Trainer(callbacks=evaluations())`.
+
+    What a model cannot be asked is passed over: one that only samples has no likelihood.
+
+    Args:
+        settings: Those of `Evaluation`: extractor, num_samples, num_samples_fit,
+            every_n_epochs, seed, num_real.
+    """
+    from .diversity import Diversity
+    from .filters import Filters
+    from .likelihood import Likelihood
+    from .memorisation import Memorisation
+    from .pictures import Interpolations, Reconstructions, Samples
+    from .realism import Realism
+
+    few = {name: settings[name] for name in ("every_n_epochs", "seed") if name in settings}
+    callbacks: list[L.Callback] = [
+        *(kind(**settings) for kind in (Memorisation, Realism, Diversity)),
+        Likelihood(seed=settings.get("seed", 0)),
+        *(kind(**few) for kind in (Samples, Interpolations, Reconstructions, Filters)),
+    ]
+    for callback in callbacks:
+        callback.required = False
+    return [*callbacks, ReportCard()]
+
+
+# Of anybody's model in one call, as a notebook wants it
+
+
+def report_card(
+    model: Any,
+    data: Any,
+    folder: str | Path | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Report:
+    """Tests a model on the data's test images and says what was found: `report_card(...).print()`.
+
+        report_card(model, FashionMNIST("data"))          a model
+        report_card(generate, FashionMNIST("data"))       a function of n that gives n images
+        report_card("drawn", FashionMNIST("data"))        images in a folder, .zip or .npz
+        report_card("drawn", "real")                      against images in another
+
+    The same numbers as `Trainer(callbacks=evaluations()).test(make_evaluable(model), data)`, and
+    as `genzoo test`. Modes, weights and random state of the model are afterwards what they were.
+
+    Args:
+        model: Any LightningModule with `sample(n)`, or with `sample(n, y)` and `num_classes`; a
+            function of n, as `genzoo.zoo.Wrapped`, which takes generators of latents too; a path,
+            as `genzoo.zoo.SampleFolder`; or images, as `genzoo.zoo.GivenSamples`.
+        data: A LightningDataModule that has the images that the model was trained on and others
+            that were held out. Or a path or images, as `genzoo.zoo.RealFolder`: then nobody knows
+            what the model was trained on, and the card says what cannot be asked.
+        folder: Where report.html, report.md, report.json and the pictures are to lie; None: they
+            are not kept, and the report has its pictures in `figures` only.
+        progress: Whether parts that take over two seconds show how far they are: a bar on a
+            terminal and in a notebook, lines in a log.
+        settings: Those of `evaluations`.
+
+    Raises:
+        TypeError: the model can be asked nothing, or is none.
+        ValueError: its samples are not images of the data's shape in [-1, 1].
+    """
+    with watching(shown) if progress else nullcontext():
+        data = _data(data)
+        model = _model(model, data)
+    refuse_unaskable(model)
+    *callbacks, card = evaluations(**settings)
+    assert isinstance(card, ReportCard)
+    card.shown = False
+    with TemporaryDirectory() as passing, _quiet():
+        trainer = L.Trainer(
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            default_root_dir=folder or passing,
+            callbacks=[*callbacks, card, *([Parts()] if progress else [])],
+        )
+        trainer.test(make_evaluable(model), data, verbose=False)
+    if folder is None:
+        card.report.paths = {}
+    return card.report
+
+
+def refuse_unaskable(model: L.LightningModule, *others: type) -> None:
+    """Refuses a model that no question of the report card can be asked.
+
+    Args:
+        others: Abilities that will do too.
+
+    Raises:
+        TypeError: it neither draws images nor has a likelihood.
+    """
+    if not isinstance(model, (Sampler, Density, Bounded, *others)):
+        raise TypeError(
+            f"a report card compares samples, but {type(model).__name__} has no sample(n), nor a "
+            "log_prob(x) or elbo(x)"
+        )
+
+
+def _data(data: Any) -> L.LightningDataModule:
+    if isinstance(data, L.LightningDataModule):
+        return data
+    if isinstance(data, (str, Path, Tensor, np.ndarray, list, tuple)):
+        return RealFolder(data)
+    raise TypeError(
+        "data must be a LightningDataModule, or the path of real images or these themselves, got a "
+        f"{type(data).__name__}"
+    )
+
+
+def _model(model: Any, data: L.LightningDataModule) -> L.LightningModule:
+    shape = getattr(data, "image_shape", None)
+    if isinstance(model, L.LightningModule):
+        return model
+    if isinstance(model, (str, Path)):
+        return SampleFolder(str(model), shape)
+    if isinstance(model, (Tensor, np.ndarray, list, tuple)):
+        return GivenSamples(model, shape)
+    if isinstance(model, nn.Module):
+        name = type(model).__name__
+        raise TypeError(
+            f"report_card must know what {name} is to be given: Wrapped(model, latent_dim=...) for "
+            "a module of latents, or a function of n"
+        )
+    if callable(model):
+        return Wrapped(model, shape)
+    raise TypeError(
+        "model must be a LightningModule with sample(n), a function of n, a path or images, got a "
+        f"{type(model).__name__}"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's list of devices and its advice on loaders; other warnings stay."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for start in (
+                "The '.*_dataloader' does not have many workers",
+                "`isinstance\\(treespec",
+            ):
+                warnings.filterwarnings("ignore", message=f"\\s*{start}")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,132 @@
+"""Spaces in each of which other copies of training images stay near their source."""
+
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..images import from_uint8
+from ..metrics.alterations import blurred, kinds, plant
+from ..metrics.copies import Nearest, nearest_aligned, pool
+from ..metrics.neighbours import nearest
+from ..modes import evaluating
+from .evidence import Evidence
+from .extractors import Extractor
+
+CANDIDATES = 5  # of each sample, that it is moved onto
+LARGEST_SIDE = 32  # that images are moved at
+
+
+class Spaces:
+    """The spaces in which copies are looked for, with all that depends on real images alone.
+
+    Args:
+        evidence: Through the extractor that the other questions look through.
+        copies: Through the one in which altered copies stay near; None: pixels and features are
+            all that is asked.
+        seed: Of the order of real images, and of what is planted.
+    """
+
+    def __init__(self, evidence: Evidence, copies: Evidence | None, seed: int):
+        train, held_out = evidence.train.images, evidence.held_out.images
+        self.pool, self.seed = pool(train, held_out, seed), seed
+        trained = int(self.pool.trained.sum())
+        if not 0 < trained < len(self.pool.place) or len(self.pool.place) < 3:
+            raise ValueError(
+                "real images must differ, some trained on and some held out, got "
+                f"{trained} and {len(self.pool.place) - trained} different ones"
+            )
+        self.images = torch.cat([train, held_out])[self.pool.place]
+        self.kinds = {"unchanged": "unchanged"}
+        if copies is not None:
+            self.kinds = kinds(min(train.shape[2:]))
+        self.seen: dict[str, tuple[Extractor, Tensor]] = {}  # by space: who looks, and real ones
+        self.copies = ""
+        for name, part in (("features", evidence), ("", copies)):
+            if part is None or train.ndim != 4:
+                continue
+            name = name or part.extractor.name
+            if copies is not None and part.extractor is copies.extractor:
+                name = self.copies = copies.extractor.name
+            features = torch.cat([part.train.features, part.held_out.features])
+            self.seen[name] = part.extractor, features[self.pool.place]
+        self.movable = _movable(self.images) if self.copies else None
+        self._planted: dict[str, dict[str, Nearest]] = {}
+
+    def look(
+        self, images: Tensor, features: dict[str, Tensor], most: int | None = None
+    ) -> dict[str, Nearest]:
+        """What images lie near to in each space; moved are at most so many of them,
+        by lot.
+
+        Args:
+            images: uint8 (n, C, H, W), or points.
+            features: Of them, for each space in `seen`.
+        """
+        near = {"pixels": Nearest.of(*nearest(images, self.images, k=2))}
+        for name, (_, real) in self.seen.items():
+            k = min(CANDIDATES, len(real)) if name == self.copies else 2
+            distances, index = nearest(features[name], real, k=k)
+            near[name] = Nearest.of(distances, index)
+            if name == self.copies:
+                few = torch.arange(len(images))
+                if most is not None and most < len(few):
+                    few = chosen(len(few), most, self.seed)
+                moved = nearest_aligned(_movable(images[few]), self.movable, index[few])
+                near["aligned"] = Nearest(moved.index, moved.gap, few)
+        return near
+
+    @cached_property
+    def bounds(self) -> dict[str, float]:
+        """Half the gap that all but one in a thousand real images have, by space."""
+        lot = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.seed))
+        few = lot[:2000]
+        bounds = {}
+        for name, real in [
+            ("pixels", self.images),
+            *((n, part[1]) for n, part in self.seen.items()),
+        ]:
+            distances, index = nearest(real[few], real, k=min(3, len(real)))
+            others = index != few[:, None]  # itself may come second among equals
+            others[others.all(1), -1] = False
+            distances = distances[others].view(len(few), -1)
+            gap = Nearest.of(distances, index).gap.sort().values
+            bounds[name] = gap[len(gap) // 1000].item() / 2
+        return bounds
+
+    def planted(self, count: int) -> dict[str, dict[str, Nearest]]:
+        """Of each kind of altered copies of training images what they lie near to, by space.
+
+        Args:
+            count: Of each kind.
+        """
+        if not self._planted:
+            generator = torch.Generator().manual_seed(self.seed)
+            trained = self.pool.trained.nonzero()[:, 0]
+            for kind in self.kinds:
+                chosen = torch.randperm(len(trained), generator=generator)[:count]
+                images = self.images[trained[chosen]]
+                if kind != "unchanged":
+                    images = plant(images, kind, generator)
+                features = {name: _extracted(part[0], images) for name, part in self.seen.items()}
+                self._planted[kind] = self.look(images, features)
+        return self._planted
+
+
+def _extracted(extractor: Extractor, images: Tensor) -> Tensor:
+    with evaluating(extractor):
+        return torch.cat([extractor(block)[0].float() for block in images.split(100)])
+
+
+def _movable(images: Tensor) -> Tensor:
+    """As floats of few pixels, a little blurred: noise and edges have no slope to follow."""
+    x = from_uint8(images)
+    sides = [-(-side // -(-side // LARGEST_SIDE)) for side in x.shape[-2:]]
+    if tuple(sides) != tuple(x.shape[-2:]):
+        x = F.adaptive_avg_pool2d(x, sides)
+    return torch.cat([blurred(block, 1.0) for block in x.split(1000)])
+
+
+def chosen(n: int, most: int, seed: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:most]

@@ -1,0 +1,37 @@
+"""Modes of networks, which come back as they were."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; each part's own mode comes back afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad(), eager(module):
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@contextmanager
+def eager(module: nn.Module) -> Iterator[None]:
+    """Networks that torch.compile replaced run as they were written.
+
+    Looking at a model is not worth another compilation, and a penalty on a gradient cannot be
+    compiled: it descends a second derivative.
+    """
+    compiled = [(part, call) for part in module.modules() if (call := part._compiled_call_impl)]
+    for part, _ in compiled:
+        part._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for part, call in compiled:
+            part._compiled_call_impl = call

@@ -1,0 +1,1 @@
+"""Report cards: read, compared and written anew without torch."""
