@@ -15,11 +15,12 @@ from ..features.evidence import Evidence
 from ..protocols import Sampler
 from ..report.card import Section
 from ..rng import isolated
+from ..run import Run
 from ..watch import watching
-from .evidence import Settings, _shared, gather_evidence
+from .evidence import Settings, gather_evidence
 from .progress import Lines, track
 from .publish import log_numbers, publish
-from .real import unanswerable
+from .run import forget, run_of
 
 # What ends one question and not the training: input that cannot be measured, and numerical faults.
 NO_ANSWER = (ValueError, ArithmeticError, AssertionError, torch.linalg.LinAlgError)
@@ -34,15 +35,35 @@ class Question(L.Callback, ABC):
     """
 
     required: bool = True  # else a model that cannot be asked is passed over
+    section: Section | None = None  # what was found last
 
     def __init__(self, every_n_epochs: int, seed: int) -> None:
         super().__init__()
         at_least(0, every_n_epochs=every_n_epochs, seed=seed)
         self.every_n_epochs, self.seed = every_n_epochs, seed
 
+    @property
+    def title(self) -> str:
+        """Of what it finds."""
+        return type(self).__name__.lower()
+
     @abstractmethod
-    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
-        """Asks, with held-out images of the split "val" or "test"."""
+    def able(self, model: L.LightningModule) -> bool:
+        """Whether the model can be asked."""
+
+    @abstractmethod
+    def ask(self, run: Run, model: L.LightningModule) -> Any:
+        """What it finds, on every rank alike."""
+
+    def tell(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any) -> None:
+        """Gives what was found to the loggers."""
+        if found is not None:
+            self.section = found
+            publish(trainer, model, found, run.prefix)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.section = None
+        forget(trainer, "evidence", "real", "features", "digest", "result")  # of other data
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._due(trainer):
@@ -52,10 +73,19 @@ class Question(L.Callback, ABC):
         self._ask_in_sight(trainer, pl_module, "test")
 
     def _ask_in_sight(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
-        """Asks, and shows how far what takes long is."""
-        who, lines = type(self).__name__, Lines(together=True)
-        with watching(lambda items, part, n: track(trainer, items, f"{who}: {part}", n, lines)):
-            self.ask(trainer, model, split)
+        """Asks, shows how far what takes long is, and keeps what was found for the report."""
+        if not self.able(model):
+            return
+        run = run_of(trainer, split)
+        if why := run.data.unanswerable.get(self.title):
+            found = Section(self.title, why, "unsure")
+        else:
+            who, lines = type(self).__name__, Lines(together=True)
+            with watching(lambda items, part, n: track(trainer, items, f"{who}: {part}", n, lines)):
+                found = self.ask(run, model)
+            self.tell(trainer, model, run, found)
+        if found is not None:
+            run.kept["result", id(self)] = found
 
     def _due(self, trainer: L.Trainer) -> bool:
         """Whether this validation counts: not sanity checking, nor epochs between."""
@@ -91,8 +121,6 @@ class Evaluation(Question):
         num_real: At most so many training images, and held-out images, are used.
     """
 
-    section: Section | None = None
-
     def __init__(
         self,
         extractor: str | nn.Module = "auto",
@@ -112,10 +140,12 @@ class Evaluation(Question):
     def evaluate(self, evidence: Evidence) -> Section:
         """What the evidence says. Called on every rank, alike, with gradients off."""
 
+    def able(self, model: L.LightningModule) -> bool:
+        return isinstance(model, Sampler)
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        _shared(trainer).forget()
-        self.section = None
-        if self.required and not isinstance(pl_module, Sampler):
+        super().setup(trainer, pl_module, stage)
+        if self.required and not self.able(pl_module):
             raise TypeError(
                 f"{type(self).__name__} compares samples, but {type(pl_module).__name__} "
                 "has no sample(n)"
@@ -128,35 +158,31 @@ class Evaluation(Question):
             )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        _shared(trainer).passes.clear()  # samples are of these weights, and large
+        forget(trainer, "evidence")  # samples are of these weights, and large
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        _shared(trainer).passes.clear()
+        forget(trainer, "evidence")
 
-    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
-        if not isinstance(model, Sampler):
-            return
-        name = type(self).__name__.lower()
-        if why := unanswerable(trainer, name):
-            self.section = Section(name, why, "unsure")
-            return
-        count = self.num_samples_fit if trainer.state.fn == "fit" else self.num_samples
+    def ask(self, run: Run, model: L.LightningModule) -> Section | None:
+        """The section; None where samples are bad, which is said."""
+        count = self.num_samples_fit if run.stage == "fit" else self.num_samples
         settings = Settings(self.extractor, count, self.seed, self.num_real)
-        evidence = gather_evidence(trainer, model, split, settings)
+        evidence = gather_evidence(run, model, settings)
         if evidence is None:
-            self._log_nothing(trainer, model)
-            return
+            return None
         try:
             with isolated(self.seed):
                 section = self.evaluate(evidence)
         except NO_ANSWER as error:  # as of too few images: the other questions are asked still
-            name = type(self).__name__
-            rank_zero_warn(f"{name} has no answer at step {trainer.global_step}: {error}")
-            self._log_nothing(trainer, model)
-            section = Section(name.lower(), f"Not measured: {error}.", "unsure")
+            run.warn(f"{type(self).__name__} has no answer at step {run.step}: {error}")
+            section = Section(self.title, f"Not measured: {error}.", "unsure")
         section.protocol = evidence.protocol | section.protocol
-        self.section = section
-        publish(trainer, model, section, "test/" if split == "test" else "")
+        return section
+
+    def tell(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any) -> None:
+        if found is None or not found.numbers:
+            self._log_nothing(trainer, model)
+        super().tell(trainer, model, run, found)
 
     def _log_nothing(self, trainer: L.Trainer, model: L.LightningModule) -> None:
         """NaN for what could not be measured: a checkpoint must not take the last value for this

@@ -1,41 +1,30 @@
 """The one pass that serves all evaluation.
 
-Samples are drawn and looked at once, whoever asks: all evaluations of a Trainer with equal
-settings get the same `Evidence`. It does not depend on the number of ranks: samples come in
-blocks, block i drawn with a seed that is a function of (seed, i) by rank i modulo their number,
-and every rank gets all blocks in order. It disturbs nothing: random state and modes are given
-back. Features of real images are kept on the disk (`cache.py`).
+Samples are drawn and looked at once, whoever asks: all evaluations of a run with equal settings
+get the same `Evidence`. It does not depend on the number of ranks: samples come in blocks, block i
+drawn with a seed that is a function of (seed, i) by rank i modulo their number, and every rank gets
+all blocks in order. It disturbs nothing: random state and modes are given back. Features of real
+images are kept on the disk (`genzoo/features/cache.py`). No Trainer is known here.
 
     real images, generated images -> extractor -> Evidence -> each evaluation's `evaluate`
 """
 
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from ..features import cache
 from ..features.evidence import Evidence, Features
 from ..features.extractors import Extractor, make_extractor, resolve
-from ..images import check_images, to_uint8
+from ..images import check_images, looks_unscaled, to_uint8
 from ..metrics.copies import pool
 from ..modes import evaluating
-from ..protocols import Finite
-from ..ranks import broadcast, buffers_of_rank_zero, from_all_ranks, from_rank_zero, merge
+from ..protocols import Finite, Sampler
 from ..rng import isolated
-from .progress import track
-from .real import Real, class_names, looks_unscaled, real_images
+from ..run import BLOCK, Real, Run, Unmeasurable, blocks
 
-BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
 USEFUL = 10  # samples for each held-out image, at most: the yardstick decides what can be told
-
-
-# The pass
 
 
 class Settings(NamedTuple):
@@ -47,99 +36,72 @@ class Settings(NamedTuple):
     num_real: int
 
 
-@dataclass
-class _Shared:
-    """What the evaluations of one Trainer have in common."""
-
-    passes: dict[tuple, Evidence | None] = field(default_factory=dict)
-    real: dict[tuple, Any] = field(default_factory=dict)  # images and features, for the run
-    extractors: dict[tuple, Extractor] = field(default_factory=dict)
-
-    def forget(self) -> None:
-        """Another run may bring other data."""
-        self.passes.clear()
-        self.real.clear()
-
-
-_of_trainer: "WeakKeyDictionary[L.Trainer, _Shared]" = WeakKeyDictionary()
-
-
-def _shared(trainer: L.Trainer) -> _Shared:
-    return _of_trainer.setdefault(trainer, _Shared())
-
-
-def gather_evidence(
-    trainer: L.Trainer, model: L.LightningModule, split: str, settings: Settings
-) -> Evidence | None:
+def gather_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | None:
     """The evidence for these settings, made when first asked for; None where samples are bad.
 
     Raises:
         ValueError: outside of fit, for samples that are not images of the data's shape in [-1, 1].
     """
-    if trainer.fast_dev_run:  # a trial of the code, not of the model
+    if run.trial:
         most = {"num_samples": 2 * BLOCK, "num_real": 5 * BLOCK}
         settings = settings._replace(**{k: min(v, getattr(settings, k)) for k, v in most.items()})
-    shared = _shared(trainer)
-    key = (trainer.state.fn, trainer.global_step, split, settings)
-    if key not in shared.passes:
+    key = ("evidence", run.stage, run.step, run.split, settings)
+    if key not in run.kept:
         with isolated(settings.seed):
-            shared.passes[key] = _make_evidence(trainer, model, split, settings)
-    return shared.passes[key]
+            run.kept[key] = _make_evidence(run, model, settings)
+    return run.kept[key]
 
 
-def _make_evidence(
-    trainer: L.Trainer, model: L.LightningModule, split: str, settings: Settings
-) -> Evidence | None:
+def _make_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | None:
     if isinstance(model, Finite):
         count = min(settings.num_samples, model.num_available)
         settings = settings._replace(num_samples=count)
-    images = {part: _real(trainer, part, settings.num_real) for part in ("train", split)}
-    useful = max(BLOCK, USEFUL * len(images[split].images))
+    train, held_out = (run.real(part, settings.num_real) for part in ("train", run.split))
+    useful = max(BLOCK, USEFUL * len(held_out.images))
     settings = settings._replace(num_samples=min(settings.num_samples, useful))
-    _extractor(trainer, settings.extractor, images, split)  # what cannot be had is said first
-    labels = _labels_to_draw(model, images["train"].labels, settings)
-    shape = tuple(images["train"].images.shape[1:])
-    samples = draw(trainer, model, settings.num_samples, shape, labels, settings.seed)
+    _extractor(run, settings.extractor, train, held_out)  # what cannot be had is said first
+    labels = _labels_to_draw(model, train.labels, settings)
+    shape = tuple(train.images.shape[1:])
+    samples = draw(run, model, settings.num_samples, shape, labels, settings.seed)
     if samples is None:
         return None
-    if problem := looks_unscaled(samples, images["train"].images):
-        return _refuse(trainer, f"{_who(model)} {problem}")
+    if problem := looks_unscaled(samples, train.images):
+        return _refuse(run, f"{_who(model)} {problem}")
     common = {
-        "n_train": len(images["train"].images),
-        "n_held_out": len(images[split].images),
+        "n_train": len(train.images),
+        "n_held_out": len(held_out.images),
         "n_generated": len(samples),
-        "split": split,
-        "step": trainer.global_step,
+        "split": run.split,
+        "step": run.step,
         "sample_seed": settings.seed,
         "ema": getattr(model, "ema_decay", 0),
         **getattr(model, "sample_protocol", {}),
-        **getattr(trainer.datamodule, "data_protocol", {}),
-        "lightning": L.__version__,
+        **run.data.protocol,
+        **run.protocol,
     }
 
     def through(choice: str | nn.Module) -> Evidence:
-        extractor = _extractor(trainer, choice, images, split)
-        extractor.to(trainer.strategy.root_device)
+        extractor = _extractor(run, choice, train, held_out)
+        extractor.to(run.device)
         try:
-            real = (
-                _real_features(trainer, extractor, part, images[part]) for part in ("train", split)
+            sides = (
+                _real_features(run, extractor, "train", train),
+                _real_features(run, extractor, run.split, held_out),
+                Features(samples, *extract(run, extractor, samples, "generated"), labels),
             )
-            generated = extract(trainer, extractor, samples, "generated")
-            sides = (*real, Features(samples, *generated, labels))
         finally:
             extractor.cpu()
         # In the validations of a training one extractor must do.
-        others = None if trainer.state.fn == "fit" else through
-        return Evidence(
-            *sides, extractor, common | extractor.protocol, class_names(trainer), others
-        )
+        others = None if run.stage == "fit" else through
+        protocol = common | extractor.protocol
+        return Evidence(*sides, extractor, protocol, run.data.class_names, others)
 
     return through(settings.extractor)
 
 
 def draw(
-    trainer: L.Trainer,
-    model: L.LightningModule,
+    run: Run,
+    model: Sampler,
     count: int,
     shape: tuple[int, ...],
     labels: Tensor | None = None,
@@ -152,101 +114,83 @@ def draw(
     Raises:
         ValueError: outside of fit, for such samples.
     """
-    who = _who(model)
-    sizes = [len(block) for block in torch.arange(count).split(BLOCK)]
-    own: dict[int, Tensor] = {}
-    problem = ""
-    ours = range(trainer.global_rank, len(sizes), trainer.world_size)
-    with evaluating(model), buffers_of_rank_zero(trainer, model):
-        for i in track(trainer, ours, "Samples", len(ours)):
-            with isolated(seed, i):
-                if isinstance(model, Finite):
-                    x = model.sample_at(i * BLOCK, sizes[i])
-                elif labels is None:
-                    x = model.sample(sizes[i])
-                else:
-                    y = labels[i * BLOCK : i * BLOCK + sizes[i]]
-                    x = model.sample(sizes[i], y.to(model.device))
-            try:
-                own[i] = _checked(x, sizes[i], shape, who)
-            except ValueError as error:
-                problem = str(error)
-                break
-    problem = next(filter(None, from_all_ranks(trainer, problem)), "")
-    return _refuse(trainer, problem) if problem else merge(trainer, own, sizes)
+
+    def block(i: int, place: slice) -> tuple[Tensor]:
+        n = place.stop - place.start
+        with isolated(seed, i):
+            if isinstance(model, Finite):
+                x = model.sample_at(place.start, n)
+            elif labels is None:
+                x = model.sample(n)
+            else:
+                x = model.sample(n, labels[place].to(run.device))
+        try:
+            return (_checked(x, n, shape, _who(model)),)
+        except ValueError as error:
+            raise Unmeasurable(str(error)) from error
+
+    try:
+        with evaluating(model), run.buffers_of_rank_zero(model):
+            (samples,) = run.in_blocks(blocks(count), block, "Samples")
+    except Unmeasurable as error:
+        return _refuse(run, str(error))
+    return samples
 
 
-def _who(model: L.LightningModule) -> str:
+def _who(model: Sampler) -> str:
     return f"{type(model).__name__}.sample"
 
 
-def _refuse(trainer: L.Trainer, problem: str) -> None:
+def _refuse(run: Run, problem: str) -> None:
     """Bad samples do not end a training: during fit they are a warning, else a ValueError."""
-    if trainer.state.fn != "fit":
+    if run.stage != "fit":
         raise ValueError(problem)
-    rank_zero_warn(f"no evaluation at step {trainer.global_step}: {problem}")
+    run.warn(f"no evaluation at step {run.step}: {problem}")
 
 
 def extract(
-    trainer: L.Trainer, extractor: Extractor, images: Tensor, description: str
+    run: Run, extractor: Extractor, images: Tensor, description: str
 ) -> tuple[Tensor, Tensor | None]:
     """Features float32 (N, d) and logits (N, K) or None, the work shared among the ranks."""
-    device = trainer.strategy.root_device
-    blocks = images.split(BLOCK)
-    sizes = [len(block) for block in blocks]
-    features: dict[int, Tensor] = {}
-    logits: dict[int, Tensor] = {}
-    ours = range(trainer.global_rank, len(sizes), trainer.world_size)
+
+    def block(i: int, place: slice) -> tuple[Tensor | None, ...]:
+        seen = extractor(images[place].to(run.device))
+        return tuple(None if x is None else x.float().cpu() for x in seen)
+
     with evaluating(extractor):
-        for i in track(trainer, ours, f"{extractor.name} of {description} images", len(ours)):
-            seen, answer = extractor(blocks[i].to(device))
-            features[i] = seen.float().cpu()
-            if answer is not None:
-                logits[i] = answer.float().cpu()
-    answers = any(from_all_ranks(trainer, bool(logits)))
-    return merge(trainer, features, sizes), merge(trainer, logits, sizes) if answers else None
+        what = f"{extractor.name} of {description} images"
+        features, logits = run.in_blocks(blocks(len(images)), block, what)
+    return features, logits
 
 
-def _real(trainer: L.Trainer, split: str, limit: int) -> Real:
-    real = _shared(trainer).real
-    key = (split, limit)
-    if key not in real:
-        real[key] = real_images(trainer, split, limit)
-    return real[key]
-
-
-def _extractor(
-    trainer: L.Trainer, choice: str | nn.Module, images: dict[str, Real], split: str
-) -> Extractor:
-    """Made on rank 0, so that all ranks judge by the same weights."""
-    train = images["train"]
-    shared, choice = _shared(trainer), resolve(choice, *train)
-    extractors, of = shared.extractors, ""
+def _extractor(run: Run, choice: str | nn.Module, train: Real, held_out: Real) -> Extractor:
+    """Made on rank 0, so that all ranks measure by the same weights."""
+    choice, of = resolve(choice, *train), ""
     if choice in ("domain", "instance"):  # they are made of the images
-        parts = (train,) if choice == "domain" else (train, images[split])
-        place = ("digest", *(len(part.images) for part in parts), split, choice)
-        if place not in shared.real:
+        parts = (train,) if choice == "domain" else (train, held_out)
+        place = ("digest", *(len(part.images) for part in parts), run.split, choice)
+        if place not in run.kept:
             tensors = (x for part in parts for x in part if x is not None)
-            shared.real[place] = cache.digest(*tensors)
-        of = shared.real[place]
-    key = (choice, of)
-    if key not in extractors:
+            run.kept[place] = cache.digest(*tensors)
+        of = run.kept[place]
+    key = ("extractor", choice, of)
+    if key not in run.kept:
         what = "Classifier of the data" if choice == "domain" else "Space of copies"
-        steps = 20 if trainer.fast_dev_run else 0
+        steps = 20 if run.trial else 0
 
         def make() -> Extractor:
-            def follow(steps: range):
-                return track(trainer, steps, what, len(steps))
-
-            device = trainer.strategy.root_device
-            mixed = partial(_mixed, train.images, images[split].images)
             return make_extractor(
-                choice, *train, steps=steps, device=device, track=follow, mixed=mixed
+                choice,
+                *train,
+                steps=steps,
+                device=run.device,
+                track=lambda steps: run.follow(steps, what, len(steps)),
+                mixed=lambda: _mixed(train.images, held_out.images),
             )
 
         given = isinstance(choice, nn.Module)  # every rank has it already
-        extractors[key] = make() if given else from_rank_zero(trainer, make)
-    return extractors[key]
+        run.kept[key] = make() if given else run.from_rank_zero(make)
+    return run.kept[key]
 
 
 def _mixed(train: Tensor, held_out: Tensor) -> Tensor:
@@ -254,30 +198,27 @@ def _mixed(train: Tensor, held_out: Tensor) -> Tensor:
     return torch.cat([train, held_out])[pool(train, held_out).place]
 
 
-def _real_features(trainer: L.Trainer, extractor: Extractor, split: str, images: Real) -> Features:
+def _real_features(run: Run, extractor: Extractor, part: str, real: Real) -> Features:
     """Looked up in memory, then on the disk, then made."""
-    memory = _shared(trainer).real
-    place = (split, len(images.images), id(extractor))
-    if place in memory:
-        return memory[place]
+    place = ("features", part, len(real.images), id(extractor))
+    if place in run.kept:
+        return run.kept[place]
     saved, key = None, ""
-    if extractor.lasting and trainer.is_global_zero:
-        key = f"features-{cache.digest(extractor.protocol, images.images)}"
-        saved = cache.load(key, features=len(images.images))
-    if from_rank_zero(trainer, lambda: saved is not None):
-        features = broadcast(trainer, saved and saved["features"])
-        logits = broadcast(trainer, saved and saved.get("logits"))
+    if extractor.lasting and run.rank == 0:
+        key = f"features-{cache.digest(extractor.protocol, real.images)}"
+        saved = cache.load(key, features=len(real.images))
+    if run.from_rank_zero(lambda: saved is not None):
+        features = run.broadcast(saved and saved["features"])
+        logits = run.broadcast(saved and saved.get("logits"))
     else:
-        features, logits = extract(trainer, extractor, images.images, split)
+        features, logits = extract(run, extractor, real.images, part)
         if key:
             cache.save(key, {"features": features, "logits": logits})
-    memory[place] = Features(images.images, features, logits, images.labels)
-    return memory[place]
+    run.kept[place] = Features(real.images, features, logits, real.labels)
+    return run.kept[place]
 
 
-def _labels_to_draw(
-    model: L.LightningModule, train: Tensor | None, settings: Settings
-) -> Tensor | None:
+def _labels_to_draw(model: Sampler, train: Tensor | None, settings: Settings) -> Tensor | None:
     """Labels for a conditional model, in the proportions of the training labels; else None."""
     if isinstance(model, Finite):
         return model.labels_at(0, settings.num_samples)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..protocols import Filtering
 from ..report.figures import grid
+from ..run import Run
 from .pictures import Grid
 
 
@@ -25,7 +26,7 @@ class Filters(Grid):
 
     name, needs = "filters", (Filtering,)
 
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         filters = model.filters()
         heaviest = filters.flatten(1).norm(dim=1).argsort(descending=True)[: self.count]
         return grid(shaded(filters[heaviest]), self.columns)

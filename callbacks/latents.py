@@ -9,8 +9,8 @@ from ..images import from_uint8
 from ..latent import direction, edit, manifold, traverse
 from ..protocols import Decoder, Encoder
 from ..report.figures import grid
+from ..run import Run
 from .pictures import Picture, _bytes
-from .real import real_images
 
 MEASURED = 2_000  # images of a split that are looked at, at most
 
@@ -41,8 +41,8 @@ class Traversals(Picture):
         at_least(2, steps=steps)
         self.count, self.steps, self.reach = count, steps, reach
 
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
-        x, labels = _images(trainer, model, split)
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
+        x, labels = _images(run, model, run.split)
         y = _told(model, labels[:1])
         z = model.encode(x[:1]) if y is None else model.encode(x[:1], y)
         walks = traverse(model, z[0], None, self.steps, self.reach, y)  # (D, steps, C, H, W)
@@ -73,7 +73,7 @@ class Manifold(Picture):
         plane = getattr(model, "latent_dim", None) == 2
         return super().able(model) and (plane or self.required)  # who asked is told why not
 
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         conditional = getattr(model, "num_classes", 0)
         y = torch.tensor([self.label], device=model.device) if conditional else None
         return grid(_bytes(manifold(model, self.side, y).flatten(0, 1), model), self.side)
@@ -113,10 +113,10 @@ class Edits(Picture):
         self.source, self.target = source, target
         self.count, self.steps, self.reach = count, steps, reach
 
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
-        x, labels = _images(trainer, model, "train", self.source, self.target)
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
+        x, labels = _images(run, model, "train", self.source, self.target)
         along = direction(model, x, labels == self.target, _told(model, labels))
-        x, labels = _images(trainer, model, split, self.source)
+        x, labels = _images(run, model, run.split, self.source)
         x, y = x[: self.count], _told(model, labels[: self.count])
         strengths = torch.linspace(0, self.reach, self.steps).tolist()
         moved = [edit(model, x, along, strength, y) for strength in strengths]
@@ -124,19 +124,17 @@ class Edits(Picture):
         return grid(_bytes(rows.flatten(0, 1), model), 1 + self.steps)
 
 
-def _images(
-    trainer: L.Trainer, model: L.LightningModule, split: str, *labels: int
-) -> tuple[Tensor, Tensor]:
+def _images(run: Run, model: L.LightningModule, part: str, *labels: int) -> tuple[Tensor, Tensor]:
     """Images (B, C, H, W) of these labels (all, if none is given), as the model takes them, and
     their labels (B,)."""
-    images, y = real_images(trainer, split, MEASURED)
+    images, y = run.real(part, MEASURED)
     if y is None:
         y = images.new_full((len(images),), -1, dtype=torch.int64)
     if labels:
         chosen = torch.isin(y, torch.tensor(labels))
         for label in labels:
             if not (y == label).any():
-                raise ValueError(f"label must occur in the {split} data, got {label}")
+                raise ValueError(f"label must occur in the {part} data, got {label}")
         images, y = images[chosen], y[chosen]
     return from_uint8(images.to(model.device), model.dtype), y.to(model.device)
 

@@ -34,14 +34,10 @@ from ..metrics.intervals import NORMAL
 from ..metrics.number import Number
 from ..modes import evaluating
 from ..protocols import Bounded, Density, Estimated, ImportanceWeighted
-from ..ranks import buffers_of_rank_zero, merge
 from ..report.card import Section
 from ..rng import isolated
+from ..run import BLOCK, Real, Run, blocks
 from .evaluation import Question
-from .evidence import BLOCK
-from .progress import track
-from .publish import publish
-from .real import Real, real_images, unanswerable
 
 DRAWS = 50  # of the latent for an importance-weighted bound
 WEIGHED = 500  # images that it is computed of, at most
@@ -76,61 +72,57 @@ class Likelihood(Question):
         seed: Of the draws that a bound needs.
     """
 
-    section: Section | None = None
-
     def __init__(self, num_images: int = 10_000, every_n_epochs: int = 0, seed: int = 0) -> None:
         super().__init__(every_n_epochs, seed)
         at_least(2, num_images=num_images)
         self.num_images = num_images
 
+    def able(self, model: L.LightningModule) -> bool:
+        return isinstance(model, (Density, Bounded))
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        self.section = None
-        if self.required and not isinstance(pl_module, (Density, Bounded)):
+        super().setup(trainer, pl_module, stage)
+        if self.required and not self.able(pl_module):
             name = type(pl_module).__name__
             raise TypeError(f"Likelihood needs a log_prob(x) or elbo(x), but {name} has neither")
 
-    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
-        if not isinstance(model, (Density, Bounded)):
-            return
-        if why := unanswerable(trainer, "likelihood"):
-            self.section = Section("likelihood", why, "unsure")
-            return
-        count = 2 * BLOCK if trainer.fast_dev_run else self.num_images
+    def ask(self, run: Run, model: L.LightningModule) -> Section:
+        count = 2 * BLOCK if run.trial else self.num_images
         with isolated(self.seed):
-            held_out = real_images(trainer, split, count)
-            train = real_images(trainer, "train", len(held_out.images))
+            held_out = run.real(run.split, count)
+            train = run.real("train", len(held_out.images))
             estimated = isinstance(model, Estimated) and not model.tractable
             exact = isinstance(model, Density) and not estimated
             ask = model.log_prob if exact else model.log_prob_ais if estimated else model.elbo
-            costs = [self._nats(trainer, model, ask, real) for real in (held_out, train)]
+            costs = [self._nats(run, model, ask, real) for real in (held_out, train)]
             levels = _levels(model, held_out, train)
-            known = real_images(trainer, "train", self.num_images)
+            known = run.real("train", self.num_images)
             free = independent(known.images, held_out.images, levels)
             weighed, weighed_free = [], None
             if isinstance(model, ImportanceWeighted) and not exact:
                 ask = partial(model.importance_weighted, samples=DRAWS)
                 few = min(len(held_out.images), WEIGHED)
-                some = [real_images(trainer, part, few) for part in (split, "train")]
-                weighed = [self._nats(trainer, model, ask, real) for real in some]
+                some = [run.real(part, few) for part in (run.split, "train")]
+                weighed = [self._nats(run, model, ask, real) for real in some]
                 weighed_free = weighed[0], independent(known.images, some[0].images, levels)
         shape = tuple(held_out.images.shape[1:])
-        self.section = judge(*costs, shape, exact, estimated, levels, free, weighed_free)
+        section = judge(*costs, shape, exact, estimated, levels, free, weighed_free)
         if weighed:
-            self.section.numbers |= tightened(*weighed, shape)
-        self.section.protocol = {
-            "split": split,
+            section.numbers |= tightened(*weighed, shape)
+        section.protocol = {
+            "split": run.split,
             "n_held_out": len(costs[0]),
             "n_train": len(costs[1]),
             "n_independent": len(known.images),
             "levels": levels,
-            "step": trainer.global_step,
+            "step": run.step,
             "genzoo": __version__,
         }
-        publish(trainer, model, self.section, "test/" if split == "test" else "")
+        return section
 
     def _nats(
         self,
-        trainer: L.Trainer,
+        run: Run,
         model: L.LightningModule,
         ask: Callable[..., Tensor],
         real: Real,
@@ -138,24 +130,23 @@ class Likelihood(Question):
         """-log p(x) or minus its bound, float64 (N,), the work shared among the ranks."""
         name = getattr(ask, "func", ask).__name__
         told = getattr(model, "num_classes", 0) and real.labels is not None
-        sizes = [len(block) for block in real.images.split(BLOCK)]
-        ours = range(trainer.global_rank, len(sizes), trainer.world_size)
-        own = {}
-        with evaluating(model), buffers_of_rank_zero(trainer, model):
-            for i in track(trainer, ours, "Likelihood", len(ours)):
-                place = slice(i * BLOCK, i * BLOCK + sizes[i])
-                x = real.images[place].to(model.device)
-                x = from_uint8(x, model.dtype) if x.dtype == torch.uint8 else x.to(model.dtype)
-                with isolated(self.seed, i):
-                    y = real.labels[place].to(model.device) if told else None
-                    nats = -(ask(x) if y is None else ask(x, y))
-                if nats.shape != (len(x),):
-                    raise ValueError(
-                        f"{type(model).__name__}.{name} must give ({len(x)},) nats, "
-                        f"got {tuple(nats.shape)}"
-                    )
-                own[i] = nats.double().cpu()
-        return merge(trainer, own, sizes)
+
+        def block(i: int, place: slice) -> tuple[Tensor]:
+            x = real.images[place].to(model.device)
+            x = from_uint8(x, model.dtype) if x.dtype == torch.uint8 else x.to(model.dtype)
+            with isolated(self.seed, i):
+                y = real.labels[place].to(model.device) if told else None
+                nats = -(ask(x) if y is None else ask(x, y))
+            if nats.shape != (len(x),):
+                raise ValueError(
+                    f"{type(model).__name__}.{name} must give ({len(x)},) nats, "
+                    f"got {tuple(nats.shape)}"
+                )
+            return (nats.double().cpu(),)
+
+        with evaluating(model), run.buffers_of_rank_zero(model):
+            (nats,) = run.in_blocks(blocks(len(real.images)), block, "Likelihood")
+        return nats
 
 
 def judge(

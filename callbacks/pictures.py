@@ -1,11 +1,10 @@
 """Pictures of what a model does: draw, walk between latents, give an image back."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from ..checks import at_least
@@ -15,9 +14,9 @@ from ..modes import evaluating
 from ..protocols import Decoder, Encoder, Filtering, Finite, Sampler
 from ..report.figures import PAPER, grid, scatter
 from ..rng import isolated
+from ..run import Real, Run
 from .evaluation import Question
 from .publish import log_figure
-from .real import Real, class_names, real_images
 
 CLASSES = 20  # rows of a page, at most
 
@@ -43,7 +42,7 @@ class Picture(Question):
         self.figures: dict[str, Tensor] = {}
 
     @abstractmethod
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         """uint8 (H, W, 3). Random state, gradients and modes are taken care of."""
 
     def able(self, model: L.LightningModule) -> bool:
@@ -52,6 +51,7 @@ class Picture(Question):
         return shown and all(isinstance(model, ability) for ability in self.needs)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if self.required and not self.able(pl_module):
             methods = {
                 Sampler: "sample",
@@ -65,20 +65,21 @@ class Picture(Question):
                 f"which {type(pl_module).__name__} lacks"
             )
 
-    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
-        if not self.able(model):
-            return
+    def ask(self, run: Run, model: L.LightningModule) -> dict[str, Tensor] | None:
         try:
             with isolated(self.seed), evaluating(model):
-                picture = self.draw(trainer, model, split)
+                self.figures = {self.name: self.draw(run, model)}
         except ValueError as error:
-            if trainer.state.fn != "fit":
+            if run.stage != "fit":
                 raise
-            step = trainer.global_step  # a bad sample must not end a training
-            rank_zero_warn(f"no picture of {self.name} at step {step}: {error}")
-            return
-        self.figures = {self.name: picture}
-        log_figure(trainer, f"test/{self.name}" if split == "test" else self.name, picture)
+            # A bad sample must not end a training.
+            run.warn(f"no picture of {self.name} at step {run.step}: {error}")
+            return None
+        return self.figures
+
+    def tell(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any) -> None:
+        for name, picture in (found or {}).items():
+            log_figure(trainer, run.prefix + name, picture)
 
 
 class Grid(Picture):
@@ -109,9 +110,9 @@ class Samples(Grid):
 
     name, needs, points = "samples", (Sampler,), True
 
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         if len(getattr(model, "image_shape", ())) == 1:
-            real = real_images(trainer, split, 2_000)
+            real = run.real(run.split, 2_000)
             return scatter(model.sample(20 * self.count).float().cpu(), real.images.float())
         if isinstance(model, Finite):
             some = model.sample_at(0, min(self.count, model.num_available))
@@ -119,7 +120,7 @@ class Samples(Grid):
         if not (classes := min(getattr(model, "num_classes", 0), CLASSES)):
             return grid(_bytes(model.sample(self.count), model), self.columns)
         y = torch.arange(classes, device=model.device).repeat_interleave(self.columns)
-        names = class_names(trainer) or tuple(map(str, range(classes)))
+        names = run.data.class_names or tuple(map(str, range(classes)))
         return grid(_bytes(model.sample(len(y), y), model), self.columns, rows=names[:classes])
 
 
@@ -141,7 +142,7 @@ class Interpolations(Picture):
         at_least(2, steps=steps)
         self.count, self.steps = count, steps
 
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         z0, z1 = model.prior(self.count), model.prior(self.count)
         classes = getattr(model, "num_classes", 0)
         y = torch.arange(self.count, device=z0.device) % classes if classes else None
@@ -162,8 +163,8 @@ class Reconstructions(Grid):
     def __init__(self, count: int = 16, columns: int = 8, **kwargs) -> None:
         super().__init__(count, columns, **kwargs)
 
-    def draw(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Tensor:
-        real: Real = real_images(trainer, split, self.count)
+    def draw(self, run: Run, model: L.LightningModule) -> Tensor:
+        real: Real = run.real(run.split, self.count)
         x = from_uint8(real.images.to(model.device), model.dtype)
         if getattr(model, "num_classes", 0) and real.labels is not None:
             y = real.labels.to(model.device)

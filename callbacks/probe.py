@@ -16,7 +16,6 @@ import warnings
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from .. import __version__
@@ -26,14 +25,10 @@ from ..metrics.intervals import NORMAL
 from ..metrics.number import Number
 from ..modes import evaluating
 from ..protocols import Encoder
-from ..ranks import buffers_of_rank_zero, from_rank_zero, merge
 from ..report.card import Section
 from ..rng import isolated
+from ..run import BLOCK, Real, Run, blocks
 from .evaluation import Question
-from .evidence import BLOCK
-from .progress import track
-from .publish import publish
-from .real import Real, real_images
 
 PENALTIES = tuple(10.0**k for k in range(-4, 2))  # of which one is chosen: sklearn's C
 BASELINES = {
@@ -165,8 +160,6 @@ class LinearProbe(Question):
         seed: Of the draws and of what is random in the baselines.
     """
 
-    section: Section | None = None
-
     def __init__(
         self,
         num_labels: tuple[int, ...] = (100, 1000, 0),
@@ -182,32 +175,32 @@ class LinearProbe(Question):
         self.num_labels, self.draws = tuple(num_labels), draws
         self.num_images = num_images
 
+    def able(self, model: L.LightningModule) -> bool:
+        return isinstance(model, Encoder)
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        self.section = None
-        if not isinstance(pl_module, Encoder):
+        super().setup(trainer, pl_module, stage)
+        if not self.able(pl_module):
             name = type(pl_module).__name__
             raise TypeError(f"LinearProbe needs an encode(x), but {name} has none")
 
-    def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+    def ask(self, run: Run, model: L.LightningModule) -> Section:
         try:
             with isolated(self.seed):
-                self.section = self._measure(trainer, model, split)
+                return self._measure(run, model)
         except ValueError as error:  # the other questions are asked still
-            rank_zero_warn(f"LinearProbe has no answer at step {trainer.global_step}: {error}")
-            self.section = Section(TITLE, f"Not measured: {error}.", "unsure")
-        publish(trainer, model, self.section, "test/" if split == "test" else "")
+            run.warn(f"LinearProbe has no answer at step {run.step}: {error}")
+            return Section(TITLE, f"Not measured: {error}.", "unsure")
 
-    def _measure(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> Section:
-        limit = 5 * BLOCK if trainer.fast_dev_run else self.num_images
-        parts = [_labelled(real_images(trainer, part, limit), part) for part in ("train", split)]
+    def _measure(self, run: Run, model: L.LightningModule) -> Section:
+        limit = 5 * BLOCK if run.trial else self.num_images
+        parts = [_labelled(run.real(part, limit), part) for part in ("train", run.split)]
         labels = [part.labels for part in parts]
-        features = {"": [_codes(trainer, model, part.images, self.seed) for part in parts]}
+        features = {"": [_codes(run, model, part.images, self.seed) for part in parts]}
         flat = [_floats(part.images).flatten(1) for part in parts]
         features |= baselines(*flat, features[""][0].shape[1], self.seed)
         if (start := untrained(model, self.seed)) is not None:
-            features["untrained"] = [
-                _codes(trainer, start, part.images, self.seed) for part in parts
-            ]
+            features["untrained"] = [_codes(run, start, part.images, self.seed) for part in parts]
         counts = [count for count in self.num_labels if count < len(labels[0])]
 
         def measure() -> dict[str, dict[int, Tensor]]:
@@ -221,14 +214,14 @@ class LinearProbe(Question):
                 for name, pair in features.items()
             }
 
-        section = judge(from_rank_zero(trainer, measure), len(labels[1]))
+        section = judge(run.from_rank_zero(measure), len(labels[1]))
         section.protocol = {
-            "split": split,
+            "split": run.split,
             "n_train": len(labels[0]),
             "n_held_out": len(labels[1]),
             "code": features[""][0].shape[1],
             "probe": "logistic regression, L2 chosen on a fifth of the labels",
-            "step": trainer.global_step,
+            "step": run.step,
             "genzoo": __version__,
         }
         return section
@@ -285,15 +278,14 @@ def _floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return from_uint8(images, dtype) if images.dtype == torch.uint8 else images.to(dtype)
 
 
-def _codes(trainer: L.Trainer, model: L.LightningModule, images: Tensor, seed: int) -> Tensor:
+def _codes(run: Run, model: L.LightningModule, images: Tensor, seed: int) -> Tensor:
     """float32 (N, D), the work shared among the ranks."""
-    sizes = [len(block) for block in images.split(BLOCK)]
-    ours = range(trainer.global_rank, len(sizes), trainer.world_size)
-    own = {}
-    with evaluating(model), buffers_of_rank_zero(trainer, model):
-        for i in track(trainer, ours, "Codes", len(ours)):
-            block = images[i * BLOCK : i * BLOCK + sizes[i]].to(model.device)
-            with isolated(seed, i):  # an encoder may draw
-                code = model.encode(_floats(block, model.dtype))
-            own[i] = code.flatten(1).float().cpu()
-    return merge(trainer, own, sizes)
+
+    def block(i: int, place: slice) -> tuple[Tensor]:
+        x = _floats(images[place].to(model.device), model.dtype)
+        with isolated(seed, i):  # an encoder may draw
+            return (model.encode(x).flatten(1).float().cpu(),)
+
+    with evaluating(model), run.buffers_of_rank_zero(model):
+        (codes,) = run.in_blocks(blocks(len(images)), block, "Codes")
+    return codes

@@ -25,7 +25,7 @@ from ..zoo.external import GivenSamples, RealFolder, SampleFolder, Wrapped
 from .evaluation import make_evaluable
 from .progress import Parts, shown
 from .publish import figure_path
-from .real import data_name
+from .run import data_name, results
 
 __all__ = ["Number", "Report", "ReportCard", "Section", "evaluations", "spoken", "written"]
 
@@ -51,13 +51,14 @@ class ReportCard(L.Callback):
             return
         step = trainer.global_step
         report = Report(_model_name(pl_module), data_name(trainer), step)
-        for callback in trainer.callbacks:
-            if isinstance(section := getattr(callback, "section", None), Section):
-                report.sections.append(section)
-                for name in section.figures:
-                    path = figure_path(folder, f"test/{section.title}/{name}", step)
-                    report.paths[f"{section.title}/{name}"] = path.relative_to(folder).as_posix()
-            for name, picture in getattr(callback, "figures", {}).items():
+        for found in results(trainer):
+            if isinstance(found, Section):
+                report.sections.append(found)
+                for name in found.figures:
+                    path = figure_path(folder, f"test/{found.title}/{name}", step)
+                    report.paths[f"{found.title}/{name}"] = path.relative_to(folder).as_posix()
+                continue
+            for name, picture in found.items():
                 report.figures[name] = to_picture(picture)
                 path = figure_path(folder, f"test/{name}", step)
                 report.paths[name] = path.relative_to(folder).as_posix()

@@ -28,7 +28,7 @@ MOVED = {
     "callbacks.panels": "features.panels",
     "callbacks.per_class": "features.per_class",
     "callbacks.question": "callbacks.evaluation",
-    "callbacks.ranks": "ranks",
+    "callbacks.real": "callbacks.run",
     "callbacks.report": "callbacks.report_cards",
     "callbacks.samples": "callbacks.pictures",
     "callbacks.wandb": "runs.wandb",

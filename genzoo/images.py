@@ -88,3 +88,18 @@ def _beyond(low: float, high: float, who: str) -> ValueError:
     if low >= 0 and high <= 255:
         hint = ", which look as if in 0..255: scale them by x / 127.5 - 1"
     return ValueError(f"{who} must give images in [-1, 1], got [{low:.3g}, {high:.3g}]{hint}")
+
+
+def looks_unscaled(samples: Tensor, real: Tensor) -> str:
+    """What is to be said of uint8 samples from grey to white where real images have darker pixels:
+    so look images in [0, 1] that were taken for ones in [-1, 1], and not those of a network that
+    has learned nothing, which are grey. "" where all is well."""
+    if samples.dtype != torch.uint8 or samples.ndim != 4 or len(samples) < 2:
+        return ""
+    low, high = samples.min().item(), samples.max().item()
+    if not (128 <= low <= 140 and high >= 230) or real.min() >= 128:
+        return ""
+    return (
+        f"must give images in [-1, 1], got no value below 0 in all {len(samples):,}, which look as "
+        "if in [0, 1]: scale them by 2 x - 1"
+    )

@@ -24,7 +24,7 @@ FAMILIES = (
 # in a circle, in its own line. A name is a file or all below a folder; the longest one counts.
 LAYERS = (
     ("__version__", "__path__", "_moved", "images", "checks", "batches", "watch", "catalogue"),
-    ("protocols", "rng", "ranks", "modes", "_lightning"),
+    ("protocols", "rng", "run", "modes", "_lightning"),
     ("metrics",),
     ("report",),
     ("features", "latent"),

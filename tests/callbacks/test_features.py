@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.callbacks import Evaluation, Number, Section, make_evaluable
-from genzoo.callbacks.evidence import _shared
+from genzoo.callbacks.run import run_of
 from genzoo.features import cache
 from genzoo.features.extractors import Pixels
 from genzoo.images import from_uint8
@@ -134,7 +134,7 @@ def test_samples_are_drawn_once_for_all_who_agree(tmp_path):
     assert model.drawn == 230
     assert Counting.seen == 330 + 170 + 230
     assert three[0].evidence is three[1].evidence is three[2].evidence
-    assert not _shared(runner).passes  # and given back
+    assert not [key for key in run_of(runner, "val").kept if key[0] == "evidence"]  # and given back
     model, other = Toy(), Fingerprint(seed=1, **settings)
     trainer(tmp_path, [three[0], other]).test(model, Data(), verbose=False)
     assert model.drawn == 460

@@ -1,11 +1,14 @@
-"""Real images, from whatever data a Trainer has.
+"""What a Trainer is to an evaluation: a `Run`, with the real images of whatever data it has.
 
 Our own DataModules give whole splits. Any other LightningDataModule, or plain dataloaders, are
 read through: batches that `unpack` reads, with x floats in [-1, 1] or uint8, in the form that the
 model is given, that is after the DataModule's transfer hooks.
 """
 
-from typing import Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import lightning as L
 import torch
@@ -14,16 +17,51 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..batches import unpack
 from ..images import check_images, refuse_from_zero, to_uint8
+from ..run import Data, Real, Run
+from .progress import track
+
+_kept: "WeakKeyDictionary[L.Trainer, dict[tuple, Any]]" = WeakKeyDictionary()
 
 
-class Real(NamedTuple):
-    """Images of one split: uint8 (N, C, H, W), or points float (N, D); labels (N,) or None."""
+def run_of(trainer: L.Trainer, split: str) -> Run:
+    """The run that a Trainer is in, with held-out images of "val" or "test"."""
+    module = trainer.datamodule
+    data = Data(
+        partial(_real_images, trainer),
+        data_name(trainer),
+        tuple(getattr(module, "class_names", ())),
+        getattr(module, "data_protocol", {}),
+        getattr(module, "unanswerable", {}),
+    )
+    return Run(
+        data,
+        split,
+        trainer.state.fn,
+        trainer.global_step,
+        bool(trainer.fast_dev_run),
+        Path(trainer.log_dir or trainer.default_root_dir),
+        trainer.global_rank,
+        trainer.world_size,
+        trainer.strategy.root_device,
+        {"lightning": L.__version__},
+        partial(track, trainer),
+        _kept.setdefault(trainer, {}),
+    )
 
-    images: Tensor
-    labels: Tensor | None
+
+def forget(trainer: L.Trainer, *kinds: str) -> None:
+    """Drops what the questions of a Trainer share: of these kinds."""
+    kept = _kept.get(trainer, {})
+    for key in [key for key in kept if key[0] in kinds]:
+        del kept[key]
 
 
-def real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
+def results(trainer: L.Trainer) -> list[Any]:
+    """What the questions of a Trainer found, in their order."""
+    return [found for key, found in _kept.get(trainer, {}).items() if key[0] == "result"]
+
+
+def _real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
     """Images of "train", "val" or "test", at most `limit`, chosen at random once and for all.
 
     Draws from the global random state where the data does, in a foreign DataModule.
@@ -41,36 +79,12 @@ def real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
     return _read(trainer, split, limit)
 
 
-def class_names(trainer: L.Trainer) -> tuple[str, ...]:
-    return tuple(getattr(trainer.datamodule, "class_names", ()))
-
-
 def data_name(trainer: L.Trainer) -> str:
     """What a report calls the data."""
     if trainer.datamodule is None:
         return "the given dataloaders"
     name = getattr(trainer.datamodule, "name", None)
     return name if isinstance(name, str) and name else type(trainer.datamodule).__name__
-
-
-def unanswerable(trainer: L.Trainer, question: str) -> str:
-    """Why this data cannot say, as of "memorisation", in a sentence; "" where it can."""
-    return getattr(trainer.datamodule, "unanswerable", {}).get(question, "")
-
-
-def looks_unscaled(samples: Tensor, real: Tensor) -> str:
-    """What is to be said of uint8 samples from grey to white where real images have darker pixels:
-    so look images in [0, 1] that were taken for ones in [-1, 1], and not those of a network that
-    has learned nothing, which are grey. "" where all is well."""
-    if samples.dtype != torch.uint8 or samples.ndim != 4 or len(samples) < 2:
-        return ""
-    low, high = samples.min().item(), samples.max().item()
-    if not (128 <= low <= 140 and high >= 230) or real.min() >= 128:
-        return ""
-    return (
-        f"must give images in [-1, 1], got no value below 0 in all {len(samples):,}, which look as "
-        "if in [0, 1]: scale them by 2 x - 1"
-    )
 
 
 def _choose(total: int, limit: int) -> Tensor:
