@@ -18,6 +18,7 @@ Legend: n images, d features; all features are float (n, d).
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from .number import Number
 STEPS, RATE = 50, 0.5  # of Adam, as the authors have it
 BROAD = 0.9  # how much nearer than it is the training images' mean is taken to be, while fitting
 BLOCK = 2**22  # distances at a time
+KNOWN = 2**26  # distances that are kept, at most
 
 
 def feature_likelihood_divergence(
@@ -85,9 +87,17 @@ def _fit(centres: Tensor, train: Tensor) -> Tensor:
     is far from all centres would otherwise pull at all of them.
     """
     d = train.shape[1]
+    rows = max(1, BLOCK // len(centres))
+    # They are the same in every step; by subtraction they cost more than all the rest.
+    known = len(train) * len(centres) <= KNOWN
+    kept = [_squares(block, centres) for block in train.split(rows)] if known else []
+
+    def all_squares() -> Iterable[Tensor]:
+        return kept or (_squares(block, centres) for block in train.split(rows))
+
     nearest = torch.full((len(centres),), torch.inf)
-    for block in train.split(max(1, BLOCK // len(centres))):
-        nearest = torch.minimum(nearest, _squares(block, centres).amin(0))
+    for squares in all_squares():
+        nearest = torch.minimum(nearest, squares.amin(0))
     widths = torch.nn.Parameter(((nearest + 1e-3) / d).log())
     broad = torch.nn.Parameter(torch.zeros(()))
     adam = torch.optim.Adam([widths, broad], lr=RATE)
@@ -95,14 +105,12 @@ def _fit(centres: Tensor, train: Tensor) -> Tensor:
     for _ in range(STEPS):
         slopes = torch.zeros_like(widths), torch.zeros_like(broad)
         with torch.no_grad():
-            start = 0
-            for block in train.split(max(1, BLOCK // len(centres))):
-                squares, far = _squares(block, centres), away[start : start + len(block), None]
-                start += len(block)
-                logs = _logs(squares, widths, d) - math.log(len(centres))
+            for squares, far in zip(all_squares(), away[:, None].split(rows), strict=True):
+                excess = squares / widths.exp()
+                logs = excess.add(_constant(widths, d)).mul_(-0.5).sub_(math.log(len(centres)))
                 share = torch.cat([logs, _logs(far, broad, d)], 1).softmax(1)
                 # d log N / d log s^2 = (|x - y|^2 / s^2 - d) / 2
-                slopes[0].sub_((share[:, :-1] * (squares / widths.exp() - d)).sum(0) / 2)
+                slopes[0].sub_(excess.sub_(d).mul_(share[:, :-1]).sum(0) / 2)
                 slopes[1].sub_((share[:, -1:] * (far / broad.exp() - d)).sum() / 2)
         for parameter, slope in zip((widths, broad), slopes, strict=True):
             parameter.grad = slope / (len(train) * d)
@@ -124,7 +132,11 @@ def _costs(x: Tensor, centres: Tensor, widths: Tensor) -> Tensor:
 
 def _logs(squares: Tensor, widths: Tensor, d: int) -> Tensor:
     """log N(x; y, s^2 I) from |x - y|^2 and log s^2."""
-    return -0.5 * (squares / widths.exp() + d * (widths + math.log(2 * math.pi)))
+    return -0.5 * (squares / widths.exp() + _constant(widths, d))
+
+
+def _constant(widths: Tensor, d: int) -> Tensor:
+    return d * (widths + math.log(2 * math.pi))
 
 
 def _squares(x: Tensor, y: Tensor) -> Tensor:
