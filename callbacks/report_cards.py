@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from ..protocols import Bounded, Density, Sampler
-from ..report.card import QUESTIONS, Number, Report, Section, spoken, written
+from ..report.card import Number, Report, Section, spoken, written
 from ..report.figures import to_picture
 from ..watch import watching
 from ..zoo.external import GivenSamples, RealFolder, SampleFolder, Wrapped
@@ -62,8 +62,7 @@ class ReportCard(L.Callback):
                 report.figures[name] = to_picture(picture)
                 path = figure_path(folder, f"test/{name}", step)
                 report.paths[name] = path.relative_to(folder).as_posix()
-        order = [*QUESTIONS]
-        report.sections.sort(key=lambda s: order.index(s.title) if s.title in order else 99)
+        report.sections.sort(key=lambda section: section.topic.place)
         report.paths = {k: path for k, path in report.paths.items() if (folder / path).is_file()}
         self.report = report
         rest = ""

@@ -11,7 +11,6 @@ import json
 import mmap
 import os
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..files import whole
 from .batches import Images
 from .files import BLOCK, BrokenFiles, ImageFiles
 
@@ -131,25 +131,20 @@ def _write(path: Path, files: ImageFiles, length: int) -> None:
             f"GENZOO_CACHE must be a folder with {length / 1e9:.1f} GB left for decoded images, "
             f"got {path.parent} with {free / 1e9:.1f}; --data.cache never keeps them in memory"
         )
-    part = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False)
-    whole, broken = [], []
-    try:
-        with part as file, tqdm(total=len(files), unit="image", disable=None) as bar:
-            for index in torch.arange(len(files)).split(BLOCK):
-                images = torch.zeros(len(index), *files.shape, dtype=torch.uint8)
-                try:
-                    whole.append(files.decode_into(images, index))
-                except BrokenFiles as error:  # the others are looked at first
-                    broken += error.files
-                if not broken:
-                    file.write(images.numpy().data)
-                bar.update(len(index))
-            if broken:
-                raise BrokenFiles(broken)
-            file.write(torch.cat(whole).to(torch.uint8).numpy().data)
-        os.replace(part.name, path)
-    finally:
-        Path(part.name).unlink(missing_ok=True)
+    read, broken = [], []
+    with whole(path) as file, tqdm(total=len(files), unit="image", disable=None) as bar:
+        for index in torch.arange(len(files)).split(BLOCK):
+            images = torch.zeros(len(index), *files.shape, dtype=torch.uint8)
+            try:
+                read.append(files.decode_into(images, index))
+            except BrokenFiles as error:  # the others are looked at first
+                broken += error.files
+            if not broken:
+                file.write(images.numpy().data)
+            bar.update(len(index))
+        if broken:
+            raise BrokenFiles(broken)
+        file.write(torch.cat(read).to(torch.uint8).numpy().data)
 
 
 def place(files: ImageFiles) -> Path:

@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return judge(rest)
     if command == "compare":
-        from genzoo.report.compare import main as compare
+        from genzoo.cli.compare import main as compare
 
         return compare(rest)
     if command in COMMANDS[:4] and rest in (["-h"], ["--help"]):

@@ -23,7 +23,17 @@ FAMILIES = (
 # From the ground up: a file imports what stands in lines above its own, and, without going round
 # in a circle, in its own line. A name is a file or all below a folder; the longest one counts.
 LAYERS = (
-    ("__version__", "__path__", "_moved", "images", "checks", "batches", "watch", "catalogue"),
+    (
+        "__version__",
+        "__path__",
+        "_moved",
+        "files",
+        "images",
+        "checks",
+        "batches",
+        "watch",
+        "catalogue",
+    ),
     ("protocols", "rng", "run", "modes", "_lightning"),
     ("metrics",),
     ("report",),

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import write_whole
 from ..human import ANSWERS, Analysis, analyse, cues, export_study, section, verdict
-from ..report.card import Report, write_whole
+from ..report.card import Report
 
 LOSSY = {".jpg", ".jpeg", ".webp"}
 

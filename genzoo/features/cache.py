@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import pickle
-import tempfile
 from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+
+from ..files import whole
 
 
 def folder() -> Path:
@@ -79,14 +80,8 @@ def load(key: str, **lengths: int) -> dict | None:
 def save(key: str, content: dict[str, Tensor | str | int | float | None]) -> None:
     """Writes the file in one move, so that other runs see all of it or nothing."""
     path = folder() / f"{key}.pt"
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = file.name
+        with whole(path) as file:
             torch.save(content, file)
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         rank_zero_warn(f"{path} could not be written, so it will be made again: {error}")
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

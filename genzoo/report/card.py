@@ -6,44 +6,20 @@ No torch here: a card is read, compared and written anew in no time.
 import json
 import math
 import re
-import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
+from ..files import write_whole
 from ..metrics.number import Number, written
-from .captions import caption, short
+from .topics import KNOWN, Topic, topic_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HUMAN = "human evaluation"  # has a protocol of its own
-QUESTIONS = {
-    "memorisation": "Has it memorised?",
-    "realism": "Does it look real?",
-    "diversity": "Is it as diverse as the data?",
-    "likelihood": "How well does it predict unseen data?",
-    HUMAN: "Can people tell?",
-}
-ALWAYS = ("memorisation", "realism", "diversity")
 SIGNS = {"good": ("✅", "green"), "bad": ("❌", "red"), "unsure": ("❔", "yellow")}
-# The numbers that a person needs first, as patterns; of other sections the first three are.
-HEADLINES = {
-    "memorisation": ("copied(/pixels)?|asymmetry|planted/(unchanged|rotated)",),
-    "realism": (
-        "way_to_real",
-        "fd/[^/]+(?<!_independent)(?<!_infinity)(?<!_per_class)",  # and its held-out row
-        "(fid|fid_clean|fd_dinov2|cmmd)(_held_out)?",
-        "precision|recall",
-    ),
-    "diversity": ("(recall|coverage|vendi|vendi_within)_ratio", "closest_pair/pixels", "classes"),
-    "likelihood": ("nats|elbo|nats/ais", "bits_per_dim(/gap|/independent)?", "nats/gap"),
-    HUMAN: ("human/(error_rate|accuracy|raters)",),
-}
-# What of the protocol a person needs first.
-FIRST = ("extractor", "weights", "split", "n_train", "n_held_out", "n_generated", "sample_seed")
 
 
 @dataclass
@@ -57,6 +33,7 @@ class Section:
         numbers: By log key, as "fd/domain".
         figures: By name, uint8, (H, W, C) or (C, H, W); of a card that was read, the PNG.
         protocol: What must be known to repeat the numbers.
+        topic: What it is about; None: what the title says.
     """
 
     title: str
@@ -65,19 +42,21 @@ class Section:
     numbers: dict[str, Number] = field(default_factory=dict)
     figures: dict[str, "Tensor | Path"] = field(default_factory=dict)
     protocol: dict[str, str | int | float] = field(default_factory=dict)
+    topic: Topic | None = None
 
     def __post_init__(self) -> None:
+        self.topic = self.topic or topic_of(self.title)
         if self.flag not in SIGNS:
             raise ValueError(f"flag must be one of {', '.join(SIGNS)}, got {self.flag!r}")
 
     @property
     def question(self) -> str:
-        return QUESTIONS.get(self.title, self.title.capitalize())
+        return self.topic.question or self.title.capitalize()
 
     @property
     def headlines(self) -> dict[str, Number]:
         """The numbers that a person needs first."""
-        pattern = re.compile("|".join(HEADLINES.get(self.title, ())))
+        pattern = re.compile("|".join(self.topic.headlines))
         known = {name: n for name, n in self.numbers.items() if pattern.fullmatch(name)}
         return known or dict([*self.numbers.items()][:3])
 
@@ -111,7 +90,7 @@ class Report:
     @property
     def protocol(self) -> dict[str, str | int | float]:
         """What holds for most sections; the others say what they did otherwise."""
-        measured = [section for section in self.sections if section.title != HUMAN]
+        measured = [section for section in self.sections if section.topic.measured]
         names = dict.fromkeys(name for section in measured for name in section.protocol)
         common = {}
         for name in names:
@@ -124,12 +103,14 @@ class Report:
     def answers(self) -> list[tuple[str, str, str]]:
         """Question, flag ("" where nobody was asked) and verdict, in the order of the page."""
         found = {section.title: section for section in self.sections}
+        always = [topic for topic in KNOWN.values() if topic.always]
         lines = []
-        for title in [*ALWAYS, *(title for title in found if title not in ALWAYS)]:
+        for title in dict.fromkeys([*(topic.title for topic in always), *found]):
             if title in found:
                 lines.append((found[title].question, found[title].flag, found[title].verdict))
             else:
-                lines.append((QUESTIONS[title], "", f"There was no evaluation of {title}."))
+                question = KNOWN[title].question
+                lines.append((question, "", f"There was no evaluation of {title}."))
         return lines
 
     @property
@@ -145,38 +126,9 @@ class Report:
 
     def to_markdown(self) -> str:
         """One page."""
-        lines = [f"# {self.title}", ""]
-        lines += [f"{self.origin}.", ""]
-        lines += ["| | Question | Answer |", "|---|---|---|"]
-        for question, flag, verdict in self.answers():
-            sign = SIGNS[flag][0] if flag else "–"
-            lines.append(f"| {sign} | **{question}** | {_cell(verdict)} |")
-        lines += ["", "✅ good · ❌ bad · ❔ the evidence does not decide", ""]
-        if self.protocol:
-            lines += [
-                f"**Protocol**, unless a section says otherwise: {spoken(self.protocol)}.",
-                "",
-            ]
-        lines += self._pictures(self.figures, "")
-        for section in self.sections:
-            lines += [f"## {section.question}", "", section.verdict, ""]
-            lines += self._pictures(section.figures, f"{section.title}/")
-            if section.numbers:
-                lines += ["| Number | Value | 95 % interval | |", "|---|---:|---|---|"]
-                for name, number in section.numbers.items():
-                    cells = (f"`{name}`", number.shown, number.interval, number.note)
-                    lines.append("| " + " | ".join(map(_cell, cells)) + " |")
-                lines.append("")
-            if own := self.own_protocol(section):
-                lines += [f"*Protocol:* {spoken(own)}.", ""]
-        return "\n".join(lines).rstrip() + "\n"
+        from .markdown import page
 
-    def _pictures(self, figures: dict[str, Any], prefix: str) -> list[str]:
-        lines = []
-        for name in figures:
-            if path := self.paths.get(prefix + name):
-                lines += [f"![{short(name)}]({path})", "", f"*{caption(name)}*", ""]
-        return lines
+        return page(self)
 
     def to_json(self) -> str:
         """All but the pixels; infinite and undefined values are written as strings."""
@@ -188,7 +140,7 @@ class Report:
             "sections": [
                 {
                     "title": section.title,
-                    "question": QUESTIONS.get(section.title, ""),
+                    "topic": asdict(section.topic),
                     "verdict": section.verdict,
                     "flag": section.flag,
                     "numbers": {name: asdict(number) for name, number in section.numbers.items()},
@@ -228,7 +180,8 @@ class Report:
             numbers = {name: Number(**_floats(n)) for name, n in part["numbers"].items()}
             figures = pictures(part["figures"], f"{part['title']}/")
             given = part["title"], part["verdict"], part["flag"]
-            sections.append(Section(*given, numbers, figures, part["protocol"]))
+            topic = _topic(part["topic"]) if "topic" in part else None  # cards of before 0.2
+            sections.append(Section(*given, numbers, figures, part["protocol"], topic))
         return cls(
             content["model"],
             content["data"],
@@ -270,34 +223,9 @@ class Report:
         Args:
             rest: Where the others are.
         """
-        from rich import box, get_console
-        from rich.markup import escape
-        from rich.panel import Panel
-        from rich.table import Table
+        from .terminal import show
 
-        console = get_console()
-        answers = Table(box=None, show_header=False, padding=(0, 2, 1, 0), expand=True)
-        answers.add_column(no_wrap=True)
-        answers.add_column(ratio=1)
-        for question, flag, verdict in self.answers():
-            sign, colour = SIGNS[flag] if flag else ("–", "dim")
-            word = f"[{colour}]{flag or 'not asked'}[/]"
-            answers.add_row(word, f"[bold]{escape(question)}[/]\n{escape(verdict)}")
-        console.print(Panel(answers, title=f"[bold]{escape(self.title)}[/]", padding=(1, 2, 0, 2)))
-        numbers = Table(box=box.SIMPLE_HEAD)
-        numbers.add_column("number")
-        numbers.add_column("value", justify="right")
-        numbers.add_column("95 % interval")
-        for section in self.sections:
-            for name, number in section.headlines.items():
-                numbers.add_row(escape(name), number.shown, number.interval)
-            numbers.add_section()
-        if numbers.row_count:
-            console.print(numbers)
-        if first := {name: self.protocol[name] for name in FIRST if name in self.protocol}:
-            console.print(f"[dim]measured with: {escape(spoken(first))}[/]", highlight=False)
-        if rest:
-            console.print(f"all numbers in {escape(rest)}", highlight=False, soft_wrap=True)
+        show(self, rest)
 
 
 def spoken(protocol: dict[str, str | int | float]) -> str:
@@ -306,10 +234,6 @@ def spoken(protocol: dict[str, str | int | float]) -> str:
         (k.replace("_", " "), v if isinstance(v, str) else written(v)) for k, v in protocol.items()
     )
     return ", ".join(f"{name} {value}" for name, value in named)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def finite(content: Any) -> Any:
@@ -325,20 +249,9 @@ def finite(content: Any) -> Any:
     return content
 
 
+def _topic(content: dict[str, Any]) -> Topic:
+    return Topic(**{**content, "headlines": tuple(content["headlines"])})
+
+
 def _floats(number: dict[str, Any]) -> dict[str, Any]:
     return {k: float(v) if k != "note" and v is not None else v for k, v in number.items()}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8"
-    ) as file:
-        part = Path(file.name)
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.chmod(0o644)  # temporary files are private
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -5,36 +5,21 @@ first card that has it carries a letter, and the letter says what is different: 
 letters are comparable, others are not. No torch here.
 """
 
-import argparse
 import json
 import os
 import string
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .card import ALWAYS, QUESTIONS, SIGNS, Number, Report, Section, finite, spoken, write_whole
+from .card import SIGNS, Number, Report, Section, finite, spoken
+from .topics import KNOWN, Topic
 
 # What says which model was measured, or follows from the rest; all else is part of the measure.
 FREE = {
     *("step", "ema", "sample_seed", "samples", "study", "notes", "torch", "lightning"),
     *("classifier_accuracy", "classifier_judged_on", "dead_units"),
-}
-SHORT = {
-    "memorisation": "memorised?",
-    "realism": "real?",
-    "diversity": "diverse?",
-    "likelihood": "predicts unseen data?",
-    "human evaluation": "can people tell?",
-}
-WORDS = {
-    "memorisation": {"good": "no", "bad": "yes"},
-    "realism": {"good": "yes", "bad": "no"},
-    "diversity": {"good": "yes", "bad": "no"},
-    "likelihood": {"good": "well", "bad": "badly"},
-    "human evaluation": {"good": "no", "bad": "yes"},
 }
 
 
@@ -79,16 +64,21 @@ class Comparison:
     @property
     def titles(self) -> list[str]:
         """Of all sections that any card has, and of the three questions."""
-        found = {section.title for card in self.cards for section in card.report.sections}
-        known = [title for title in QUESTIONS if title in found or title in ALWAYS]
-        return known + sorted(found - {*QUESTIONS})
+        return sorted(self.topics, key=lambda title: (self.topics[title].place, title))
+
+    @property
+    def topics(self) -> dict[str, Topic]:
+        """By title: what the sections are about."""
+        always = {title: topic for title, topic in KNOWN.items() if topic.always}
+        sections = [section for card in self.cards for section in card.report.sections]
+        return always | {section.title: section.topic for section in sections}
 
     def answers(self, title: str) -> Iterator[tuple[str, str]]:
         """For each card the flag, "" where it was not asked, and a short word for it."""
         for card in self.cards:
             section = card.section(title)
             flag = section.flag if section else ""
-            yield flag, WORDS.get(title, {}).get(flag, flag) or "not asked"
+            yield flag, self.topics[title].answer(flag) or "not asked"
 
     def to_markdown(self) -> str:
         def line(*cells: str) -> str:
@@ -104,7 +94,7 @@ class Comparison:
             words = (
                 f"{SIGNS[flag][0] if flag else '–'} {word}" for flag, word in self.answers(title)
             )
-            lines.append(line(f"**{question(title)}**", *words))
+            lines.append(line(f"**{self.topics[title].question or title.capitalize()}**", *words))
             for row in self.rows:
                 if row.title == title:
                     lines.append(line(f"`{row.name}`", *(_flat(cell) for cell in row.cells)))
@@ -147,7 +137,7 @@ class Comparison:
                 f"[bold {SIGNS[flag][1]}]{escape(word)}[/]" if flag else f"[dim]{word}[/]"
                 for flag, word in self.answers(title)
             )
-            table.add_row(f"[bold]{escape(SHORT.get(title, title))}[/]", *words)
+            table.add_row(f"[bold]{escape(self.topics[title].short or title)}[/]", *words)
             for row in self.rows:
                 if row.title == title:
                     table.add_row(escape(row.name), *(_stacked(cell) for cell in row.cells))
@@ -162,10 +152,6 @@ class Comparison:
 WARNING = (
     "Numbers with a letter were measured otherwise: compare them only where the letter is the same."
 )
-
-
-def question(title: str) -> str:
-    return QUESTIONS.get(title, title.capitalize())
 
 
 def compare(cards: list[Card], everything: bool = False) -> Comparison:
@@ -234,49 +220,6 @@ def _stacked(cell: tuple[Number, str] | None) -> str:
     value = f"[bold red]\\[{letter}][/] {value}" if letter else value
     interval = number.interval.replace(" to ", "–")
     return f"{value}\n[dim]{interval}[/]" if interval else value
-
-
-# The command
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `genzoo compare ...`; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
-    try:
-        options = _parser().parse_args(argv)
-        found = compare(read(options.runs), options.all)
-        if options.output is not None:
-            write_whole(options.output, found.to_markdown())
-    except SystemExit as exit:
-        return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
-    except (ValueError, OSError) as error:
-        print(f"genzoo compare: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    if options.json:
-        print(found.to_json())
-    else:
-        found.print()
-    return 0
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        self.exit(2, f"genzoo compare: {message}\n")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="genzoo compare",
-        description="Prints report cards side by side. Numbers that were measured otherwise than "
-        "those of the first card (extractor, weights, numbers of images, split, data) are marked.",
-        epilog="example: genzoo compare runs/*/version_0 --output table.md",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="a run directory or its report.json")
-    add("--all", action="store_true", help="all numbers, not only the first ones")
-    add("--output", type=Path, help="writes the table as Markdown")
-    add("--json", action="store_true", help="prints JSON instead of a table")
-    return parser
 
 
 def read(runs: Sequence[Path]) -> list[Card]:

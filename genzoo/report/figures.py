@@ -4,8 +4,6 @@ A picture is uint8 (H, W, C) throughout. Loggers differ in what they make of flo
 images that come out black; bytes all of them show alike.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from ..files import whole
 
 VISIBLE = 64  # pixels a side that an image is enlarged to, at least
 PAPER, INK = 245, 60  # grey levels of the page and of writing on it
@@ -103,15 +103,8 @@ def scatter(points: Tensor, real: Tensor, side: int = 384) -> Tensor:
 
 def save_png(image: Tensor, path: Path) -> None:
     """Writes uint8 (H, W, C) in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            Image.fromarray(image.numpy()).save(file, format="PNG")
-        except OSError:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)  # temporary files are private
-    os.replace(file.name, path)
+    with whole(path) as file:
+        Image.fromarray(image.numpy()).save(file, format="PNG")
 
 
 def to_picture(image: Tensor) -> Tensor:
