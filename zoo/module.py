@@ -23,12 +23,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from .. import batches, checks
+from .. import __version__, batches, checks
 from ..checks import look, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
 HUGE = 1e12  # far above any loss of a training that gets somewhere, sums over pixels included
+VERSION = "genzoo_version"  # where a checkpoint says which version wrote it; older ones do not
 LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
 
@@ -240,6 +241,7 @@ class GenerativeModel(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         if self._trainer is not None:
             keep_place(self._trainer, checkpoint)
+        checkpoint[VERSION] = __version__
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
