@@ -87,6 +87,7 @@ def save(key: str, content: dict[str, Tensor | str | int | float | None]) -> Non
             torch.save(content, file)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        rank_zero_warn(f"{path} could not be written, so it will be made again: {error}")
+        why = error.__context__ if isinstance(error.__context__, OSError) else error
+        rank_zero_warn(f"{path} could not be written, so it will be made again: {why}")
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

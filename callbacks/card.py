@@ -340,5 +340,7 @@ def write_whole(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.chmod(0o644)  # temporary files are private
         part.replace(path)
+    except OSError as error:  # of the file that is meant, not of the one beside it
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)

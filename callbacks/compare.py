@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checks import in_words
 from .card import ALWAYS, QUESTIONS, SIGNS, Number, Report, Section, finite, spoken, write_whole
 
 # What says which model was measured, or follows from the rest; all else is part of the measure.
@@ -249,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
     except (ValueError, OSError) as error:
-        print(f"genzoo compare: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"genzoo compare: {in_words(error)}", file=sys.stderr)
         return 1
     if options.json:
         print(found.to_json())

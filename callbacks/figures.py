@@ -126,7 +126,7 @@ def log_figure(trainer: L.Trainer, key: str, image: Tensor) -> Path:
     try:
         save_png(pixels, path)
     except OSError as error:
-        rank_zero_warn(f"the picture {key} could not be written: {error}")
+        rank_zero_warn(f"the picture {key} could not be written to {path}: {error}")
     for logger in trainer.loggers:
         try:
             if isinstance(logger, WandbLogger):
@@ -146,14 +146,14 @@ def figure_path(directory: Path, key: str, step: int) -> Path:
 def save_png(image: Tensor, path: Path) -> None:
     """Writes uint8 (H, W, C) in one move."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
+    part = tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False)
+    try:
+        with part as file:
             Image.fromarray(image.numpy()).save(file, format="PNG")
-        except OSError:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)  # temporary files are private
-    os.replace(file.name, path)
+        os.chmod(part.name, 0o644)  # temporary files are private
+        os.replace(part.name, path)
+    finally:
+        Path(part.name).unlink(missing_ok=True)
 
 
 def to_picture(image: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ What a tensor on a GPU holds is known only once the GPU has come so far. A step 
 asked would leave it idle, so there the answers are looked at some steps later, all at once.
 """
 
+import errno
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what checks a plain argument needs no torch
     from torch import Tensor
 
+# A write that ends in one of these does not say to which file: only opening one does.
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 MOST = 1000  # answers that are put off before they are looked at
 
 _put_off: "list[tuple[Tensor, Callable[[], Exception]]]" = []
@@ -43,6 +47,24 @@ def look() -> None:
     for holds, error in asked:
         if not holds:
             raise error()
+
+
+def in_words(error: Exception) -> str:
+    """What an error says, in one line; of a disk that is full also which file has no room."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+        if name := _written(error):
+            error = OSError(error.errno, error.strerror, name)
+    return " ".join(str(error).split())
+
+
+def _written(error: OSError) -> str | None:
+    """The file that was open, for writing, nearest to where an error was raised."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for value in frame.f_locals.values():
+            name = getattr(value, "name", None) if hasattr(value, "fileno") else None
+            if isinstance(name, str) and not str(getattr(value, "mode", "w")).startswith("r"):
+                return name
+    return None
 
 
 def at_least(least: float, **arguments: float) -> None:

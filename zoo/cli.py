@@ -32,6 +32,7 @@ from ..callbacks.lines import Bar, ProgressLines
 from ..callbacks.progress import shown
 from ..callbacks.throughput import Throughput
 from ..callbacks.wandb import SafeWandbLogger
+from ..checks import in_words
 from ..watch import watching
 from . import checkpoint as checkpoints
 from . import hints
@@ -92,7 +93,7 @@ def run(command: str, args: list[str]) -> int:
         misfit = checkpoints.misfit(error) if isinstance(error, RuntimeError) else None
         if os.environ.get("GENZOO_DEBUG") == "1" or not (misfit or _is_message(error)):
             raise
-        says = f"the checkpoint does not fit the model: {misfit}" if misfit else str(error)
+        says = f"the checkpoint does not fit the model: {misfit}" if misfit else in_words(error)
         print(f"genzoo: {hints.one_line(says)}", file=sys.stderr)
         return 1
     return 0
