@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from .. import __version__, batches, checks
-from ..checks import look, put_off, refuse_unless
+from ..checks import PutOff, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
@@ -60,6 +60,7 @@ class GenerativeModel(L.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
+        self._put_off = PutOff()
         self._losses: dict[str, Tensor] = {}  # the last of each player; "": of a model without any
         self._first_losses: dict[str, Tensor] = {}
         self._grown: set[str] = set()  # whose loss was huge when it was last looked at
@@ -86,6 +87,7 @@ class GenerativeModel(L.LightningModule):
     def on_fit_start(self) -> None:
         self._choose_noise()
         self._looked_at, self._lowest, self._highest = 0, float("inf"), -float("inf")
+        self._put_off.forget()
         for remembered in (self._losses, self._first_losses, self._grown, self._lost):
             remembered.clear()
 
@@ -101,7 +103,7 @@ class GenerativeModel(L.LightningModule):
                 self._refuse_lone_images(batch)
             self.check_data(batch)
         state = self.trainer.state  # which says so where a step ends in an error
-        put_off(lambda: state.status == TrainerStatus.RUNNING)
+        put_off(lambda: state.status == TrainerStatus.RUNNING, self._put_off)
         place = self.trainer.fit_loop.epoch_loop.total_batch_idx
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -113,7 +115,7 @@ class GenerativeModel(L.LightningModule):
     def on_train_batch_end(self, outputs, batch, batch_idx) -> None:
         put_off(bool)
         if (batch_idx + 1) % LOOK_EVERY == 0:
-            look()
+            self._put_off.look()
         if isinstance(outputs, Mapping) and "loss" in outputs:
             self._losses[""] = outputs["loss"].detach()
         for name in self._losses.keys() - self._first_losses.keys():
@@ -124,7 +126,7 @@ class GenerativeModel(L.LightningModule):
             self._name_lost_losses()
 
     def on_train_epoch_end(self) -> None:
-        look()
+        self._put_off.look()
 
     def on_train_end(self) -> None:
         self._name_lost_losses(last=True)
