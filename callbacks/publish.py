@@ -51,7 +51,7 @@ def log_figure(trainer: L.Trainer, key: str, image: Tensor) -> Path:
     try:
         save_png(pixels, path)
     except OSError as error:
-        rank_zero_warn(f"the picture {key} could not be written: {error}")
+        rank_zero_warn(f"the picture {key} could not be written to {path}: {error}")
     for logger in trainer.loggers:
         try:
             if isinstance(logger, WandbLogger):

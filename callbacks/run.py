@@ -25,16 +25,8 @@ _kept: "WeakKeyDictionary[L.Trainer, dict[tuple, Any]]" = WeakKeyDictionary()
 
 def run_of(trainer: L.Trainer, split: str) -> Run:
     """The run that a Trainer is in, with held-out images of "val" or "test"."""
-    module = trainer.datamodule
-    data = Data(
-        partial(_real_images, trainer),
-        data_name(trainer),
-        tuple(getattr(module, "class_names", ())),
-        getattr(module, "data_protocol", {}),
-        getattr(module, "unanswerable", {}),
-    )
     return Run(
-        data,
+        data_of(trainer),
         split,
         trainer.state.fn,
         trainer.global_step,
@@ -46,6 +38,18 @@ def run_of(trainer: L.Trainer, split: str) -> Run:
         {"lightning": L.__version__},
         partial(track, trainer),
         _kept.setdefault(trainer, {}),
+    )
+
+
+def data_of(trainer: L.Trainer) -> Data:
+    """The real images that a Trainer has."""
+    module = trainer.datamodule
+    return Data(
+        partial(_real_images, trainer),
+        data_name(trainer),
+        tuple(getattr(module, "class_names", ())),
+        getattr(module, "data_protocol", {}),
+        getattr(module, "unanswerable", {}),
     )
 
 

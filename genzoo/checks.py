@@ -4,6 +4,8 @@ What a tensor on a GPU holds is known only once the GPU has come so far. A step 
 asked would leave it idle, so there the answers are looked at some steps later, all at once.
 """
 
+import errno
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what checks a plain argument needs no torch
     from torch import Tensor
 
+# A write that ends in one of these does not say to which file: only opening one does.
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
 MOST = 1000  # answers that are put off before they are looked at
 
-_put_off: "list[tuple[Tensor, Callable[[], Exception]]]" = []
+
+class PutOff:
+    """What one training has asked of tensors on a GPU, and not looked at yet."""
+
+    def __init__(self) -> None:
+        self._asked: list[tuple[Tensor, Callable[[], Exception]]] = []
+
+    def __reduce__(self) -> tuple:
+        return PutOff, ()  # a copy of the model has asked nothing
+
+    def ask(self, holds: "Tensor", error: Callable[[], Exception]) -> None:
+        self._asked.append((holds, error))
+        if len(self._asked) >= MOST:
+            self.look()
+
+    def look(self) -> None:
+        """Raises the error of the first condition that did not hold, if there is one."""
+        asked, self._asked = self._asked, []
+        for holds, error in asked:
+            if not holds:
+                raise error()
+
+    def forget(self) -> None:
+        """As a training does that begins: the one before may have ended in an error."""
+        self._asked = []
+
+
 _in_step: Callable[[], bool] = bool  # whether a step of training is being made; bool(): False
+_of_training = PutOff()  # of the one that makes it
 
 
 def refuse_unless(holds: "Tensor", error: Callable[[], Exception]) -> None:
@@ -26,23 +57,31 @@ def refuse_unless(holds: "Tensor", error: Callable[[], Exception]) -> None:
         if not holds:
             raise error()
         return
-    _put_off.append((holds, error))
-    if len(_put_off) >= MOST:
-        look()
+    _of_training.ask(holds, error)
 
 
-def put_off(while_in_step: Callable[[], bool]) -> None:
-    """What is asked of tensors on a GPU is put off until `look`, while this holds."""
-    global _in_step
-    _in_step = while_in_step
+def put_off(while_in_step: Callable[[], bool], of_training: PutOff | None = None) -> None:
+    """What is asked of tensors on a GPU is put off until this training looks, while this holds."""
+    global _in_step, _of_training
+    _in_step, _of_training = while_in_step, of_training or PutOff()
 
 
-def look() -> None:
-    """Raises the error of the first condition put off that did not hold, if there is one."""
-    asked, _put_off[:] = list(_put_off), []
-    for holds, error in asked:
-        if not holds:
-            raise error()
+def in_words(error: Exception) -> str:
+    """What an error says, in one line; of a disk that is full also which file has no room."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+        if name := _written(error):
+            error = OSError(error.errno, error.strerror, name)
+    return " ".join(str(error).split())
+
+
+def _written(error: OSError) -> str | None:
+    """The file that was open, for writing, nearest to where an error was raised."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for value in frame.f_locals.values():
+            name = getattr(value, "name", None) if hasattr(value, "fileno") else None
+            if isinstance(name, str) and not str(getattr(value, "mode", "w")).startswith("r"):
+                return name
+    return None
 
 
 def at_least(least: float, **arguments: float) -> None:

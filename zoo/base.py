@@ -22,13 +22,17 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from .. import batches, checks
+from .. import __version__, batches, checks
 from .._lightning import keep_place, place_of
-from ..checks import look, put_off, refuse_unless
+from ..checks import PutOff, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
-HUGE = 1e12  # far above any loss of a training that gets somewhere, sums over pixels included
+# A loss is huge from GROWN times what it was at the first batch, or 1 if that was less, where it
+# stays so; sums over pixels begin large. From HUGE on it is so at once. Missed: one that grows by
+# less, and in a training that goes on, one that had grown before.
+GROWN, HUGE = 1e6, 1e12
+VERSION = "genzoo_version"  # where a checkpoint says which version wrote it; older ones do not
 LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
 
@@ -56,7 +60,10 @@ class GenerativeModel(L.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
+        self._put_off = PutOff()
         self._losses: dict[str, Tensor] = {}  # the last of each player; "": of a model without any
+        self._first_losses: dict[str, Tensor] = {}
+        self._grown: set[str] = set()  # whose loss was huge when it was last looked at
         self._lost: set[str] = set()  # what was said of them
 
     def save_hyperparameters(self, *args: Any, ignore=None, frame=None, logger=True) -> None:
@@ -80,8 +87,9 @@ class GenerativeModel(L.LightningModule):
     def on_fit_start(self) -> None:
         self._choose_noise()
         self._looked_at, self._lowest, self._highest = 0, float("inf"), -float("inf")
-        self._losses.clear()
-        self._lost.clear()
+        self._put_off.forget()
+        for remembered in (self._losses, self._first_losses, self._grown, self._lost):
+            remembered.clear()
 
     def _choose_noise(self) -> None:
         if self.noise_seed is None:  # else a checkpoint brought it
@@ -95,7 +103,7 @@ class GenerativeModel(L.LightningModule):
                 self._refuse_lone_images(batch)
             self.check_data(batch)
         state = self.trainer.state  # which says so where a step ends in an error
-        put_off(lambda: state.status == TrainerStatus.RUNNING)
+        put_off(lambda: state.status == TrainerStatus.RUNNING, self._put_off)
         place = place_of(self.trainer)
         key = (self.noise_seed, self.trainer.global_rank, place)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -107,31 +115,41 @@ class GenerativeModel(L.LightningModule):
     def on_train_batch_end(self, outputs, batch, batch_idx) -> None:
         put_off(bool)
         if (batch_idx + 1) % LOOK_EVERY == 0:
-            look()
+            self._put_off.look()
         if isinstance(outputs, Mapping) and "loss" in outputs:
             self._losses[""] = outputs["loss"].detach()
+        for name in self._losses.keys() - self._first_losses.keys():
+            self._first_losses[name] = self._losses[name].float().mean()
         # Now and then only: a GPU would have to wait for each number that is looked at.
         place = place_of(self.trainer)
         if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
             self._name_lost_losses()
 
     def on_train_epoch_end(self) -> None:
-        look()
+        self._put_off.look()
 
     def on_train_end(self) -> None:
-        self._name_lost_losses()
+        self._name_lost_losses(last=True)
 
     def log_number(self, name: str, value: float) -> None:
         """Logs a number that the host knows; the GPU is not waited for, as `log` would."""
         self.log(name, torch.full((), float(value), device=self.device))
 
-    def _name_lost_losses(self) -> None:
-        """Says once which losses are not finite, and once which are huge."""
+    def _name_lost_losses(self, last: bool = False) -> None:
+        """Says once which losses are not finite, and once which are huge.
+
+        Args:
+            last: Whether no other look follows: one that has just grown is said, too.
+        """
         if not self._losses:
             return
-        values = torch.stack([loss.float().mean() for loss in self._losses.values()]).tolist()
-        named = zip(self._losses, values, strict=True)
-        lost = {name: value for name, value in named if not abs(value) < HUGE}
+        pairs = [(self._losses[name], self._first_losses[name]) for name in self._losses]
+        values = torch.stack([loss.float().mean() for pair in pairs for loss in pair]).tolist()
+        named = dict(zip(self._losses, zip(values[::2], values[1::2], strict=True), strict=True))
+        grown = {n for n, (now, first) in named.items() if abs(now) >= GROWN * max(1, abs(first))}
+        stays = grown if last else grown & self._grown
+        lost = {n: now for n, (now, _) in named.items() if not abs(now) < HUGE or n in stays}
+        self._grown = grown
         kinds = {"huge" if math.isfinite(value) else "not finite" for value in lost.values()}
         if kinds <= self._lost:
             return
@@ -240,6 +258,7 @@ class GenerativeModel(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         if self._trainer is not None:
             keep_place(self._trainer, checkpoint)
+        checkpoint[VERSION] = __version__
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..checks import in_words
 from ..files import write_whole
 from ..report.compare import compare, read
 
@@ -19,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
     except (ValueError, OSError) as error:
-        print(f"genzoo compare: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"genzoo compare: {in_words(error)}", file=sys.stderr)
         return 1
     if options.json:
         print(found.to_json())

@@ -30,6 +30,7 @@ from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.progress import Bar, ProgressLines, shown
 from ..callbacks.report_cards import refuse_unaskable
 from ..callbacks.throughput import Throughput
+from ..checks import in_words
 from ..protocols import Classifier, Encoder, Filtering
 from ..runs import checkpoints as checkpoints
 from ..runs import suggestions as hints
@@ -91,7 +92,7 @@ def run(command: str, args: list[str]) -> int:
         misfit = checkpoints.misfit(error) if isinstance(error, RuntimeError) else None
         if os.environ.get("GENZOO_DEBUG") == "1" or not (misfit or _is_message(error)):
             raise
-        says = f"the checkpoint does not fit the model: {misfit}" if misfit else str(error)
+        says = f"the checkpoint does not fit the model: {misfit}" if misfit else in_words(error)
         print(f"genzoo: {hints.one_line(says)}", file=sys.stderr)
         return 1
     return 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import in_words
 from ..files import write_whole
 from ..human import ANSWERS, Analysis, analyse, cues, export_study, section, verdict
 from ..report.card import Report
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
     except (ValueError, TypeError, OSError) as error:
-        print(f"genzoo judge: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"genzoo judge: {in_words(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -202,6 +202,10 @@ def write_pieces(pieces: Iterable[Tensor], n: int, labels: Labels | None, output
             for index, image in enumerate(itertools.chain.from_iterable(pieces)):
                 save(image, part / f"{index:06d}.png")
         part.replace(output)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(output)) from error
     finally:
         shutil.rmtree(folder)
 

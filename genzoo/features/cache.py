@@ -84,4 +84,5 @@ def save(key: str, content: dict[str, Tensor | str | int | float | None]) -> Non
         with whole(path) as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        rank_zero_warn(f"{path} could not be written, so it will be made again: {error}")
+        why = error.__context__ if isinstance(error.__context__, OSError) else error
+        rank_zero_warn(f"{path} could not be written, so it will be made again: {why}")

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from pathlib import Path
 
 import lightning as L
 import numpy as np
@@ -294,3 +295,13 @@ def test_evaluations_are_the_default_set():
     assert all(c.num_samples == 123 and c.seed == 4 for c in callbacks[:3])
     assert not any(callback.required for callback in callbacks[:-1])
     assert all(isinstance(callback, L.Callback) for callback in callbacks)
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(28, "No space left on device")  # as a write says it: without a name
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left on device: '.*/run/report.json'"):
+        Report("M", "D", 0, []).write(tmp_path / "run" / "report.json")
+    assert not list((tmp_path / "run").iterdir())

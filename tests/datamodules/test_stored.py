@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genzoo.callbacks.run import run_of
+from genzoo.callbacks.run import data_of
 from genzoo.datamodules import ImageFolder, stored
 from genzoo.datamodules import folder as folders
 from genzoo.zoo import GAN
@@ -176,10 +176,10 @@ def test_processes_that_write_at_once_share_one_file(folder, cache):
 
 def test_an_evaluation_reads_no_more_than_it_asks_for(folder, cache, monkeypatch):
     runner = SimpleNamespace(datamodule=data(folder, "never"))
-    expected = run_of(runner, "val").data.read("train", 20)
+    expected = data_of(runner).read("train", 20)
     runner = SimpleNamespace(datamodule=data(folder))
     monkeypatch.setattr(stored.StoredImages, "images", None)  # nobody asks for all
-    found = run_of(runner, "val").data.read("train", 20)
+    found = data_of(runner).read("train", 20)
     assert torch.equal(found.images, expected.images) and len(found.images) == 20
     assert torch.equal(found.labels, expected.labels)
 

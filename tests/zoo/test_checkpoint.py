@@ -328,6 +328,11 @@ def test_a_class_in_a_checkpoint_is_not_built(tmp_path):
     "change, says",
     [
         (lambda w: w.pop("generator.body.0.weight"), "it has no generator.body.0.weight$"),
+        (lambda w: w.pop("generator.body.0.bias"), "it has no generator.body.0.bias$"),
+        (
+            lambda w: [w.pop(name) for name in list(w) if name.endswith("bias")],
+            "it has no .*bias and .* more$",
+        ),
         (
             lambda w: [w.pop(name) for name in [n for n in w if n.endswith("weight")][:3]],
             "it has no .* and 2 more$",
@@ -351,15 +356,48 @@ def test_why_weights_do_not_fit_is_said(genzoo, tmp_path, change, says):
         init_from(small(), "m.ckpt")
 
 
-def test_the_command_line_says_why_weights_do_not_fit(genzoo):
+def returned(model: GAN) -> list[str]:
+    """The biases that layers got back from normalisation layers that were taken out."""
+    layers = ((name, m) for name, m in model.named_modules() if hasattr(m, "got_bias_back"))
+    return [f"{name}.bias" for name, _ in layers]
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+@pytest.mark.parametrize("part", ["one", "all"])
+def test_a_bias_that_is_missing_is_made_up_in_a_file_from_before_it_only(versioned, part, tmp_path):
+    """Layers in front of a norm had no bias, also where the norm was taken out: in old files all
+    of these are missing. A file that lacks some, or that says its version, is damaged."""
+    model = GAN((1, 32, 32), latent_dim=2, width=4, network="conv", spectral_norm=True).eval()
+    biases = returned(model)
+    assert len(biases) > 1 and not any(model.state_dict()[name].any() for name in biases)
+    x = torch.rand(4, 1, 32, 32) * 2 - 1
+    expected = model.verdict(x)
+    training(model, loader(x, 4), 0).save_checkpoint(tmp_path / "m.ckpt")
+    checkpoint = read(tmp_path / "m.ckpt")
+    if not versioned:
+        del checkpoint["genzoo_version"]
+    for name in biases if part == "all" else biases[1:2]:
+        del checkpoint["state_dict"][name]
+    torch.save(checkpoint, tmp_path / "m.ckpt")
+    if part == "all" and not versioned:
+        assert torch.equal(load_model(tmp_path / "m.ckpt").verdict(x), expected)
+        return
+    others = f" and {len(biases) - 1} more" if part == "all" else ""
+    first = biases[0] if part == "all" else biases[1]
+    with pytest.raises(ValueError, match=f"m.ckpt does not fit GAN: it has no {first}{others}$"):
+        load_model(tmp_path / "m.ckpt")
+
+
+@pytest.mark.parametrize("weight", ["generator.body.0.weight", "generator.body.0.bias"])
+def test_the_command_line_says_why_weights_do_not_fit(genzoo, weight):
     weights = small().state_dict()
-    del weights["generator.body.0.weight"]
+    del weights[weight]
     arguments = {"image_shape": [1, 8, 8], "latent_dim": 2, "width": 4}
     made = {"model": {"class_path": "genzoo.zoo.GAN", "init_args": arguments}}
     version = {"pytorch-lightning_version": L.__version__}
     torch.save({"state_dict": weights, "origin": made, **version}, "m.ckpt")
     says = genzoo(f"test --ckpt_path m.ckpt {FAST}", 1)
-    assert "the checkpoint does not fit the model: it has no generator.body.0.weight" in says
+    assert "the checkpoint does not fit the model: it has no " + weight in says
     assert not list(Path("runs").glob("*/version_*"))
 
 

@@ -1,5 +1,7 @@
 """On a GPU, which is pretended: nothing is on a wrong device, and no step waits for the GPU."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -158,10 +160,10 @@ def grey() -> ValueError:
 
 @pytest.fixture
 def in_step():
-    checks.put_off(lambda: True)
-    yield
+    training = checks.PutOff()
+    checks.put_off(lambda: True, training)
+    yield training
     checks.put_off(bool)
-    checks._put_off.clear()
 
 
 def test_a_gpu_is_asked_later_and_nothing_is_forgotten(in_step):
@@ -170,8 +172,8 @@ def test_a_gpu_is_asked_later_and_nothing_is_forgotten(in_step):
         checks.refuse_unless(condition, grey)
     assert not any(condition.asked for condition in conditions)
     with pytest.raises(ValueError, match="grey"):
-        checks.look()
-    checks.look()  # once is enough
+        in_step.look()
+    in_step.look()  # once is enough
     with pytest.raises(ValueError, match="grey"):
         for _ in range(checks.MOST):
             checks.refuse_unless(OnGpu(False), grey)
@@ -207,3 +209,24 @@ def test_a_training_ends_over_what_was_put_off():
         fit(model, loader(bits(24)), steps=9)
     assert model.steps == 3  # the epoch's end
     assert not checks._in_step()
+
+
+class Ends(AsOnGpu):
+    """Its third step ends in another error, before anybody has looked at the second."""
+
+    def generator_loss(self, batch):
+        if self.steps == 2:
+            raise RuntimeError("another error")
+        return super().generator_loss(batch)
+
+
+def test_what_one_training_had_put_off_ends_no_other():
+    first, second = Ends(), AsOnGpu()
+    second.steps = 2  # its bad step is behind it
+    with pytest.raises(RuntimeError, match="another error"):
+        fit(first, loader(bits(24)), steps=9)
+    assert pickle.loads(pickle.dumps(first)).steps == 2
+    fit(second, loader(bits(24)), steps=6)  # another model's
+    first.steps = 3
+    fit(first, loader(bits(24)), steps=6)  # and its own, begun anew
+    assert (first.steps, second.steps) == (9, 8)

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, Grayscale, Normalize, PILToTensor, ToTensor
 
 from genzoo.batches import unpack, with_images
-from genzoo.callbacks.run import run_of
+from genzoo.callbacks.run import data_of
 from genzoo.images import from_uint8, to_uint8
 from genzoo.zoo import AMGAN, CGAN, GAN, RBM, VAE, Autoencoder, CatGAN, PixelCNN, SemiSupervisedGAN
 from tests.toys import bits, fit, trainer
@@ -347,7 +347,7 @@ def test_an_evaluation_reads_the_same(form):
     loader = {**WITHOUT_LABELS, **WITH_LABELS}[form]()
     runner = trainer(max_epochs=1)
     runner.fit(VAE((1, 8, 8), latent_dim=2, width=8), loader)
-    images, labels = run_of(runner, "val").data.read("train", 100)
+    images, labels = data_of(runner).read("train", 100)
     assert torch.equal(images, to_uint8(X))
     assert labels is None if form in WITHOUT_LABELS else torch.equal(labels.long(), Y)
 

@@ -47,7 +47,14 @@ NAN, INF = float("nan"), float("inf")
         ([1.0, 1.0], [INF], ["step 1: the loss of the generator is inf"]),
         ([NAN], [NAN], ["step 1: the loss of the discriminator is nan and the loss of the gen"]),
         ([1e14, 1e14], [1.0, -INF], ["step 1: the loss of the d", "step 2: the loss of the disc"]),
-        ([1e8] * 6, [-1e8] * 6, []),
+        ([1e8] * 6, [-1e8] * 6, []),  # as sums over pixels may begin
+        ([1e8, *[9e13] * 5], [1.0] * 6, ["step 2: the loss of the discriminator is 9e+13"]),
+        # It has to stay: at two looks in a row, or when training ends.
+        ([1e-3, *[2e6] * 5], [1.0] * 6, ["step 3: the loss of the discriminator is 2e+06"]),
+        ([1.0, 2e6, 1.0, 2e6, 1.0], [1.0] * 6, []),
+        ([1.0] * 6, [*[1.0] * 5, -2e6], ["step 6: the loss of the generator is -2e+06"]),
+        ([1.0, *[9e5] * 5], [10.0, *[9e6] * 5], []),
+        ([1e4, *[9e9] * 5], [1e4, *[2e10] * 5], ["step 3: the loss of the generator is 2e+10"]),
     ],
 )
 def test_a_lost_loss_is_said_once_by_its_players_name(discriminator, generator, said):
@@ -75,6 +82,11 @@ def test_a_training_that_really_diverges():
     (line,) = lost(Autoencoder((1, 8, 8), latent_dim=2, width=8, lr=1e30), 60)
     assert "the loss of this Autoencoder is" in line
     assert "a smaller lr or Trainer(gradient_clip_val=...), if no image" in line
+
+
+def test_growth_is_that_of_this_training():
+    model = Scripted([1.0] * 3 + [2e6] * 6)
+    assert lost(model, 3) == lost(model, 6, log_every_n_steps=1) == []
 
 
 @pytest.mark.parametrize("kind", [GAN, WGAN, VAE])

@@ -33,6 +33,7 @@ from ...checks import at_least
 from ...modes import eager, evaluating
 from .. import networks
 from ..adversarial import Adversarial, Batch, Player
+from ..base import VERSION
 from ..ema import Average
 from ..networks.regularisation import Regularisation, carry_over, let_noise_fall
 
@@ -238,7 +239,9 @@ class GAN(Adversarial):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        older = carry_over(self, checkpoint["state_dict"])
+        # Those that say their version have all weights of it; what is missing there is missing.
+        versioned = VERSION in checkpoint
+        older = not versioned and carry_over(self, checkpoint["state_dict"])
         if older and self._trainer is not None and self.trainer.state.fn == "fit":
             raise ValueError(
                 "ckpt_path must be of this version to be trained further: in this older one the "

@@ -149,6 +149,7 @@ def without_norms(network: nn.Module) -> nn.Module:
             channels = len(module.weight) if getattr(module, "weight", None) is not None else 0
             if layer is not None and layer.bias is None and channels == outputs(layer):
                 layer.bias = nn.Parameter(layer.weight.new_zeros(channels))
+                layer.got_bias_back = True
         elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
             layer = module
     return network
@@ -158,11 +159,20 @@ def carry_over(network: nn.Module, state: dict[str, Tensor]) -> bool:
     """Fits the state of an older network to this one, in place; gives whether it had to.
 
     Older ones had heads that were not normal, or layers without the bias that a normalisation
-    layer, taken out, had made up for.
+    layer, taken out, had made up for: without any of these. Where only some are missing the file
+    is not older but damaged, and nothing is made up for what it lacks.
     """
     changed = False
+    returned = [
+        (f"{name}.bias", module)
+        for name, module in network.named_modules()
+        if getattr(module, "got_bias_back", False) and module.bias is not None
+    ]
+    if returned and not any(key in state for key, _ in returned):
+        state.update({key: torch.zeros_like(module.bias) for key, module in returned})
+        changed = True
     for name, module in network.named_modules():
-        weight, bias = f"{name}.weight", f"{name}.bias"
+        weight = f"{name}.weight"
         normal = f"{name}.parametrizations.weight"
         if isinstance(module, nn.Identity):
             gone = [key for key in state if key.startswith(f"{name}.")]
@@ -173,10 +183,6 @@ def carry_over(network: nn.Module, state: dict[str, Tensor]) -> bool:
                 matrix = original.movedim(module.parametrizations.weight[0].dim, 0).flatten(1)
                 u, _, v = torch.linalg.svd(matrix.float(), full_matrices=False)
                 state[f"{normal}.0._u"], state[f"{normal}.0._v"] = u[:, 0].clone(), v[0].clone()
-                changed = True
-            known = weight in state or f"{normal}.original" in state
-            if known and bias not in state and getattr(module, "bias", None) is not None:
-                state[bias] = torch.zeros_like(module.bias)
                 changed = True
     return changed
 
