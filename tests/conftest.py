@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # some CPUs die in AMX products
 os.environ["WANDB_MODE"] = "offline"
@@ -26,6 +27,19 @@ def _a_short_look_for_copies(monkeypatch):
     monkeypatch.setattr("genzoo.features.instance.LEAST", 20)
     monkeypatch.setattr("genzoo.features.instance.MOST", 20)
     monkeypatch.setattr("genzoo.callbacks.memorisation.PLANTED", 10)
+
+
+@pytest.fixture(autouse=True)
+def _loaders_as_they_were():
+    """What is raised while Lightning looks at a loader leaves torch's class replaced."""
+    names = ("__init__", "__setattr__", "__delattr__")
+    before = {name: vars(DataLoader).get(name) for name in names}
+    yield
+    for name, method in before.items():
+        if vars(DataLoader).get(name) is not method:
+            delattr(DataLoader, name) if method is None else setattr(DataLoader, name, method)
+        if f"__old{name}" in vars(DataLoader):
+            delattr(DataLoader, f"__old{name}")
 
 
 @pytest.fixture

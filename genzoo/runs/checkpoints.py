@@ -206,13 +206,13 @@ def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModu
 
 def is_ours(class_path: str) -> bool:
     """Whether an import path leads into this package."""
-    return class_path.split(".")[0] == __package__.split(".")[0]
+    return class_path.split(".")[0] == "genzoo"
 
 
 def import_class(class_path: str) -> type:
     """What an import path names; one of the zoo's wherever its file is now."""
     module, _, name = class_path.rpartition(".")
-    zoo = import_module(__package__)
+    zoo = import_module("genzoo.zoo")
     if module.split(".")[0] == "genzoo" and hasattr(zoo, name):
         return getattr(zoo, name)
     return getattr(import_module(module), name)

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genzoo.callbacks import memorisation
 from genzoo.callbacks.memorisation import Memorisation, _contradicted, _noticed, panel
+from genzoo.features import spaces
 from genzoo.features.extractors import Instance
 from genzoo.images import to_uint8
 from genzoo.metrics.copies import pool
@@ -179,8 +179,8 @@ def test_too_few_samples_decide_nothing(data):
 
 def test_real_images_are_looked_at_once(data, space, monkeypatch):
     made = []
-    plant = memorisation.plant
-    monkeypatch.setattr(memorisation, "plant", lambda *args: made.append(args) or plant(*args))
+    plant = spaces.plant
+    monkeypatch.setattr(spaces, "plant", lambda *args: made.append(args) or plant(*args))
     callback = settings()
     given = evidence(*(part[:300] for part in data), copies=space)
     copies = given.through("instance")

@@ -109,7 +109,10 @@ def test_in_a_log_there_are_lines(tmp_path, clock, capsys, bar):
 
 def test_a_question_of_many_steps_has_few_lines(tmp_path, clock, capsys):
     class Many(Question):
-        def ask(self, trainer, model, split):
+        def able(self, model):
+            return True
+
+        def ask(self, run, model):
             for _ in range(60):
                 spent(clock, watched(range(2), "step", 2), 2.5)  # 5 minutes
 

@@ -15,8 +15,10 @@ from torch import nn
 from genzoo.callbacks.evidence import draw
 from genzoo.images import from_uint8, to_uint8
 from genzoo.protocols import Finite, Sampler
+from genzoo.run import Data as RealData
+from genzoo.run import Run
 from genzoo.zoo import GivenSamples, RealFolder, SampleFolder, Wrapped
-from tests.callbacks.toys import pictures, trainer
+from tests.callbacks.toys import pictures
 
 
 @pytest.fixture(autouse=True)
@@ -129,9 +131,10 @@ def test_labels_stay_with_their_images(tmp_path, kind):
 def test_blocks_are_a_partition(tmp_path):
     images = pictures(250)[0]
     model = SampleFolder(str(stored(tmp_path, images=images.numpy())), (1, 8, 8))
-    drawn = draw(trainer(tmp_path), model, 250, (1, 8, 8))
+    run = Run(RealData(read=None))
+    drawn = draw(run, model, 250, (1, 8, 8))
     assert same_set(drawn, images) and not torch.equal(drawn, images)
-    assert torch.equal(draw(trainer(tmp_path), model, 120, (1, 8, 8), seed=5), drawn[:120])
+    assert torch.equal(draw(run, model, 120, (1, 8, 8), seed=5), drawn[:120])
 
 
 def test_no_sample_comes_twice(tmp_path):
