@@ -26,8 +26,14 @@ PUBLISHED = "6726825d"
 STEPS = 2000  # of the classifier "domain"
 OWN_NAMES = (
     *("auto", "domain", "instance", "pixels"),
-    *("inception", "inception-clean", "dinov2", "cmmd"),
+    *("inception", "inception-clean", "dinov2", "cmmd", "sscd"),
 )
+NAMED = {
+    "inception-clean": "CleanInception",
+    "dinov2": "DINOv2",
+    "cmmd": "CLIPEmbedding",
+    "sscd": "SSCD",
+}
 Track = Callable[[Iterable[int]], Iterable[int]]
 
 
@@ -207,7 +213,7 @@ class Inception(Extractor):
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         path = Path(weights or os.environ.get("GENZOO_INCEPTION") or _published_file())
-        state = _read_weights(path)
+        state = read_weights(path)
         sha = cache.digest_file(path)
         super().__init__(
             "inception",
@@ -322,11 +328,10 @@ def make_extractor(
         return Instance(mixed() if mixed else images, steps=steps, device=device, track=track)
     if choice == "domain":
         return Domain(images, labels, steps=steps, device=device, track=track)
-    if choice in ("inception-clean", "dinov2", "cmmd"):
+    if choice in NAMED:
         from . import named
 
-        kinds = (named.CleanInception, named.DINOv2, named.CLIPEmbedding)
-        return dict(zip(("inception-clean", "dinov2", "cmmd"), kinds, strict=True))[choice]()
+        return getattr(named, NAMED[choice])()
     return Inception() if choice == "inception" else Fidelity(choice)
 
 
@@ -335,8 +340,8 @@ def resolve(choice: str | nn.Module, images: Tensor, labels: Tensor | None) -> s
 
     Args:
         choice: "auto", "domain", "instance", "pixels", "inception", "inception-clean", "dinov2",
-            "cmmd", any name of torch-fidelity, or a module. "auto" is "domain" where images have
-            labels, "instance" where they have none, and "pixels" for points; its numbers carry
+            "cmmd", "sscd", any name of torch-fidelity, or a module. "auto" is "domain" where images
+            have labels, "instance" where they have none, and "pixels" for points; its numbers carry
             the name of the one it is.
     """
     if not isinstance(choice, str) or choice != "auto":
@@ -354,7 +359,7 @@ def _three_channels(images: Tensor, name: str) -> Tensor:
     return images.expand(-1, 3, -1, -1)
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -3,12 +3,15 @@
     clean FID      Parmar et al., 2022, https://arxiv.org/abs/2104.11222
     FD on DINOv2   Stein et al., 2023, https://arxiv.org/abs/2306.04675
     CMMD           Jayasumana et al., 2023, https://arxiv.org/abs/2401.09603
+    SSCD           Pizzi et al., 2022, https://arxiv.org/abs/2202.10261, for copies
 
-All three enlarge images with Pillow's bicubic filter, antialiased and in floats, where
-torch-fidelity's own networks do it as TensorFlow 1 does. The networks are torch-fidelity's, with
-the weights that it downloads itself; only then do the numbers carry the published names.
+The first three enlarge images with Pillow's bicubic filter, antialiased and in floats, where
+torch-fidelity's own networks do it as TensorFlow 1 does. Their networks are
+torch-fidelity's, with the weights that it downloads itself; only then do the numbers carry the
+published names.
 """
 
+import os
 from pathlib import Path
 
 import torch
@@ -16,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import cache
-from .extractors import Extractor, Inception, _read_weights, _three_channels, fidelity_network
+from .extractors import Extractor, Inception, _three_channels, fidelity_network, read_weights
+from .vit import VisionTransformer
 
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -65,19 +69,24 @@ class DINOv2(Extractor):
     """The class token of DINOv2 ViT-L/14 at 224 pixels: `fd_dinov2`.
 
     Args:
-        network: From normalised images (B, 3, 224, 224) to features; None: the published one,
-            by torch-fidelity.
+        network: From normalised images (B, 3, 224, 224) to features, or the file of DINOv2's
+            weights, of any of its sizes: its numbers are called `fd/dinov2`, for no file says
+            that it is the published one. None: the file that GENZOO_DINOV2 names, or else the
+            published network, by torch-fidelity.
     """
 
     published = "fd_dinov2", "kd/dinov2", "is/dinov2"
 
-    def __init__(self, network: nn.Module | None = None):
-        published = network is None
-        if network is None:
+    def __init__(self, network: nn.Module | str | Path | None = None):
+        network = network or os.environ.get("GENZOO_DINOV2")
+        lasting = not isinstance(network, nn.Module)  # the code of others is not in the hash
+        if published := network is None:
             network = fidelity_network("dinov2-vit-l-14").model
+        elif not isinstance(network, nn.Module):
+            network = VisionTransformer(read_weights(Path(network)))
         weights = cache.digest_weights(network)[:16]
         super().__init__("dinov2", resize="224, bicubic and antialiased as Pillow", weights=weights)
-        self.reference = self.lasting = published
+        self.reference, self.lasting = published, lasting
         self.network = network.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
@@ -102,7 +111,7 @@ class CLIPEmbedding(Extractor):
         if weights is None:
             model = fidelity_network("clip-vit-l-14-336px").model
         else:
-            model = build_model(_read_weights(Path(weights)), torch.float32)
+            model = build_model(read_weights(Path(weights)), torch.float32)
         side = model.visual.input_resolution
         super().__init__(
             "clip",
@@ -115,3 +124,59 @@ class CLIPEmbedding(Extractor):
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
         x = normalised(resized(_three_channels(images, self.name), self.side), *CLIP)
         return F.normalize(self.network(x).float(), dim=1), None
+
+
+class SSCD(Extractor):
+    """SSCD's descriptor, of unit length, at 320 pixels, for `Memorisation(space="sscd")`.
+
+    A residual network whose last images y are pooled to (mean y^3)^(1/3) in each channel.
+
+    Args:
+        weights: File of the authors' weights "for torchvision", as sscd_disc_mixup.torchvision.pt;
+            None: the one that GENZOO_SSCD names.
+    """
+
+    side = 320
+    unit = True
+
+    def __init__(self, weights: str | Path | None = None):
+        weights = weights or os.environ.get("GENZOO_SSCD")
+        if weights is None:
+            raise ValueError(
+                "extractor 'sscd' needs its weights in a file, sscd_disc_mixup.torchvision.pt of "
+                "the authors, and GENZOO_SSCD to say where; 'instance' needs none"
+            )
+        network = _residual(read_weights(Path(weights)))
+        super().__init__(
+            "sscd",
+            resize=f"{self.side}, bilinear and antialiased as Pillow",
+            weights=cache.digest_weights(network)[:16],
+        )
+        self.network = network.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        x, sides = _three_channels(images, self.name).float(), (self.side, self.side)
+        x = F.interpolate(x, sides, mode="bilinear", antialias=True)
+        return F.normalize(self.network(normalised(x, *IMAGENET)).float(), dim=1), None
+
+
+class _CubicMean(nn.Module):
+    def forward(self, y: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, 1, 1)."""
+        return y.clamp(min=1e-6).pow(3).mean((2, 3), keepdim=True).pow(1 / 3)
+
+
+def _residual(state: dict[str, Tensor]) -> nn.Module:
+    """torchvision's network that has these weights."""
+    from torchvision.models import resnet18, resnet50
+
+    state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    kind = resnet50 if "layer1.0.conv3.weight" in state else resnet18
+    network = kind(num_classes=len(state.get("fc.bias", [0])))
+    network.avgpool = _CubicMean()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"weights must be those of SSCD, got others: {reason:.200}") from None
+    return network
