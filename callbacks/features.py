@@ -29,7 +29,7 @@ from ..metrics.copies import pool
 from ..zoo.module import evaluating
 from ..zoo.protocols import Finite, Sampler
 from . import cache
-from .extractors import Extractor, make_extractor, resolve
+from .extractors import Extractor, make_extractor, refuse_unknown, resolve
 from .isolation import isolated
 from .progress import track
 from .question import Question
@@ -135,6 +135,7 @@ class Evaluation(Question):
     ) -> None:
         super().__init__(every_n_epochs, seed)
         at_least(2, num_samples=num_samples, num_samples_fit=num_samples_fit, num_real=num_real)
+        refuse_unknown(extractor)
         self.extractor = extractor
         self.num_samples, self.num_samples_fit = num_samples, num_samples_fit
         self.num_real = num_real

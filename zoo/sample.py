@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
 from ..images import check_images, to_uint8
-from .checkpoint import import_class, load_model
+from .checkpoint import NotOurs, import_class, load_model
 from .hints import Misuse, hint, unknown
 from .protocols import Sampler
 from .runs import newest_checkpoint
@@ -67,13 +68,28 @@ def sample(args: list[str]) -> None:
         if path is None:
             raise Misuse("there is no checkpoint in the folder runs to sample from")
         print(f"genzoo: {path}")
-    model = load_model(path, options.model and named(options.model), device=device)
-    if not isinstance(model, Sampler):
-        raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
+    model = sampler(path, options.model, device)
     labels = classes(options.y, options.n, getattr(model, "class_names", ()))
     pieces = drawn(model, options.n, labels, options.batch_size, options.seed)
     write_pieces(pieces, options.n, labels, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
+
+
+def sampler(path: str | Path, class_path: str | None, device: Any = "cpu") -> Any:
+    """The model of a checkpoint, whose class is named where it is the user's own.
+
+    Raises:
+        Misuse: it is the user's own and not named, or there is no such class.
+        TypeError: it cannot draw.
+    """
+    try:
+        model = load_model(path, class_path and named(class_path), device=device)
+    except NotOurs as error:
+        instead = f"give --model {error.class_path} too, if it is yours"
+        raise Misuse(str(NotOurs(path, error.class_path, instead))) from error
+    if not isinstance(model, Sampler):
+        raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
+    return model
 
 
 def usable(name: str) -> torch.device:

@@ -5,6 +5,7 @@ come back. Torch is imported only where images are read or drawn.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def _parser() -> _Parser:
     export.set_defaults(run=_export)
     add = export.add_argument
     add("--samples", required=True, help="a checkpoint, a folder of images, or an .npz (`images`)")
+    add("--model", help="the checkpoint's class, my_file.Mine, if that is your own")
     add(
         "--data",
         required=True,
@@ -119,7 +121,7 @@ class _Pool:
 def _export(options: argparse.Namespace, data_options: list[str]) -> None:
     reals = options.num_real + options.attention_checks * (options.mode == "pairs")
     real = _real(options.data, data_options, reals, options.seed)
-    generated = _generated(options.samples, options.num_generated, options.seed)
+    generated = _generated(options.samples, options.model, options.num_generated, options.seed)
     key = export_study(
         real.images,
         generated.images,
@@ -181,26 +183,30 @@ def _instance(kind: type, arguments: list[str]):
     return kind(**given.as_dict())
 
 
-def _generated(samples: str, n: int, seed: int) -> _Pool:
+def _generated(samples: str, model_class: str | None, n: int, seed: int) -> _Pool:
     path = Path(samples)
+    if model_class is not None and path.suffix != ".ckpt":
+        raise ValueError(f"--model must be left out for samples that are drawn, got {model_class}")
     if path.is_dir():
         return _folder(path, n, seed)
     if path.suffix == ".npz":
         return _Pool(_npz(path), path.name)
     if path.suffix == ".ckpt":
-        return _drawn(samples, n, seed)
+        return _drawn(samples, model_class, n, seed)
     raise ValueError(f"--samples must be a folder, an .npz or a .ckpt, got {samples}")
 
 
-def _drawn(checkpoint: str, n: int, seed: int) -> _Pool:
+def _drawn(checkpoint: str, model_class: str | None, n: int, seed: int) -> _Pool:
     """n samples of a model."""
-    from ...zoo.checkpoint import load_model
-    from ...zoo.protocols import Sampler
-    from ...zoo.sample import draw
+    from ...zoo.hints import Misuse
+    from ...zoo.sample import draw, sampler
 
-    model = load_model(checkpoint)
-    if not isinstance(model, Sampler):
-        raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # at the end: nobody's own file hides an installed package
+    try:
+        model = sampler(checkpoint, model_class)
+    except Misuse as error:
+        _Parser().error(str(error))
     images = draw(model, n, None, 100, seed).numpy()
     return _Pool(images, f"{type(model).__name__} {Path(checkpoint).name}")
 
