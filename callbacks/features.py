@@ -34,7 +34,15 @@ from .isolation import isolated
 from .progress import track
 from .question import Question
 from .ranks import broadcast, buffers_of_rank_zero, from_all_ranks, from_rank_zero, merge
-from .real import Real, class_names, looks_unscaled, real_images, unanswerable
+from .real import (
+    Real,
+    class_names,
+    looks_unscaled,
+    real_images,
+    refuse_batch,
+    refuse_shape_of,
+    unanswerable,
+)
 from .report import Section, log_numbers, publish
 
 BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
@@ -123,6 +131,7 @@ class Evaluation(Question):
     """
 
     section: Section | None = None
+    _seen = False  # whether a batch of this training was
 
     def __init__(
         self,
@@ -152,12 +161,20 @@ class Evaluation(Question):
                 f"{type(self).__name__} compares samples, but {type(pl_module).__name__} "
                 "has no sample(n)"
             )
+        if isinstance(pl_module, Sampler):
+            refuse_shape_of(trainer, pl_module)
+        self._seen = False
         if stage == "fit" and not is_overridden("validation_step", pl_module):
             name = type(pl_module).__name__
             rank_zero_warn(
                 f"{name} has no validation_step, so Lightning never validates and "
                 f"{type(self).__name__} is not asked: make_evaluable(model) gives it one"
             )
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if not self._seen and isinstance(pl_module, Sampler):
+            refuse_batch(trainer, batch)
+        self._seen = True
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         _shared(trainer).passes.clear()  # samples are of these weights, and large

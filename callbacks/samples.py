@@ -16,7 +16,7 @@ from ..zoo.protocols import Decoder, Encoder, Filtering, Finite, Sampler
 from .figures import PAPER, grid, log_figure, scatter
 from .isolation import isolated
 from .question import Question
-from .real import Real, class_names, real_images
+from .real import Real, class_names, real_images, refuse_shape_of
 
 CLASSES = 20  # rows of a page, at most
 
@@ -63,6 +63,8 @@ class Picture(Question):
                 f"{type(self).__name__} needs images and the methods {needs}, "
                 f"which {type(pl_module).__name__} lacks"
             )
+        if self.able(pl_module):
+            refuse_shape_of(trainer, pl_module)
 
     def ask(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
         if not self.able(model):

@@ -235,7 +235,7 @@ CASES = {
         "test --init_from a.ckpt", "--init_from is for fit", a__ckpt=checkpoint
     ),
     "a start and a place to go on": case(
-        FIT + "--init_from a.ckpt --ckpt_path a.ckpt",
+        "fit --init_from a.ckpt --ckpt_path a.ckpt",
         "--init_from must be left out with --ckpt_path",
         a__ckpt=checkpoint,
     ),
@@ -280,6 +280,12 @@ CASES = {
     # Samples to draw
     "no samples": case("sample --ckpt_path a.ckpt --n 0", "--n must be at least 1, got 0"),
     "half a sample": case("sample --ckpt_path a.ckpt --n 2.5", "2.5"),
+    "a seed beyond all numbers": case(
+        "sample --ckpt_path a.ckpt --seed 99999999999999999999", "--seed must be in 0.."
+    ),
+    "a model that is none": case(
+        "sample --ckpt_path a.ckpt --model os.path.join", "--model must be a LightningModule"
+    ),
     "samples on a device that is not there": case(
         "sample --ckpt_path a.ckpt --device cuda:77", "--device must be a device of this machine"
     ),

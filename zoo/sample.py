@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 import torch
 from PIL import Image
@@ -59,6 +60,8 @@ def sample(args: list[str]) -> None:
     for name in ("n", "batch_size"):
         if getattr(options, name) < 1:
             raise Misuse(f"--{name} must be at least 1, got {getattr(options, name)}")
+    if not 0 <= options.seed < 2**63:
+        raise Misuse(f"--seed must be in 0..{2**63 - 1}, got {options.seed}")
     check_output(options.output)
 
     device = usable(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -106,9 +109,12 @@ def usable(name: str) -> torch.device:
 def named(class_path: str) -> type:
     """A model's class, by an import path or one of the zoo by its short name."""
     try:
-        return import_class(class_path if "." in class_path else f"genzoo.zoo.{class_path}")
+        found = import_class(class_path if "." in class_path else f"genzoo.zoo.{class_path}")
     except (ImportError, AttributeError) as error:
         raise Misuse(f"--model {class_path} is not there: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, L.LightningModule)):
+        raise Misuse(f"--model must be a LightningModule, got {class_path}")
+    return found
 
 
 def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:
