@@ -12,6 +12,7 @@ from torch import nn
 
 from ..checks import at_least
 from ..features.evidence import Evidence
+from ..features.extractors import refuse_unknown
 from ..protocols import Sampler
 from ..report.card import Section
 from ..rng import isolated
@@ -20,7 +21,7 @@ from ..watch import watching
 from .evidence import Settings, gather_evidence
 from .progress import Lines, track
 from .publish import log_numbers, publish
-from .run import forget, run_of
+from .run import forget, refuse_batch, refuse_shape_of, run_of
 
 # What ends one question and not the training: input that cannot be measured, and numerical faults.
 NO_ANSWER = (ValueError, ArithmeticError, AssertionError, torch.linalg.LinAlgError)
@@ -121,6 +122,8 @@ class Evaluation(Question):
         num_real: At most so many training images, and held-out images, are used.
     """
 
+    _seen = False  # whether a batch of this training was
+
     def __init__(
         self,
         extractor: str | nn.Module = "auto",
@@ -131,6 +134,7 @@ class Evaluation(Question):
         num_real: int = 50_000,
     ) -> None:
         super().__init__(every_n_epochs, seed)
+        refuse_unknown(extractor)
         at_least(2, num_samples=num_samples, num_samples_fit=num_samples_fit, num_real=num_real)
         self.extractor = extractor
         self.num_samples, self.num_samples_fit = num_samples, num_samples_fit
@@ -150,12 +154,20 @@ class Evaluation(Question):
                 f"{type(self).__name__} compares samples, but {type(pl_module).__name__} "
                 "has no sample(n)"
             )
+        if self.able(pl_module):
+            refuse_shape_of(trainer, pl_module)
+        self._seen = False
         if stage == "fit" and not is_overridden("validation_step", pl_module):
             name = type(pl_module).__name__
             rank_zero_warn(
                 f"{name} has no validation_step, so Lightning never validates and "
                 f"{type(self).__name__} is not asked: make_evaluable(model) gives it one"
             )
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if not self._seen and self.able(pl_module):
+            refuse_batch(trainer, batch)
+        self._seen = True
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         forget(trainer, "evidence")  # samples are of these weights, and large

@@ -17,6 +17,7 @@ from ..rng import isolated
 from ..run import Real, Run
 from .evaluation import Question
 from .publish import log_figure
+from .run import refuse_shape_of
 
 CLASSES = 20  # rows of a page, at most
 
@@ -64,6 +65,8 @@ class Picture(Question):
                 f"{type(self).__name__} needs images and the methods {needs}, "
                 f"which {type(pl_module).__name__} lacks"
             )
+        if self.able(pl_module):
+            refuse_shape_of(trainer, pl_module)
 
     def ask(self, run: Run, model: L.LightningModule) -> dict[str, Tensor] | None:
         try:

@@ -5,6 +5,7 @@ read through: batches that `unpack` reads, with x floats in [-1, 1] or uint8, in
 model is given, that is after the DataModule's transfer hooks.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,41 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
     return _checked(x, torch.cat([y.cpu() for y in labels])[:limit] if known else None, split)
 
 
+def refuse_shape(shape: Sequence[int]) -> None:
+    """Refuses what no evaluation can compare or draw: volumes, sequences, images of two channels.
+
+    Raises:
+        ValueError: says what must hold, before anything is trained or drawn.
+    """
+    if len(shape) != 1 and not (len(shape) == 3 and shape[0] in (1, 3)):
+        raise ValueError(
+            "the data must be images (C, H, W), grey or RGB, or points (D,), to be evaluated, got "
+            f"{tuple(shape)}: leave the evaluations out (--evaluate false) to train on it"
+        )
+
+
+def refuse_shape_of(trainer: L.Trainer, model: L.LightningModule) -> None:
+    """The same by what the data or the model says of it."""
+    for part in (trainer.datamodule, model):
+        shape = getattr(part, "image_shape", None)
+        if isinstance(shape, (tuple, list)):
+            refuse_shape(shape)
+
+
+def refuse_batch(trainer: L.Trainer, batch: Any) -> None:
+    """The same by a first batch, where nobody says it and evaluations read such batches."""
+    if callable(getattr(trainer.datamodule, "split", None)):
+        return
+    try:
+        x, _ = unpack(batch)
+    except TypeError:  # as a hook of the model's may have made it, which no evaluation sees
+        return
+    refuse_shape(x.shape[1:])
+
+
 def _checked(images: Tensor, labels: Any, split: str) -> Real:
-    if images.ndim not in (2, 4) or (images.ndim == 4 and images.dtype != torch.uint8):
+    refuse_shape(images.shape[1:])
+    if images.ndim == 4 and images.dtype != torch.uint8:
         got = f"{images.dtype} {tuple(images.shape)}"
         raise ValueError(f"the {split} data must be images (N, C, H, W) or points, got {got}")
     if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():

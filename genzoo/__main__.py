@@ -1,7 +1,7 @@
 """The front door: `genzoo`, or `python -m genzoo`.
 
 What can be answered without torch is answered here at once; importing torch and Lightning takes
-seconds. The commands behind it are in zoo/cli.py and zoo/sample.py.
+seconds. The commands behind it are in genzoo/cli.
 """
 
 import os
@@ -68,7 +68,7 @@ genzoo {command} --help all lists every option.
 """
 
 LISTS = {"models": catalogue.models, "data": catalogue.data}
-COMMANDS = ("fit", "validate", "test", "predict", "sample", "judge", "compare")
+COMMANDS = ("fit", "validate", "test", "predict", "sample", "human", "compare")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,10 +85,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if command in LISTS:
         return show(command, *rest)
-    if command == "judge":
-        from genzoo.cli.human import main as judge
+    if command in ("human", "judge"):  # its name of before
+        from genzoo.cli.human import main as human
 
-        return judge(rest)
+        return human(rest)
     if command == "compare":
         from genzoo.cli.compare import main as compare
 

@@ -123,6 +123,8 @@ def numbers(arguments: Mapping[str, Any]) -> None:
             continue
         known = [end for end in LEAST if name == end or name.endswith(f"_{end}")]
         if known:
+            if value == float("inf"):
+                raise ValueError(f"{name} must be finite, got {value}")
             at_least(LEAST[known[0]], **{name: value})
         elif value != value:
             raise ValueError(f"{name} must be a number, got {value}")

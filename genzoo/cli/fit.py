@@ -8,16 +8,20 @@ path. What the data is, the model is told: its `image_shape`, and its `num_class
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import lightning as L
+import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
@@ -56,6 +60,7 @@ NOISE = (
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
     "You are using the dev run",
 )
+NO_MEMORY = re.compile("can't allocate memory|out of memory|calculation overflowed|Overflow when")
 TIPS = (
     "💡",
     "TPU available",
@@ -89,13 +94,24 @@ def run(command: str, args: list[str]) -> int:
         print(f"genzoo: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        misfit = checkpoints.misfit(error) if isinstance(error, RuntimeError) else None
-        if os.environ.get("GENZOO_DEBUG") == "1" or not (misfit or _is_message(error)):
+        says = _said(error)
+        if os.environ.get("GENZOO_DEBUG") == "1" or says is None:
             raise
-        says = f"the checkpoint does not fit the model: {misfit}" if misfit else in_words(error)
         print(f"genzoo: {hints.one_line(says)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _said(error: Exception) -> str | None:
+    """What is said of an error instead of its traceback; None of a bug."""
+    if isinstance(error, RuntimeError) and (misfit := checkpoints.misfit(error)):
+        return f"the checkpoint does not fit the model: {misfit}"
+    text = in_words(error)
+    if isinstance(error, (MemoryError, RuntimeError, OverflowError, TypeError)):
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(text):
+            why = re.split(" Error code| Exception raised", text)[0]
+            return f"there is not enough memory; a smaller model or batch_size helps: {why}"
+    return text if _is_message(error) else None
 
 
 def _is_message(error: Exception) -> bool:
@@ -264,6 +280,9 @@ class CLI(LightningCLI):
             defaults=False,
             _skip_validation=True,
         )[command]
+        for key in ("trainer", "checkpoint", "evaluation"):
+            if not isinstance(said.get(key, said), (dict, Namespace, NoneType)):
+                raise Misuse(f"{key} must be a mapping of its settings, got {said[key]}")
         self._refuse_linked(said)
         if path == "last":
             before = self._go_on(command, said, given) or before
@@ -276,6 +295,8 @@ class CLI(LightningCLI):
             self.config[command].trainer.max_epochs = -1  # the default is not to come in between
         if path == "last":
             self.config[command].ckpt_path = None  # config.yaml is of the whole run
+        _refuse_trainer(self.config[command].trainer)
+        _refuse_seed(self.config[command].seed_everything)
         self._refuse_useless(command)
         self._say_what_is_done(command)
 
@@ -307,10 +328,8 @@ class CLI(LightningCLI):
             if key == "model" and said is not None and not _alike(said, theirs):
                 raise Misuse(_misfit(said, theirs, path))
             if not checkpoints.is_ours(theirs) and said != theirs:
-                raise Misuse(
-                    f"{path} is of {theirs}, and a class that is not genzoo's is not imported "
-                    f"because a file names it: give --{key} {theirs} too, if it is yours"
-                )
+                instead = f"give --{key} {theirs} too, if it is yours"
+                raise Misuse(str(checkpoints.NotOurs(path, theirs, instead)))
             try:
                 ours = key == "model" and checkpoints.is_ours(theirs)
                 find = checkpoints.import_class
@@ -386,6 +405,8 @@ class CLI(LightningCLI):
     def _refuse_useless(self, command: str) -> None:
         """Weights that nobody trained, and predictions that nobody defined."""
         model = checkpoints.import_class(self.config[command].model.class_path)
+        if self.config[command].init_from and command != "fit":
+            raise Misuse(f"--init_from is for fit: {command} takes --ckpt_path")
         if command != "fit" and not self.ckpt_path and issubclass(model, GenerativeModel):
             raise Misuse(f"{command} needs --ckpt_path, a trained {model.__name__}")
         if command == "predict" and model.predict_step is L.LightningModule.predict_step:
@@ -393,9 +414,6 @@ class CLI(LightningCLI):
                 f"{model.__name__} has no predict_step. To draw images: "
                 f"genzoo sample --ckpt_path {self.ckpt_path}"
             )
-
-        if self.config[command].init_from and command != "fit":
-            raise Misuse(f"--init_from is for fit: {command} takes --ckpt_path")
         if self.config[command].init_from and self.ckpt_path and not self.goes_on:
             raise Misuse("--init_from must be left out with --ckpt_path, which has the weights")
 
@@ -561,11 +579,13 @@ class CLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         first = next(iter(self.trainer.loggers), None)  # a dry run has others
         folder = Path(first.log_dir) if isinstance(first, CSVLogger) else None
+        above = [folder.parent, folder.parent.parent] if folder else []
+        new = [path for path in above if not path.exists()]
         try:
             super()._run_subcommand(subcommand)
         except BaseException:
             if folder is not None and not self.goes_on and self.trainer.is_global_zero:
-                remove_empty(folder)
+                remove_empty(folder, new)
             raise
         finally:
             for logger in self.trainer.loggers:
@@ -574,6 +594,35 @@ class CLI(LightningCLI):
         folder = self.trainer.log_dir  # asks all ranks
         if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
             print(f"genzoo: all of it is in {folder}")
+
+
+# The least that a number of the Trainer may be, where it would not say so itself: it would fail
+# in the middle of a training, or do something else without a word.
+TRAINER_LEAST = {
+    "check_val_every_n_epoch": 1,
+    "log_every_n_steps": 0,
+    "num_sanity_val_steps": -1,
+    "gradient_clip_val": 0,  # below, a loss would be climbed
+}
+
+
+def _refuse_trainer(config) -> None:
+    """What Lightning's Trainer would take, and then fail over or ignore."""
+    for name, least in TRAINER_LEAST.items():
+        value = config.get(name)
+        if value is not None and value < least:
+            raise Misuse(f"--trainer.{name} must be at least {least}, got {value}")
+    interval = config.get("val_check_interval")
+    if isinstance(interval, (int, float)) and not interval > 0:
+        raise Misuse(
+            "--trainer.val_check_interval must be above 0, a share of an epoch or a number of "
+            f"batches, got {interval}"
+        )
+
+
+def _refuse_seed(seed: int | bool | None) -> None:
+    if isinstance(seed, int) and not 0 <= seed < 2**32:
+        raise Misuse(f"--seed_everything must be in 0..{2**32 - 1}, got {seed}")
 
 
 def _safe_wandb(class_type: type, *args: Any, **kwargs: Any) -> Any:
@@ -597,14 +646,24 @@ def _scan(args: list[str]) -> dict[str, Any]:
                 content = yaml.safe_load(Path(value).read_text())
             except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise Misuse(f"{value} is not YAML: {hints.one_line(str(error))}") from None
-            if isinstance(content, dict):
-                for key in ("model", "data"):
-                    if key in content and content[key] is None:
-                        raise Misuse(
-                            f"{key} must be a class, got null in {value}."
-                            + hints.hint("", hints.names(key))
-                        )
-                found.update(content)
+            if not isinstance(content, dict):
+                got = "an empty file" if content is None else f"a {type(content).__name__}"
+                raise Misuse(f"{value} must hold a mapping of settings, as model: GAN, got {got}")
+            for key in ("model", "data"):
+                if isinstance(content.get(key), dict):
+                    arguments = content[key].get("init_args")
+                    if not isinstance(arguments, (dict, NoneType)):
+                        must = "must be a mapping of arguments"
+                        raise Misuse(f"{key}.init_args {must}, got {arguments} in {value}")
+                if key in content and not isinstance(_class_path(content[key]), str):
+                    if isinstance(content[key], dict) and "class_path" not in content[key]:
+                        continue  # its arguments alone
+                    got = "null" if content[key] is None else content[key]
+                    raise Misuse(
+                        f"{key} must be a class, got {got} in {value}."
+                        + hints.hint("", hints.names(key))
+                    )
+            found.update(content)
         elif name in ("--model", "--data", "--ckpt_path", "--init_from"):
             found[name.removeprefix("--")] = value
     for name in ("ckpt_path", "init_from"):

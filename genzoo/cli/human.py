@@ -1,10 +1,11 @@
-"""`genzoo judge`: ask people which images are real.
+"""`genzoo human`: ask people which images are real.
 
-`genzoo judge export` writes a study for the browser, `genzoo judge analyse` reads the answers that
+`genzoo human export` writes a study for the browser, `genzoo human analyse` reads the answers that
 come back. Torch is imported only where images are read or drawn.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ LOSSY = {".jpg", ".jpeg", ".webp"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `genzoo judge ...`; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
+    """Runs `genzoo human ...`; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
     parser = _parser()
     try:
         options, rest = parser.parse_known_args(argv)
@@ -34,31 +35,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else int(exit.code is not None)
     except (ValueError, TypeError, OSError) as error:
-        print(f"genzoo judge: {in_words(error)}", file=sys.stderr)
+        print(f"genzoo human: {in_words(error)}", file=sys.stderr)
         return 1
     return 0
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        self.exit(2, f"genzoo judge: {message}\n")
+        self.exit(2, f"genzoo human: {message}\n")
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog="genzoo judge", description=__doc__, allow_abbrev=False)
+    parser = _Parser(prog="genzoo human", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="export | analyse", dest="command")
 
     export = commands.add_parser(
         "export",
         help="write a study: a folder to publish and a key to keep",
         description="Writes a study: a folder to publish, and beside it a key to keep.",
-        epilog="example: genzoo judge export --samples runs/DCGAN-FashionMNIST/version_0/"
+        epilog="example: genzoo human export --samples runs/DCGAN-FashionMNIST/version_0/"
         "checkpoints/last.ckpt --data FashionMNIST --output study",
         allow_abbrev=False,
     )
     export.set_defaults(run=_export)
     add = export.add_argument
     add("--samples", required=True, help="a checkpoint, a folder of images, or an .npz (`images`)")
+    add("--model", help="the checkpoint's class, my_file.Mine, if that is your own")
     add(
         "--data",
         required=True,
@@ -78,7 +80,7 @@ def _parser() -> _Parser:
         "analyse",
         help="read the answers",
         description="Reads the answers: the error rate with its interval over raters.",
-        epilog="example: genzoo judge analyse answers-*.csv --key study-key.json",
+        epilog="example: genzoo human analyse answers-*.csv --key study-key.json",
         allow_abbrev=False,
     )
     judge.set_defaults(run=_analyse)
@@ -120,7 +122,7 @@ class _Pool:
 def _export(options: argparse.Namespace, data_options: list[str]) -> None:
     reals = options.num_real + options.attention_checks * (options.mode == "pairs")
     real = _real(options.data, data_options, reals, options.seed)
-    generated = _generated(options.samples, options.num_generated, options.seed)
+    generated = _generated(options.samples, options.model, options.num_generated, options.seed)
     key = export_study(
         real.images,
         generated.images,
@@ -139,12 +141,12 @@ def _export(options: argparse.Namespace, data_options: list[str]) -> None:
         which = "real" if real.lossy else "generated"
         warnings.append(f"only the {which} images come from lossy files (JPEG, WebP)")
     for warning in warnings:
-        print(f"genzoo judge: warning: raters can go by this: {warning}", file=sys.stderr)
+        print(f"genzoo human: warning: raters can go by this: {warning}", file=sys.stderr)
     folder = options.output
     print(
         f"publish  {folder}: open {folder / 'index.html'}, or put the folder on any web server\n"
         f"keep     {key}: it has the answers, so no rater may see it\n"
-        f"then     genzoo judge analyse answers-*.csv --key {key}"
+        f"then     genzoo human analyse answers-*.csv --key {key}"
     )
 
 
@@ -182,26 +184,30 @@ def _instance(kind: type, arguments: list[str]):
     return kind(**given.as_dict())
 
 
-def _generated(samples: str, n: int, seed: int) -> _Pool:
+def _generated(samples: str, model_class: str | None, n: int, seed: int) -> _Pool:
     path = Path(samples)
+    if model_class is not None and path.suffix != ".ckpt":
+        raise ValueError(f"--model must be left out for samples that are drawn, got {model_class}")
     if path.is_dir():
         return _folder(path, n, seed)
     if path.suffix == ".npz":
         return _Pool(_npz(path), path.name)
     if path.suffix == ".ckpt":
-        return _drawn(samples, n, seed)
+        return _drawn(samples, model_class, n, seed)
     raise ValueError(f"--samples must be a folder, an .npz or a .ckpt, got {samples}")
 
 
-def _drawn(checkpoint: str, n: int, seed: int) -> _Pool:
+def _drawn(checkpoint: str, model_class: str | None, n: int, seed: int) -> _Pool:
     """n samples of a model."""
-    from ..protocols import Sampler
-    from ..runs.checkpoints import load_model
-    from .sample import draw
+    from ..runs.suggestions import Misuse
+    from .sample import draw, sampler
 
-    model = load_model(checkpoint)
-    if not isinstance(model, Sampler):
-        raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # at the end: nobody's own file hides an installed package
+    try:
+        model = sampler(checkpoint, model_class)
+    except Misuse as error:
+        _Parser().error(str(error))
     images = draw(model, n, None, 100, seed).numpy()
     return _Pool(images, f"{type(model).__name__} {Path(checkpoint).name}")
 

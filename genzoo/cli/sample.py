@@ -8,7 +8,9 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import numpy as np
 import torch
 from PIL import Image
@@ -18,7 +20,7 @@ from tqdm.auto import tqdm
 
 from ..images import check_images, to_uint8
 from ..protocols import Sampler
-from ..runs.checkpoints import import_class, load_model
+from ..runs.checkpoints import NotOurs, import_class, load_model
 from ..runs.folders import newest_checkpoint
 from ..runs.suggestions import Misuse, hint, unknown
 
@@ -58,6 +60,8 @@ def sample(args: list[str]) -> None:
     for name in ("n", "batch_size"):
         if getattr(options, name) < 1:
             raise Misuse(f"--{name} must be at least 1, got {getattr(options, name)}")
+    if not 0 <= options.seed < 2**63:
+        raise Misuse(f"--seed must be in 0..{2**63 - 1}, got {options.seed}")
     check_output(options.output)
 
     device = usable(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -67,13 +71,28 @@ def sample(args: list[str]) -> None:
         if path is None:
             raise Misuse("there is no checkpoint in the folder runs to sample from")
         print(f"genzoo: {path}")
-    model = load_model(path, options.model and named(options.model), device=device)
-    if not isinstance(model, Sampler):
-        raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
+    model = sampler(path, options.model, device)
     labels = classes(options.y, options.n, getattr(model, "class_names", ()))
     pieces = drawn(model, options.n, labels, options.batch_size, options.seed)
     write_pieces(pieces, options.n, labels, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
+
+
+def sampler(path: str | Path, class_path: str | None, device: Any = "cpu") -> Any:
+    """The model of a checkpoint, whose class is named where it is the user's own.
+
+    Raises:
+        Misuse: it is the user's own and not named, or there is no such class.
+        TypeError: it cannot draw.
+    """
+    try:
+        model = load_model(path, class_path and named(class_path), device=device)
+    except NotOurs as error:
+        instead = f"give --model {error.class_path} too, if it is yours"
+        raise Misuse(str(NotOurs(path, error.class_path, instead))) from error
+    if not isinstance(model, Sampler):
+        raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
+    return model
 
 
 def usable(name: str) -> torch.device:
@@ -90,9 +109,12 @@ def usable(name: str) -> torch.device:
 def named(class_path: str) -> type:
     """A model's class, by an import path or one of the zoo by its short name."""
     try:
-        return import_class(class_path if "." in class_path else f"genzoo.zoo.{class_path}")
+        found = import_class(class_path if "." in class_path else f"genzoo.zoo.{class_path}")
     except (ImportError, AttributeError) as error:
         raise Misuse(f"--model {class_path} is not there: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, L.LightningModule)):
+        raise Misuse(f"--model must be a LightningModule, got {class_path}")
+    return found
 
 
 def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:

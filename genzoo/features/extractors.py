@@ -255,14 +255,27 @@ class Fidelity(Extractor):
         return features.flatten(1), None
 
 
+def refuse_unknown(choice: str | nn.Module) -> None:
+    """Refuses a name that no extractor has, before anything is trained.
+
+    Raises:
+        ValueError: names those that there are.
+    """
+    if isinstance(choice, nn.Module) or choice in OWN_NAMES:
+        return
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as registry
+
+    if choice not in registry:
+        choices = ", ".join([*OWN_NAMES, *registry])
+        raise ValueError(f"extractor must be a module or one of {choices}, got {choice!r}")
+
+
 def fidelity_network(name: str) -> nn.Module:
     """A network of torch-fidelity, with the weights that it downloads itself."""
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as registry
     from torch_fidelity.utils import create_feature_extractor
 
-    if name not in registry:
-        choices = ", ".join([*OWN_NAMES, *registry])
-        raise ValueError(f"extractor must be a module or one of {choices}, got {name!r}")
+    refuse_unknown(name)
     layer = registry[name].get_default_feature_layer_for_metric("fid")
     try:
         return create_feature_extractor(name, [layer], cuda=False, verbose=False)

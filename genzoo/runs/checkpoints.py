@@ -31,6 +31,17 @@ from . import suggestions as hints
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
 
 
+class NotOurs(ValueError):
+    """A checkpoint is of a class that is not genzoo's, which only its user can name."""
+
+    def __init__(self, path: str | Path, class_path: str, instead: str):
+        self.path, self.class_path = path, class_path
+        super().__init__(
+            f"{path} is of {class_path}, and a class that is not genzoo's is not imported because "
+            f"a file names it: {instead}"
+        )
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's reading and writing of checkpoints, made safe; `Trainer(plugins=[...])`."""
 
@@ -191,10 +202,8 @@ def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModu
             f"{path} does not say which class it is of: load_model(path, model_class=...)"
         )
     if not is_ours(class_path):
-        raise ValueError(
-            f"{path} is of {class_path}, and a class that is not genzoo's is not imported because "
-            f"a file names it: load_model(path, model_class={class_path.rpartition('.')[-1]})"
-        )
+        instead = f"load_model(path, model_class={class_path.rpartition('.')[-1]})"
+        raise NotOurs(path, class_path, instead)
     try:
         found = import_class(class_path)
     except (ImportError, AttributeError) as error:

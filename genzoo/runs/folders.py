@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger
@@ -91,10 +92,15 @@ def newest_checkpoint(root: Path) -> Path | None:
     return max(filter(None, found), key=lambda path: path.stat().st_mtime, default=None)
 
 
-def remove_empty(folder: Path) -> None:
-    """Takes away the run directory of a start that failed, if it holds no result."""
+def remove_empty(folder: Path, new: Iterable[Path] = ()) -> None:
+    """Takes away the run directory of a start that failed, if it holds no result.
+
+    Args:
+        new: Folders around it, the inner ones first, that were made for it and go with it.
+    """
     kept = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
     if folder.is_dir() and {path.name for path in kept} <= {"config.yaml", "hparams.yaml"}:
         shutil.rmtree(folder)
-        if not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
+    for path in new:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()

@@ -68,15 +68,29 @@ def plain(message: str, options: Iterable[str], arguments) -> str:
     if match := re.search(problem + r"(.*)", message):
         inner = re.search(r'Parser key "(\w+)":\s+(.*)', message[match.start(2) :])
         if inner:
+            if kinds := _kinds(message[match.start(2) + inner.start(2) :]):
+                return f"--{key}.{inner[1]} {kinds}"
             return f"--{key}.{inner[1]} {one_line(inner[2])}"
         return f"--{key} {match[1]}: {one_line(match[2])}"
     if match := re.search(r"Errors:\s+- (.*)", message):
+        if kinds := _kinds(message.partition(":")[2]):
+            return f"--{key} {kinds}"
         value = (re.search(r"Given value: (.*)", message) or [None, ""])[1]
         text = re.sub(r"^Expected an? ", "must be ", one_line(match[1]))
         return f"--{key} {text}, got {value}"
     if key:
         return f"--{key}: " + one_line(message.partition(":")[2])
     return unknown(message, options)
+
+
+def _kinds(text: str) -> str | None:
+    """What a value must be that fits none of several plain types, as jsonargparse lists them."""
+    types = re.match(r"\s*Does not .*\s+Subtypes: \[((?:<class '\w+'>(?:, )?)+)\]", text)
+    value = re.search(r"Given value: (.*)", text)
+    if not (types and value):
+        return None
+    plain = one_line(types[1].replace("NoneType", "null")).replace(", ", " or ")
+    return f"must be {plain}, got {value[1]}"
 
 
 LISTS = {"model": catalogue.models, "data": catalogue.data}

@@ -8,6 +8,8 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.__main__ import main
 from genzoo.callbacks import (
@@ -160,6 +162,73 @@ def test_samples_in_0_to_1_are_named_whoever_draws_them(tmp_path):
     white = Wrapped(lambda n: torch.ones(n, 1, 8, 8), low=0)
     card = report_card(white, Data(), extractor="pixels", num_samples=100)
     assert next(section for section in card.sections if section.title == "realism").flag == "bad"
+
+
+class Shapeless(L.LightningModule):
+    """Says nothing of its images, and counts what is asked of it."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.level, self.steps, self.drawn = shape, nn.Parameter(torch.zeros(1)), 0, 0
+
+    def training_step(self, batch, batch_idx):
+        self.steps += 1
+        return (self.level - batch[0]).square().mean()
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    test_step = validation_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def sample(self, n):
+        self.drawn += n
+        return torch.zeros(n, *self.shape)
+
+
+class Shaped(L.LightningDataModule):
+    """Says what it gives, or only gives it."""
+
+    def __init__(self, shape, says: bool):
+        super().__init__()
+        self.shape = shape
+        if says:
+            self.image_shape = shape
+
+    def loader(self):
+        images = torch.rand(32, *self.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        return DataLoader(TensorDataset(images, torch.zeros(32).long()), 8)
+
+    train_dataloader = val_dataloader = test_dataloader = loader
+
+
+@pytest.mark.parametrize("says", [True, False])
+@pytest.mark.parametrize("shape", [(1, 8, 8, 8), (2, 8, 8), (4, 8, 8), (16, 3)])
+def test_what_cannot_be_looked_at_is_refused_before_it_is_trained_or_drawn(tmp_path, shape, says):
+    said = (
+        r"the data must be images \(C, H, W\), grey or RGB, or points \(D,\), to be evaluated, "
+        rf"got \({', '.join(map(str, shape))}\): leave the evaluations out \(--evaluate false\)"
+    )
+    model, data = Shapeless(shape), Shaped(shape, says)
+    with pytest.raises(ValueError, match=said):
+        trainer(tmp_path, evaluations(extractor="pixels")).fit(model, data)
+    for given in (model, model.sample):
+        with pytest.raises(ValueError, match=said):
+            report_card(given, data, extractor="pixels")
+    assert model.steps == model.drawn == 0
+    with pytest.raises(ValueError, match=said):  # where nobody says it, plain loaders
+        trainer(tmp_path, evaluations(extractor="pixels")).fit(model, data.loader(), data.loader())
+    assert model.steps == 0
+    trainer(tmp_path).fit(model, data)
+    assert model.steps == 4
+
+
+def test_samples_of_two_channels_are_refused():
+    pairs = np.random.default_rng(0).integers(0, 256, (40, 2, 8, 8), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"got \(2, 8, 8\): leave the evaluations out"):
+        report_card(pairs, pairs, extractor="pixels")
 
 
 REAL = Digits().split("train").images

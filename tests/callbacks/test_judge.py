@@ -385,7 +385,7 @@ def test_answers_that_cannot_be_are_one_line(tmp_path, capsys, line, message):
         analyse([path], tmp_path / "study-key.json")
     assert main(["analyse", str(path), "--key", str(tmp_path / "study-key.json")]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("genzoo judge: ") and said.count("\n") == 1
+    assert said.startswith("genzoo human: ") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -483,6 +483,35 @@ def test_from_a_checkpoint_and_a_data_set(tmp_path, capsys):
     assert key["protocol"]["samples"] == "DCGAN last.ckpt"
     assert main([*arguments, "--data.sead", "3", "--output", str(tmp_path / "other")]) == 1
     assert "no option --data.sead. Did you mean --data.seed?" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_a_class_of_ones_own(tmp_path, monkeypatch, capsys):
+    """As `genzoo sample` takes it: by the name that the user gives."""
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_judged.py").write_text(
+        "from genzoo.zoo import DCGAN\n\n\nclass Mine(DCGAN):\n    pass\n"
+    )
+    from my_judged import Mine
+
+    arguments = {"image_shape": [1, 8, 8], "latent_dim": 4, "width": 4}
+    made = {"model": {"class_path": "my_judged.Mine", "init_args": arguments}}
+    torch.save({"state_dict": Mine(**arguments).state_dict(), "origin": made}, "last.ckpt")
+    line = "export --samples last.ckpt --data Digits --num_real 4 --num_generated 4 --output study"
+    assert main(line.split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("genzoo human: last.ckpt is of my_judged.Mine, and a class that is not")
+    assert said.endswith("give --model my_judged.Mine too, if it is yours\n")
+    assert main(f"{line} --model my_judged.Missing".split()) == 2
+    assert "--model my_judged.Missing is not there" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
+    assert main(f"{line} --model my_judged.Mine".split()) == 0
+    key = json.loads((tmp_path / "study-key.json").read_text())
+    assert key["protocol"]["samples"] == "Mine last.ckpt"
+    assert main(f"{line} --model GAN".replace("last.ckpt", "study").split()) == 1
+    assert "--model must be left out for samples that are drawn, got GAN" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
