@@ -10,7 +10,7 @@ between disturbs nothing.
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from itertools import zip_longest
 from typing import Any
@@ -390,12 +390,17 @@ def _instead(x: Tensor, shape: tuple[int, ...]) -> str:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each part's own mode comes back afterwards."""
+def evaluating(module: nn.Module, compiled: bool = False) -> Iterator[None]:
+    """Evaluation mode without gradients; each part's own mode comes back afterwards.
+
+    Args:
+        compiled: Whether networks that torch.compile replaced stay so, as a part of each step of
+            a training should.
+    """
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.no_grad(), eager(module):
+        with torch.no_grad(), nullcontext() if compiled else eager(module):
             yield
     finally:
         for part, training in modes:
