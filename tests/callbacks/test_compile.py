@@ -180,6 +180,7 @@ def test_who_has_a_turn_later_is_compiled_too(graphs):
     assert {"generator.components.0", "generator.components.1", "classifier"} <= found
 
 
+@pytest.mark.slow
 def test_a_network_that_grows_has_one_graph_for_each_stage(graphs):
     model = ProgressiveGAN((1, 8, 8), width=4, latent_dim=4, stage_steps=3, ema_decay=0.0)
     plain = copy.deepcopy(model)
