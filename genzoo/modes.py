@@ -1,19 +1,24 @@
 """Modes of networks, which come back as they were."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each part's own mode comes back afterwards."""
+def evaluating(module: nn.Module, compiled: bool = False) -> Iterator[None]:
+    """Evaluation mode without gradients; each part's own mode comes back afterwards.
+
+    Args:
+        compiled: Whether networks that torch.compile replaced stay so, as a part of each step of
+            a training should.
+    """
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.no_grad(), eager(module):
+        with torch.no_grad(), nullcontext() if compiled else eager(module):
             yield
     finally:
         for part, training in modes:

@@ -72,6 +72,7 @@ ABILITIES = {
     "DiagonalBiLSTM": {Sampler, Density, Completer},
     "RBM": {Sampler, Density, Completer, Encoder},
     "DBM": {Sampler, Density, Bounded, Completer, Encoder},
+    "GeneralizedDenoisingAutoencoder": {Sampler, Completer},
     "GSN": {Sampler, Completer},
     "ChairGenerator": {Sampler, Decoder, Interpolator},
 }

@@ -70,6 +70,7 @@ TINY = {
     "DiagonalBiLSTM": {"levels": 2, "width": 4, "layers": 2},
     "RBM": {"hidden": 6, "sweeps": 10, "lr": 1.0},
     "DBM": {"hidden": 6, "top": 4, "chains": 12, "sweeps": 10, "lr": 1.0},
+    "GeneralizedDenoisingAutoencoder": {"width": 16, "steps": 10},
     "GSN": {"width": 16, "steps": 10},
     "ChairGenerator": {"width": 8},
 }

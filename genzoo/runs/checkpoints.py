@@ -29,6 +29,8 @@ from .._lightning import keep_place
 from . import suggestions as hints
 
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
+# A class whose name another has since: by a weight that only the older one has, what it is now.
+RENAMED = {"GSN": ("denoiser.body.0.linear.weight", "GeneralizedDenoisingAutoencoder")}
 
 
 class NotOurs(ValueError):
@@ -104,11 +106,21 @@ def origin(checkpoint: dict[str, Any]) -> dict[str, Any]:
     hyper-parameters that a model saved, perhaps with its class.
     """
     if ORIGIN in checkpoint:
-        return checkpoint[ORIGIN]
+        return _renamed(checkpoint[ORIGIN], checkpoint)
     arguments = dict(checkpoint.get("hyper_parameters", {}))
     arguments.pop("_instantiator", None)
     class_path = arguments.pop("_class_path", None) or checkpoint.get("class_path")
-    return {"model": {"class_path": class_path, "init_args": arguments}}
+    return _renamed({"model": {"class_path": class_path, "init_args": arguments}}, checkpoint)
+
+
+def _renamed(made: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The same, with the name that the model's class has now."""
+    model = made.get("model") or {}
+    module, _, name = (model.get("class_path") or "").rpartition(".")
+    weight, now = RENAMED.get(name, (None, name))
+    if weight not in checkpoint.get("state_dict", ()) or not is_ours(module):
+        return made
+    return {**made, "model": {**model, "class_path": f"{__package__}.{now}"}}
 
 
 def load_model(

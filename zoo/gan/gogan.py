@@ -105,7 +105,7 @@ class GoGAN(Kept, WGANGP):
     def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         """What the critic sees of the generator of the game before."""
         label, previous = () if y is None else (y,), self.gang[self.stage - 1]
-        with evaluating(previous):
+        with evaluating(previous, compiled=True):
             return previous(z, *label), *label
 
     def discriminator_loss(self, batch: Batch) -> Tensor:

@@ -76,12 +76,16 @@ class AEGAN(GAN):
         x, y = self._told(batch)
         label = () if y is None else (y,)
         z = self.prior(len(x))
-        image = self.decode(z, y)
+        decoder = self.sampling_generator
+        with evaluating(decoder, compiled=True):
+            image = decoder(z, *label)
         code = self.code(image, *label)
         if self.loss_space == "latent":
             return (code - z).square().mean()
-        decoder = self.sampling_generator
-        with evaluating(decoder), torch.enable_grad():  # as it decodes, not as it learned
+        with (
+            evaluating(decoder, compiled=True),
+            torch.enable_grad(),
+        ):  # as it decodes, not as it learned
             again = decoder(code, *label)
         return (again - image).square().mean()
 

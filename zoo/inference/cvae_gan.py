@@ -115,7 +115,7 @@ class CVAEGAN(VAEGAN):
 
     def kinds(self, x: Tensor) -> Tensor:
         """f_C: (B, F), the same each time and whatever else is in the batch."""
-        with evaluating(self.classifier), torch.enable_grad():
+        with evaluating(self.classifier, compiled=True), torch.enable_grad():
             return self.classifier.features(x)
 
     def class_means(self, features: Tensor, y: Tensor) -> Tensor:

@@ -2,176 +2,155 @@
 
 Bengio, Thibodeau-Laufer, Alain and Yosinski, 2013. https://arxiv.org/abs/1306.1091
 
-Instead of a density, learn one step of a Markov chain that has the data's as its stationary one.
-The step is: corrupt, then draw from what the image was, given what it has become:
+A generalized denoising autoencoder guesses an image from one corrupted glance at it, and forgets
+both. This chain has a latent H beside the image, which it carries from step to step:
 
-    x~ ~ C(x~|x),        x' ~ P(x'|x~)
+    H_{t+1} = f(X_t, Z_t, H_t),        X_{t+1} ~ P(X|H_{t+1})
 
-If P is the true posterior p(x|x~), and the chain can go everywhere, its stationary distribution is
-the data's (thm 1). A posterior of small corruption has few modes, so it is easier to learn than the
-data's distribution, and it is learned as any prediction is, by denoising:
+Z is noise: here that of the corruption, as above, and of units. So H can gather what many glances
+tell, and P(X|H), whose pixels are independent, has less to choose from than P(X|x~). P is learned
+by backprop through the steps:
 
-    min E[-log P(x|x~)],    x of the data, x~ ~ C(x~|x)
+    min E[-log P(X_0|H_1)]
 
-Here C flips a fair coin for each pixel of a random share, and P's pixels are independent given x~
-and noise within the network, over which they are not. Corrupting more often than once, each time
-what the network has drawn, trains the chain to come back from where it strays: walkback (Bengio,
-Yao, Alain and Vincent, 2013, https://arxiv.org/abs/1305.6663, alg. 1).
+The law of X stays the data's if P(X|H_1) is the posterior P(X_0|H_1) and H_0 has, given the image,
+the law that H_1 has: P(H_0|X_0) = P(H_1|X_0). From H = 0 that takes some steps in which the image
+stays, so each training starts with `settle` of these. Then come steps from what the chain draws, of
+which each is to tell the image that was left: walkback.
 
-Differs from the paper: one network of two hidden layers for the deep one that is unrolled; Adam for
-momentum.
+The layers are a Boltzmann machine's, and weights go both ways. In each step all odd layers are
+found from their neighbours, then all even ones, of which the image is one:
+
+    h1 = tanh(W1 x~ + W2' h2),        h2 = tanh(W2 h1 + noise) + noise,        x ~ sigmoid(W1' h1)
+
+Differs from the paper: it settles first; Adam for momentum; less noise, for fewer units. Trained as
+briefly as here, it completes images better than it draws them from nothing, where it may stray.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli
 
 from ...checks import at_least
-from ...modes import evaluating
-from ..base import GenerativeModel
 from ..networks.conditional import beside
-from .bits import from_bits, known_bits, to_bits
+from .bits import to_bits
+from .generalized_denoising import GeneralizedDenoisingAutoencoder
 
 
-class NoisyLayer(nn.Module):
-    """Linear and tanh with Gaussian noise before and after, also when drawing."""
+class Layers(nn.Module):
+    """One step of all layers: bits (B, D) and even layers (B, W) to logits (B, D) and even layers.
 
-    def __init__(self, inputs: int, outputs: int, noise: float):
+    The odd ones follow from these, and are not carried.
+    """
+
+    def __init__(self, pixels: int, num_classes: int, width: int, depth: int, noise: float):
         super().__init__()
-        self.linear, self.noise = nn.Linear(inputs, outputs), noise
+        self.pixels, self.num_classes, self.noise = pixels, num_classes, noise
+        sizes = [pixels + num_classes] + depth * [width]
+        self.up = nn.ModuleList(nn.Linear(n, width) for n in sizes[:-1])  # has the upper's bias
+        self.bias = nn.Parameter(torch.zeros(pixels))
+        for layer in self.up:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.linear(x)
+    def forward(
+        self, bits: Tensor, even: list[Tensor], y: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        layers = [beside(bits * 2 - 1, y, self.num_classes)] + (len(self.up)) * [None]
+        layers[2::2] = even
+        for k in range(1, len(layers), 2):
+            layers[k] = self._unit(layers, k)
+        logits = layers[1] @ self.up[0].weight[:, : self.pixels] + self.bias
+        return logits, [self._unit(layers, k) for k in range(2, len(layers), 2)]
+
+    def _unit(self, layers: list[Tensor], k: int) -> Tensor:
+        """Layer k from those below and above it; only the first is without noise."""
+        h = self.up[k - 1](layers[k - 1])
+        if k < len(self.up):
+            h = h + layers[k + 1] @ self.up[k].weight
+        if k == 1:
+            return h.tanh()
         h = (h + self.noise * torch.randn_like(h)).tanh()
         return h + self.noise * torch.randn_like(h)
 
 
-class Denoiser(nn.Module):
-    """Bits (B, D) to the logits of what they were, (B, D)."""
-
-    def __init__(self, pixels: int, num_classes: int, width: int, noise: float):
-        super().__init__()
-        self.num_classes = num_classes
-        self.body = nn.Sequential(
-            NoisyLayer(pixels + num_classes, width, noise),
-            NoisyLayer(width, width, noise),
-            nn.Linear(width, pixels),
-        )
-
-    def forward(self, bits: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.body(beside(bits * 2 - 1, y, self.num_classes))
-
-
-class GSN(GenerativeModel):
-    """A chain whose every step is a network's guess of what was there before the noise.
+class GSN(GeneralizedDenoisingAutoencoder):
+    """A chain that remembers: of images, and of hidden layers that it carries along.
 
     Args:
-        image_shape: (C, H, W).
-        num_classes: K, and the network is told the class; 0: unconditional.
         width: Units of each hidden layer.
-        corruption: Share of the pixels that are drawn anew, by a fair coin, in (0, 1].
-        noise: Standard deviation of the noise in the hidden layers.
-        walkback: Steps of the chain that lead away from each image in training; 1: denoising.
-        steps: Of the chain that leads from noise to a sample.
-        lr: Adam's learning rate.
+        depth: Hidden layers; every second one is carried.
+        noise: Standard deviation of the noise in the hidden layers above the first.
+        settle: Steps in training in which each image stays, so that the hidden layers get to know
+            it; 0: what they know is what the first glance tells.
+        walkback: Steps that then lead away from it.
+        annealing: What the learning rate is multiplied by after each epoch, in (0, 1]. Other
+            arguments as `GeneralizedDenoisingAutoencoder`.
     """
-
-    Denoiser = Denoiser
 
     def __init__(
         self,
         image_shape: tuple[int, ...],
         num_classes: int = 0,
         width: int = 500,
+        depth: int = 2,
         corruption: float = 0.4,
-        noise: float = 0.1,
-        walkback: int = 1,
+        noise: float = 0.5,
+        settle: int = 4,
+        walkback: int = 4,
         steps: int = 500,
         lr: float = 1e-3,
+        annealing: float = 0.995,
     ):
-        super().__init__()
-        self.save_hyperparameters()
-        if len(image_shape) != 3 or min(image_shape) < 1:
-            raise ValueError(f"image_shape must be (C, H, W), got {tuple(image_shape)}")
-        if not 0 < corruption <= 1:
-            raise ValueError(f"corruption must be in (0, 1], got {corruption}")
-        at_least(0, noise=noise)
-        at_least(1, width=width, walkback=walkback, steps=steps)
-        self.image_shape, self.num_classes = tuple(image_shape), num_classes
-        self.corruption, self.walkback, self.steps, self.lr = corruption, walkback, steps, lr
-        self.pixels = math.prod(image_shape)
-        self.denoiser = self.Denoiser(self.pixels, num_classes, width, noise)
+        super().__init__(image_shape, num_classes, width, corruption, noise, walkback, steps, lr)
+        at_least(2, depth=depth)  # one alone is found anew in each step
+        at_least(0, settle=settle)
+        if settle + walkback < 2:  # nobody would read what is carried
+            raise ValueError(f"settle must be at least 1 where walkback is 1, got {settle}")
+        if not 0 < annealing <= 1:
+            raise ValueError(f"annealing must be in (0, 1], got {annealing}")
+        self.settle, self.annealing = settle, annealing
+        self.denoiser = Layers(self.pixels, num_classes, width, depth, noise)
+        self.carried = [width] * (depth // 2)
 
     # The chain
 
-    def corrupt(self, bits: Tensor) -> Tensor:
-        """A draw from C(x~|x), (B, D): salt and pepper."""
-        chosen = torch.rand_like(bits) < self.corruption
-        return torch.where(chosen, torch.randint_like(bits, 2), bits)
+    def rest(self, bits: Tensor) -> list[Tensor]:
+        """The hidden layers that are carried, (B, W) each, before anything was shown."""
+        return [bits.new_zeros(len(bits), width) for width in self.carried]
 
-    def reconstruct(self, corrupted: Tensor, y: Tensor | None = None) -> Bernoulli:
-        """P(x|x~) of each bit, (B, D), given the noise that the network draws."""
-        return Bernoulli(logits=self.denoiser(corrupted, y), validate_args=False)
+    def step(
+        self, bits: Tensor, hidden: list[Tensor], y: Tensor | None = None
+    ) -> tuple[Bernoulli, list[Tensor]]:
+        """P(X|H_{t+1}) of each bit, (B, D), and what of H_{t+1} is carried."""
+        logits, hidden = self.denoiser(self.corrupt(bits), hidden, y)
+        return Bernoulli(logits=logits, validate_args=False), hidden
 
     @torch.no_grad()
     def walk(
         self, bits: Tensor, y: Tensor | None, steps: int, known: Tensor | None = None
     ) -> Tensor:
-        """So many steps of the chain from bits (B, D); what is known (B, D) stays."""
+        hidden = self.rest(bits)
         for _ in range(steps):
-            drawn = self.reconstruct(self.corrupt(bits), y).sample()
+            guess, hidden = self.step(bits, hidden, y)
+            drawn = guess.sample()
             bits = drawn if known is None else torch.where(known, bits, drawn)
         return bits
 
     # Training
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = self.denoising(*batch)
-        self.log("loss/denoising", loss.detach(), prog_bar=True)
-        return loss
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        cost = self.denoising(*batch)
-        self.log("denoising", cost, prog_bar=True, batch_size=len(batch[0]), sync_dist=True)
-
-    test_step = validation_step
-
     def denoising(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Mean of -log P(x|x~) in nats, over images and the steps of walkback."""
+        """Mean of -log P(x|H) in nats, over images, steps that settle and those of walkback."""
         y = y if self.num_classes else None
         clean = bits = to_bits(x, self.image_shape, type(self).__name__)
-        cost = 0.0
-        for step in range(self.walkback):
-            guess = self.reconstruct(self.corrupt(bits), y)
+        hidden, cost, steps = self.rest(bits), 0.0, self.settle + self.walkback
+        for step in range(steps):
+            guess, hidden = self.step(bits, hidden, y)
             cost = cost - guess.log_prob(clean).sum(1).mean()
-            if step + 1 < self.walkback:
+            if step >= self.settle:
                 bits = guess.sample()
-        return cost / self.walkback
+        return cost / steps
 
     def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), self.lr)
-
-    # What it can do
-
-    def sample(self, n: int, y: Tensor | None = None, steps: int | None = None) -> Tensor:
-        """Binary images, from coins by so many steps of the chain; None: `self.steps`."""
-        y = self.labels(n, y)
-        with evaluating(self):
-            bits = torch.randint(2, (n, self.pixels), device=self.device).to(self.dtype)
-            bits = self.walk(bits, y, self.steps if steps is None else steps)
-        return from_bits(bits, self.image_shape)
-
-    def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
-        """Draws the pixels where the mask (B, 1, H, W) is 0, by a chain in which the others stay.
-
-        Each step is drawn as if nothing were known, then what is known is put back: close to a draw
-        from p(rest | known), and equal to it only in the limit of small corruption.
-        """
-        x, mask = x.to(self.device, self.dtype), mask.to(self.device)
-        bits, known = known_bits(x, mask, self.image_shape, type(self).__name__)
-        y = self.labels(len(x), y)
-        with evaluating(self):
-            bits = torch.where(known, bits, torch.randint_like(bits, 2))
-            return from_bits(self.walk(bits, y, self.steps, known), self.image_shape)
+        optimizer = super().configure_optimizers()
+        return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, self.annealing)]
