@@ -22,7 +22,7 @@ memorised? real? as diverse as the data?
   test       evaluate a checkpoint on the test images
   predict    run a model's own predict_step over the test images
   sample     draw images from a checkpoint
-  judge      ask people which images are real
+  human      ask people which images are real
   compare    put the report cards of several runs side by side
   models     list the models; with a name, all about one
   data       list the data sets; with a name, all about one

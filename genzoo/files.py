@@ -26,8 +26,9 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
         temporary.chmod(0o644)  # temporary files are private
         temporary.replace(path)
     except OSError as error:
-        error.filename = str(path)
-        raise
+        if error.errno is None:  # not of the disk
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -66,7 +66,10 @@ def values(report) -> dict[str, float]:
 
 def test_three_ways_give_the_same_numbers(mine, capsys):
     settings = {"extractor": "pixels", "num_samples": 300}
-    state, numbers = torch.get_rng_state(), values(report_card(mine, Digits(), **settings))
+    state, numbers = (
+        torch.get_rng_state(),
+        values(report_card(mine, Digits(), progress=False, **settings)),
+    )
     assert capsys.readouterr().out == "" and torch.equal(torch.get_rng_state(), state)
     assert mine.training and len(numbers) > 20 and not Path("report.json").exists()
 

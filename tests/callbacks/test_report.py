@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import re
-from pathlib import Path
 
 import lightning as L
 import numpy as np
@@ -298,10 +297,11 @@ def test_evaluations_are_the_default_set():
 
 
 def test_a_full_disk_names_the_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
-    def full(self, *args, **kwargs):
-        raise OSError(28, "No space left on device")  # as a write says it: without a name
+    class Full(str):
+        def encode(self, *args):
+            raise OSError(28, "No space left on device")  # as a write says it: without a name
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Report, "to_json", lambda report: Full("{}"))
     with pytest.raises(OSError, match="No space left on device: '.*/run/report.json'"):
         Report("M", "D", 0, []).write(tmp_path / "run" / "report.json")
     assert not list((tmp_path / "run").iterdir())
