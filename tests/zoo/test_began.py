@@ -108,6 +108,7 @@ def played(seed: int, diversity: float, control_rate: float, steps: int = 600):
 
 
 @pytest.mark.claim
+@pytest.mark.slow
 def test_the_ratio_of_costs_is_held_and_is_a_dial_of_diversity():
     """Sec. 3.3. Without control samples become as cheap as can be: all alike."""
     rows = []

@@ -58,7 +58,7 @@ def largest_step(path):
 
 
 @pytest.mark.claim
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_latent_walks_are_smooth_in_meaning(seed):
     """Sec. 6.1: no sharp transitions, which a memorised space would show, and images of things
     all along the way, which a walk through pixels does not.

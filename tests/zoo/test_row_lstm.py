@@ -27,6 +27,7 @@ def test_context_is_a_triangle():
 
 
 @pytest.mark.claim
+@pytest.mark.slow
 def test_context_beats_independent_pixels_on_digits():
     """Held-out digits cost an independent Bernoulli for each pixel about 25 nats."""
     digits = np.unique(load_digits().data >= 8, axis=0)  # some occur twice: held out is held out

@@ -97,9 +97,8 @@ def test_impossible_settings_are_refused(setting, message):
 
 @pytest.mark.claim
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_elbo_on_binarised_digits(real_data, seed):
     """Better than -105 nats on 2,000 held-out digits; independent pixels have about -206."""
     torch.manual_seed(seed)
