@@ -251,10 +251,10 @@ class PixelCNNpp(Autoregressive):
         if ema_decay:
             self.ema = Average(self.network, ema_decay, ema_warmup)
 
-    def conditionals(self, x: Tensor, y: Tensor | None = None) -> LogisticMixture:
+    def conditionals(self, x: Tensor, *condition: Tensor) -> LogisticMixture:
         averaged = self.ema_decay and not self.training
         network = self.ema.module if averaged else self.network
-        parameters = network(x, y).to(x.dtype)  # mixed precision ends here
+        parameters = network(x, *condition).to(x.dtype)  # mixed precision ends here
         return LogisticMixture.of_pixels(parameters, self.pixel(x), self.levels)
 
     def configure_optimizers(self) -> Optimizer:

@@ -118,8 +118,8 @@ class ImprovedGAN(GAN):
     def generator_loss(self, batch: Batch) -> Tensor:
         if not self.feature_matching:
             return super().generator_loss(batch) + self.departure("generator")
-        x, y = self._told(batch)
-        seen = self.real(x, y), self.fake(self.prior(len(x)), y)
+        x, *condition = self.conditioned(batch)
+        seen = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
         matched = feature_distance(*(self.discriminator.features(*images) for images in seen))
         return matched + self.departure("generator")
 

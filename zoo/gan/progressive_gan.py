@@ -320,14 +320,13 @@ class ProgressiveGAN(Kept, WGANGP):
 
     # The game, in which the growth stands beside each image
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        x, *label = super().real(x, y)
-        return self.shown(x), staged(self.growth, x), *label
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
+        x, *condition = super().real(x, *condition)
+        return self.shown(x), staged(self.growth, x), *condition
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        label = () if y is None else (y,)
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         growth = staged(self.growth, z)
-        return self.generator(z, growth, *label), growth, *label
+        return self.generator(z, growth, *condition), growth, *condition
 
     # What it can do
 
@@ -337,7 +336,7 @@ class ProgressiveGAN(Kept, WGANGP):
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W) of full size, whatever the growth."""
         network = self.sampling_generator
-        y = self.labels(len(z), y)
+        condition = self.to_draw(len(z), y)
         with evaluating(self):
-            x = network(z, self.growth, y)
+            x = network(z, self.growth, *condition)
         return interpolate(x, self.image_shape[1:]).clamp(-1, 1)

@@ -158,26 +158,26 @@ class AAE(GAN):
             return self.lr * self.d_lr_ratio
         return super().lr_of(player)
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What the discriminator sees of the prior, as many draws as there are images."""
-        return super().real(self.prior(len(x), y), y)
+        return super().real(self.prior(len(x), *condition), *condition)
 
-    def fake(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def fake(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What it sees of images: their codes."""
-        return super().real(self.encoder(x, y), y)
+        return super().real(self.encoder(x, *condition), *condition)
 
     def reconstruction_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        return (x - self.generator(self.encoder(x, y), y)).square().mean()
+        x, *condition = self.conditioned(batch)
+        return (x - self.generator(self.encoder(x, *condition), *condition)).square().mean()
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        real, fake = self.real(*self._told(batch)), self.fake(*self._told(batch))
+        real, fake = self.real(*self.conditioned(batch)), self.fake(*self.conditioned(batch))
         scores = self.discriminator(*real), self.discriminator(*fake)
         return self.loss.discriminator(*scores) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
         """The encoder's: its codes shall pass for draws of the prior."""
-        return self.loss.generator(self.discriminator(*self.fake(*self._told(batch))))
+        return self.loss.generator(self.discriminator(*self.fake(*self.conditioned(batch))))
 
     # What it can do
 
@@ -191,13 +191,13 @@ class AAE(GAN):
         return z
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        y = self.labels(n, y)
-        return self.decode(self.prior(n, y), y)
+        condition = self.to_draw(n, y)
+        return self.decode(self.prior(n, *condition), *condition)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, D); told the class only where the prior is Gaussian."""
+        """(B, C, H, W) to (B, D); the class is looked at only where the prior is Gaussian."""
         with evaluating(self):
-            return self.encoder(x, y)
+            return self.encoder(x, *self.condition.arguments(y))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """G(E(x))"""
@@ -206,4 +206,4 @@ class AAE(GAN):
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) raw scores of codes; at the optimum log p(z)/q(z), of the prior over all codes."""
         with evaluating(self):
-            return self.discriminator(*self.fake(x, y))
+            return self.discriminator(*self.fake(x, *self.condition.arguments(y)))
