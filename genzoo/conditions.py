@@ -447,17 +447,21 @@ def condition_of(value: Any) -> Condition:
     return Classes(int(value)) if value else Nothing()
 
 
-def asked_of(thing: Any) -> Condition:
-    """What a model asks for, or what a DataModule gives, whoever wrote it.
-
-    One without `condition` may have `num_classes`; a DataModule then has `conditional` too.
-    """
-    condition = getattr(thing, "condition", None)
+def asked_of(model: Any) -> Condition:
+    """What a model asks for, whoever wrote it; one without `condition` may have `num_classes`."""
+    condition = getattr(model, "condition", None)
     if isinstance(condition, Condition):
         return condition
-    if not getattr(thing, "conditional", True):
-        return Nothing()
-    return condition_of(getattr(thing, "num_classes", 0))
+    return condition_of(getattr(model, "num_classes", 0))
+
+
+def given_by(data: Any) -> Condition:
+    """What a DataModule gives, whoever wrote it; one without `condition` may be `conditional` and
+    have `num_classes`."""
+    condition = getattr(data, "condition", None)
+    if isinstance(condition, Condition):
+        return condition
+    return condition_of(getattr(data, "num_classes", 0) if getattr(data, "conditional", 0) else 0)
 
 
 # y of any kind: a tensor, or a dictionary of tensors

@@ -333,6 +333,12 @@ class GenerativeModel(L.LightningModule):
         """Raises: ValueError: the data has other classes than those that the model knows."""
         self.noise_seed = checkpoint.get("noise_seed")
         self.bank = checkpoint.get("bank")
+        made_for = checkpoint.get("condition", ours := self.condition.to_plain())
+        if made_for != ours and {made_for["kind"], ours["kind"]} != {"Classes"}:
+            raise ValueError(
+                f"condition must be that of the checkpoint, {conditions.from_plain(made_for)}, "
+                f"got {self.condition}"
+            )
         if self._trainer is not None and self._trainer.state.fn == "fit":
             self._keep_rates(checkpoint.get("hyper_parameters", {}))
         self.class_names = tuple(checkpoint.get("class_names", ()))
