@@ -93,7 +93,9 @@ class Painter(GenerativeModel):
 
     condition_kinds = (Condition,)
 
-    def __init__(self, image_shape: tuple[int, ...], condition: dict | None = None, lr: float = 0.1):
+    def __init__(
+        self, image_shape: tuple[int, ...], condition: dict | None = None, lr: float = 0.1
+    ):
         super().__init__()
         self.save_hyperparameters()
         self.image_shape, self.condition, self.lr = tuple(image_shape), condition, lr
