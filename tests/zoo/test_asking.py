@@ -76,7 +76,32 @@ def test_each_kind_from_data_to_report_and_file(genzoo, folder, model):
 
     (card,) = run.rglob("report.json")
     report = json.loads(card.read_text())
-    (real,) = (s for s in report["sections"] if s["title"].startswith("Does it look real"))
-    said = real["protocol"].get("conditions")
-    assert said == ("of test images" if condition.from_data else None)
-    assert list(run.rglob("samples*.png"))
+    said = {section["protocol"].get("conditions") for section in report["sections"]}
+    assert said == {"of test images" if condition.from_data else None}
+    (samples,) = run.rglob("test-samples*.png")
+    width = Image.open(samples).width  # images are 64 pixels wide, 8 between them
+    assert width == 9 * 72 + 8 if model == "OfImage" else width > 8 * 72 + 8
+
+
+def test_what_cannot_be_asked_for_is_said_in_one_line(genzoo, folder):
+    """By data that a model cannot take, and by words that it does not know."""
+    fit = f"fit --model {{}} --data asking.{{}} {SMALL} --evaluate false --trainer.max_epochs 1"
+    line = genzoo(fit.format("GAN", "Captioned"), 2)
+    assert "GAN must take a condition of the kind Tokens, which Captioned gives, but takes" in line
+    line = genzoo(fit.format("asking.OfLabels", "Captioned"), 1)
+    assert "condition must be one of Classes for a OfLabels, got Tokens(" in line
+    line = genzoo(f"{fit.format('asking.OfTokens', 'Captioned')} --model.condition={{\"kind\":\"Nothing\"}}", 2)
+    assert "--model.condition comes from the data, by --data.conditional true" in line
+
+    genzoo(fit.format("asking.OfTokens", "Captioned"))
+    path = "runs/OfTokens-Captioned/version_0/checkpoints/last.ckpt"
+    sample = f"sample --ckpt_path {path} --model asking.OfTokens --y"
+    said = "--y must be words that the data has, the, upper, lower, left, right, ..., got 'blue'"
+    assert said in genzoo(f"{sample} blue", 2)
+    np.savez("a.npz", other=np.zeros(3))
+    assert "--y must be a file with arrays y, got other in a.npz" in genzoo(f"{sample} a.npz", 2)
+    np.savez("b.npz", y=np.zeros((3, 2), dtype=int))
+    line = genzoo(f"{sample} b.npz", 2)
+    assert "--y must be (3, 4) integers, got (3, 2) torch.int64, in b.npz" in line
+    line = genzoo(f"test --ckpt_path {path} --model asking.OfTokens --data asking.Placed", 2)
+    assert "was made for condition" in line or "--data.conditional" in line
