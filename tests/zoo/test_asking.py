@@ -90,7 +90,9 @@ def test_what_cannot_be_asked_for_is_said_in_one_line(genzoo, folder):
     assert "GAN must take a condition of the kind Tokens, which Captioned gives, but takes" in line
     line = genzoo(fit.format("asking.OfLabels", "Captioned"), 1)
     assert "condition must be one of Classes for a OfLabels, got Tokens(" in line
-    line = genzoo(f"{fit.format('asking.OfTokens', 'Captioned')} --model.condition={{\"kind\":\"Nothing\"}}", 2)
+    line = genzoo(
+        f'{fit.format("asking.OfTokens", "Captioned")} --model.condition={{"kind":"Nothing"}}', 2
+    )
     assert "--model.condition comes from the data, by --data.conditional true" in line
 
     genzoo(fit.format("asking.OfTokens", "Captioned"))

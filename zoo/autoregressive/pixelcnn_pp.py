@@ -44,7 +44,7 @@ def concat_elu(x: Tensor) -> Tensor:
 
 
 class GatedResidual(nn.Module):
-    """x + a . sigmoid(b), where a and b come of two convolutions of x and of what else is told.
+    """x + a . sigmoid(b), where a and b come of two convolutions of x and of what else is given.
 
     Args:
         look: Makes a convolution of so many channels to so many.
@@ -82,7 +82,7 @@ class GatedResidual(nn.Module):
 
 
 class Above(Cached):
-    """A layer of the stream of the rows above, and what the other stream is told of it."""
+    """A layer of the stream of the rows above, and what the other stream gets of it."""
 
     def __init__(self, stride: int, width: int, *settings):
         super().__init__()

@@ -2,8 +2,8 @@
 
 Odena, Olah and Shlens, 2016. https://arxiv.org/abs/1610.09585
 
-The discriminator is not told the class, it has to name it: a second head on its features. With
-the log-likelihoods of the right source and of the right class,
+The class is no condition of the discriminator, which has to name it: a second head on its
+features. With the log-likelihoods of the right source and of the right class,
 
     L_S = E_x[log D(x)] + E_z[log(1 - D(G(z, y)))]                          (eq. 2)
     L_C = E_x[log C(y | x)] + E_z[log C(y | G(z, y))]                       (eq. 3)

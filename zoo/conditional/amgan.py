@@ -47,8 +47,8 @@ class AMGAN(GAN):
     """A GAN whose discriminator classifies, and whose generator aims at one class per sample.
 
     Args:
-        num_classes: K, at least 2, the classes of the labels. The generator is told them only
-            if `target` is "label", and only then the model is conditional.
+        num_classes: K, at least 2, the classes of the labels. They are a condition of
+            the generator only if `target` is "label", and only then the model is conditional.
         target: "dynamic": the real class that a sample resembles most; "label": the one that it
             was asked for; "marginal": any (LabelGAN). Other arguments as `GAN`.
     """

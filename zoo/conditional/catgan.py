@@ -61,7 +61,7 @@ class BatchNormMLPDiscriminator(networks.MLPDiscriminator):
 
 
 class CatGAN(SemiSupervisedGAN):
-    """A GAN whose discriminator sorts images into categories that it is told little or nothing of.
+    """A GAN whose discriminator sorts images into categories, with few labels or none.
 
     Args:
         num_classes: Of the labels 0..num_classes-1, or -1 where there is none, from which the

@@ -7,7 +7,7 @@ Both players are given y beside their input, a class or any other kind of condit
     min_G max_D  E_x[log D(x|y)] + E_z[log(1 - D(G(z|y)|y))]                (eq. 2)
 
 For a fixed G the best answer is D(x|y) = p(x|y) / (p(x|y) + q(x|y)): an image that shows another
-class than its y says is told from data, however real it looks, so the generator must heed y.
+class than its y says differs from data, however real it looks, so the generator must heed y.
 Nothing else makes it: there is no term for y.
 
 What did not hold: that a trained discriminator finds out nine wrong names in ten. The better the

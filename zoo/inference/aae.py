@@ -13,9 +13,9 @@ A VAE's divergence does the same with a formula and needs the prior's density. A
 needs only draws of it, so the prior may have any shape: a Gaussian, ten petals, a roll. Where both
 goals are met the codes of all images together follow the prior, and G turns draws into images.
 
-Told the class, the discriminator gives each class its part of the prior (sec. 2.3), and neither
-encoder nor decoder need be told. A Gaussian has no parts: there all three are told, and z keeps
-what the class does not say, the style (sec. 4).
+With the class as its condition, the discriminator gives each class its part of the prior (sec.
+2.3), and neither encoder nor decoder needs one. A Gaussian has no parts: there the class is a
+condition of all three, and z keeps what the class does not say, the style (sec. 4).
 
 Each of the encoder's two losses has an Adam of its own, so no weight stands between them. In a
 plain game codes go on swinging about the prior, and images with them. Together these make them
@@ -30,8 +30,8 @@ prior: 0.003 to 0.005). Without the normalisation, and with `r1=1` for dropout, 
 
 Differs from the paper: the first three of those four; a deterministic encoder only; Adam for
 momentum; leaky ReLU in the encoder; tanh, for images in [-1, 1]; every image has a label or none
-has; under a Gaussian prior encoder and discriminator are told the class too. Semi-supervised
-learning and clustering (sec. 5, 6) are not here.
+has; under a Gaussian prior the class is a condition of encoder and discriminator too.
+Semi-supervised learning and clustering (sec. 5, 6) are not here.
 """
 
 import math
@@ -116,10 +116,10 @@ class AAE(GAN):
             raise ValueError(f"latent_dim must be at least 2 for {prior}, got {latent_dim}")
         if d_lr_ratio <= 0:
             raise ValueError(f"d_lr_ratio must be above 0, got {d_lr_ratio}")
-        told = num_classes if prior == "gaussian" else 0
+        of_networks = num_classes if prior == "gaussian" else 0
         super().__init__(
             image_shape,
-            told,
+            of_networks,
             latent_dim=latent_dim,
             decay_steps=decay_steps,
             decay_start=decay_steps / 2 if decay_start is None else decay_start,

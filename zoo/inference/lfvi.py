@@ -19,7 +19,7 @@ from, but its slope in beta, which is all that moves q, is only learned as far a
 are drawn from a Gaussian some times as wide as q(beta).
 
 A simulator is `Generator`, from latents (beta, epsilon) to data. Here, by default, it is a network
-that is told one beta for all images, and epsilon is what a GAN's latent is. The paper's "Bayesian
+that has one beta for all images, and epsilon is what a GAN's latent is. The paper's "Bayesian
 GAN" is the case in which beta are the weights of a network.
 
 What did not hold: that betas three times as wide as q(beta) teach enough. Over so short a way the

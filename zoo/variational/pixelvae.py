@@ -16,7 +16,7 @@ z becomes a plane for each colour by the VAE's own decoder, as large as the imag
 layer has it as a condition, as Gated PixelCNN has one of a place (1606.05328, eq. 5).
 
 Differs from the paper: one level of latents, fully connected networks around z and Adam for its
-convolutions; the plane is told to every layer and not put beside the first one's features.
+convolutions; the plane is given to every layer and not put beside the first one's features.
 """
 
 import torch
