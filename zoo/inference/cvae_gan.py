@@ -4,7 +4,8 @@ Bao, Chen, Wen, Li and Hua, 2017. https://arxiv.org/abs/1703.10155
 
 A VAE-GAN with the class c as its condition, and a classifier C beside the discriminator D: one says
 whether an image is real, the other what it shows, and the last hidden layers of both, f_D and f_C,
-say what matters in it. A reconstruction x' is to be like its original x in all respects, pair by pair,
+say what matters in it. A reconstruction x' is to be like its original x in all respects, pair by
+pair,
 
     L_G  = 1/2 (|x - x'|^2 + |f_D(x) - f_D(x')|^2 + |f_C(x) - f_C(x')|^2)
 
