@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..conditions import Classes, asked_of, size, take, to
 from ..features import cache
 from ..features.evidence import Evidence, Features
 from ..features.extractors import Extractor, make_extractor, resolve
@@ -60,9 +61,10 @@ def _make_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | N
     useful = max(BLOCK, USEFUL * len(held_out.images))
     settings = settings._replace(num_samples=min(settings.num_samples, useful))
     _extractor(run, settings.extractor, train, held_out)  # what cannot be had is said first
-    labels = _labels_to_draw(model, train.labels, settings)
+    y = _conditions_to_draw(model, train, held_out, settings)
+    labels = y if isinstance(y, Tensor) and isinstance(asked_of(model), Classes) else None
     shape = tuple(train.images.shape[1:])
-    samples = draw(run, model, settings.num_samples, shape, labels, settings.seed)
+    samples = draw(run, model, settings.num_samples, shape, y, settings.seed)
     if samples is None:
         return None
     if problem := looks_unscaled(samples, train.images):
@@ -75,6 +77,7 @@ def _make_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | N
         "step": run.step,
         "sample_seed": settings.seed,
         "ema": getattr(model, "ema_decay", 0),
+        **({"conditions": f"of {run.split} images"} if y is not None and labels is None else {}),
         **getattr(model, "sample_protocol", {}),
         **run.data.protocol,
         **run.protocol,
@@ -104,7 +107,7 @@ def draw(
     model: Sampler,
     count: int,
     shape: tuple[int, ...],
-    labels: Tensor | None = None,
+    y: Any = None,
     seed: int = 0,
 ) -> Tensor | None:
     """Samples, the same for any number of ranks: uint8 (count, C, H, W), or points (count, D).
@@ -120,10 +123,10 @@ def draw(
         with isolated(seed, i):
             if isinstance(model, Finite):
                 x = model.sample_at(place.start, n)
-            elif labels is None:
+            elif y is None:
                 x = model.sample(n)
             else:
-                x = model.sample(n, labels[place].to(run.device))
+                x = model.sample(n, to(take(y, place), run.device))
         try:
             return (_checked(x, n, shape, _who(model)),)
         except ValueError as error:
@@ -165,12 +168,12 @@ def extract(
 
 def _extractor(run: Run, choice: str | nn.Module, train: Real, held_out: Real) -> Extractor:
     """Made on rank 0, so that all ranks measure by the same weights."""
-    choice, of = resolve(choice, *train), ""
+    choice, of = resolve(choice, train.images, train.labels), ""
     if choice in ("domain", "instance"):  # they are made of the images
         parts = (train,) if choice == "domain" else (train, held_out)
         place = ("digest", *(len(part.images) for part in parts), run.split, choice)
         if place not in run.kept:
-            tensors = (x for part in parts for x in part if x is not None)
+            tensors = (x for part in parts for x in part[:2] if x is not None)
             run.kept[place] = cache.digest(*tensors)
         of = run.kept[place]
     key = ("extractor", choice, of)
@@ -181,7 +184,8 @@ def _extractor(run: Run, choice: str | nn.Module, train: Real, held_out: Real) -
         def make() -> Extractor:
             return make_extractor(
                 choice,
-                *train,
+                train.images,
+                train.labels,
                 steps=steps,
                 device=run.device,
                 track=lambda steps: run.follow(steps, what, len(steps)),
@@ -218,20 +222,26 @@ def _real_features(run: Run, extractor: Extractor, part: str, real: Real) -> Fea
     return run.kept[place]
 
 
-def _labels_to_draw(model: Sampler, train: Tensor | None, settings: Settings) -> Tensor | None:
-    """Labels for a conditional model, in the proportions of the training labels; else None."""
-    if isinstance(model, Finite):
-        return model.labels_at(0, settings.num_samples)
-    classes = getattr(model, "num_classes", 0)
-    if not classes:
-        return None
-    if train is None or not (train >= 0).any() or train.max() >= classes:
-        train = torch.arange(classes)
-    known = train[train >= 0].sort().values
+def _conditions_to_draw(model: Sampler, train: Real, held_out: Real, settings: Settings) -> Any:
+    """y of a model's samples: labels in the proportions of the training labels; of other kinds
+    those of held-out images, since a caption cannot be invented. None: the model draws its own."""
     count = settings.num_samples
+    if isinstance(model, Finite):
+        return model.labels_at(0, count)
+    condition = asked_of(model)
+    random = torch.Generator().manual_seed(settings.seed)
+    if condition.from_data:
+        for y in held_out.given(model):
+            place = torch.arange(count) % size(y)
+            return take(y, place[torch.randperm(count, generator=random)])
+    if not (classes := condition.num_classes):
+        return None
+    labels = train.labels
+    if labels is None or not (labels >= 0).any() or labels.max() >= classes:
+        labels = torch.arange(classes)
+    known = labels[labels >= 0].sort().values
     labels = known[((torch.arange(count) + 0.5) * len(known) / count).long()]
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(settings.seed))
-    return labels[order]
+    return labels[torch.randperm(count, generator=random)]
 
 
 def _checked(x: Any, count: int, shape: tuple[int, ...], who: str) -> Tensor:

@@ -18,6 +18,7 @@ fail on purpose.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -25,6 +26,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from ..conditions import asked_of, take
 from ..modes import evaluating
 from ..protocols import Judge, Sampler
 from ..rng import isolated
@@ -100,7 +102,8 @@ class GameMonitor(L.Callback):
         if self._looks and self._looks[-1]["step"] == step:
             return  # the discriminator alone has moved
         pair = isinstance(batch, (list, tuple)) and len(batch) == 2
-        if not pair or not all(isinstance(part, Tensor) for part in batch) or len(batch[0]) < 2:
+        kinds = (Tensor, Mapping)
+        if not pair or not all(isinstance(part, kinds) for part in batch) or len(batch[0]) < 2:
             return  # somebody's own kind of batch
         look = self._look(pl_module, generator, batch)
         for name in SHOWN:
@@ -110,13 +113,14 @@ class GameMonitor(L.Callback):
         self._name_failures(step)
 
     def _look(self, model: L.LightningModule, generator: nn.Module, batch: Any) -> dict[str, Any]:
-        x, y = batch[0][: self.count], batch[1][: self.count]
-        y = y if getattr(model, "num_classes", 0) else None
+        x, y = (take(part, slice(self.count)) for part in batch)
+        condition = asked_of(model).arguments(y)
         gradients = [p.grad.norm() for p in generator.parameters() if p.grad is not None]
         gradient = torch.stack(gradients).norm().item() if gradients else 0.0
         with isolated(0), evaluating(model):
-            samples = model.sample(len(x), y)
-            apart = told_apart(model.score(x, y), model.score(samples, y))
+            samples = model.sample(len(x), *condition)
+            scores = (model.score(images, *condition) for images in (x, samples))
+            apart = told_apart(*scores)
         data, fake = x.flatten(1).float(), samples.flatten(1).float()
         unit = data.var(0).sum().sqrt()
         mean = fake.mean(0)

@@ -1,16 +1,19 @@
 """Pictures of a latent space: one dimension at a time, all of a plane, images edited there."""
 
+from typing import Any
+
 import lightning as L
 import torch
 from torch import Tensor
 
 from ..checks import at_least
+from ..conditions import asked_of, take, to
 from ..images import from_uint8
 from ..latent import direction, edit, manifold, traverse
 from ..protocols import Decoder, Encoder
 from ..report.figures import grid
 from ..run import Run
-from .pictures import Picture, _bytes
+from .pictures import Picture, _bytes, first_conditions
 
 MEASURED = 2_000  # images of a split that are looked at, at most
 
@@ -42,10 +45,10 @@ class Traversals(Picture):
         self.count, self.steps, self.reach = count, steps, reach
 
     def draw(self, run: Run, model: L.LightningModule) -> Tensor:
-        x, labels = _images(run, model, run.split)
-        y = _told(model, labels[:1])
-        z = model.encode(x[:1]) if y is None else model.encode(x[:1], y)
-        walks = traverse(model, z[0], None, self.steps, self.reach, y)  # (D, steps, C, H, W)
+        x, _, *condition = _images(run, model, run.split)
+        one = [take(y, slice(1)) for y in condition]
+        z = model.encode(x[:1], *one)
+        walks = traverse(model, z[0], None, self.steps, self.reach, *one)  # (D, steps, C, H, W)
         change = walks.flatten(2).var(dim=1).sum(1)  # (D,)
         first = change.argsort(descending=True)[: self.count]
         rows = [f"z{i}" for i in first.tolist()]
@@ -57,7 +60,8 @@ class Manifold(Picture):
 
     Args:
         side: Images each way.
-        label: Of a conditional model, whose plane it is. Other arguments as `Picture`.
+        label: Of a conditional model, whose plane it is: a class, or the place of a held-out image
+            whose condition it has. Other arguments as `Picture`.
     """
 
     name, needs = "manifold", (Decoder,)
@@ -74,8 +78,11 @@ class Manifold(Picture):
         return super().able(model) and (plane or self.required)  # who asked is told why not
 
     def draw(self, run: Run, model: L.LightningModule) -> Tensor:
-        conditional = getattr(model, "num_classes", 0)
-        y = torch.tensor([self.label], device=model.device) if conditional else None
+        if asked_of(model).num_classes:
+            y = torch.tensor([self.label], device=model.device)
+        else:
+            y = first_conditions(run, model, self.label + 1)
+            y = y if y is None else take(y, slice(self.label, self.label + 1))
         return grid(_bytes(manifold(model, self.side, y).flatten(0, 1), model), self.side)
 
 
@@ -114,30 +121,29 @@ class Edits(Picture):
         self.count, self.steps, self.reach = count, steps, reach
 
     def draw(self, run: Run, model: L.LightningModule) -> Tensor:
-        x, labels = _images(run, model, "train", self.source, self.target)
-        along = direction(model, x, labels == self.target, _told(model, labels))
-        x, labels = _images(run, model, run.split, self.source)
-        x, y = x[: self.count], _told(model, labels[: self.count])
+        x, labels, *condition = _images(run, model, "train", self.source, self.target)
+        along = direction(model, x, labels == self.target, *condition)
+        x, _, *condition = _images(run, model, run.split, self.source)
+        x, *condition = (take(part, slice(self.count)) for part in (x, *condition))
         strengths = torch.linspace(0, self.reach, self.steps).tolist()
-        moved = [edit(model, x, along, strength, y) for strength in strengths]
+        moved = [edit(model, x, along, strength, *condition) for strength in strengths]
         rows = torch.stack((x, *moved), dim=1)  # (count, 1 + steps, C, H, W)
         return grid(_bytes(rows.flatten(0, 1), model), 1 + self.steps)
 
 
-def _images(run: Run, model: L.LightningModule, part: str, *labels: int) -> tuple[Tensor, Tensor]:
-    """Images (B, C, H, W) of these labels (all, if none is given), as the model takes them, and
-    their labels (B,)."""
-    images, y = run.real(part, MEASURED)
+def _images(run: Run, model: L.LightningModule, part: str, *labels: int) -> tuple[Any, ...]:
+    """Images (B, C, H, W) of these labels (all, if none is given), as the model takes them, their
+    labels (B,), and their `*condition`."""
+    real = run.real(part, MEASURED)
+    images, y, condition = real.images, real.labels, real.given(model)
     if y is None:
         y = images.new_full((len(images),), -1, dtype=torch.int64)
+        condition = (y,) if asked_of(model).num_classes else condition
     if labels:
         chosen = torch.isin(y, torch.tensor(labels))
         for label in labels:
             if not (y == label).any():
                 raise ValueError(f"label must occur in the {part} data, got {label}")
-        images, y = images[chosen], y[chosen]
-    return from_uint8(images.to(model.device), model.dtype), y.to(model.device)
-
-
-def _told(model: L.LightningModule, y: Tensor) -> Tensor | None:
-    return y if getattr(model, "num_classes", 0) else None
+        images, y, *condition = (take(part, chosen) for part in (images, y, *condition))
+    images = from_uint8(images.to(model.device), model.dtype)
+    return images, *(to(part, model.device) for part in (y, *condition))

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..checks import at_least
+from ..conditions import take, to
 from ..images import from_uint8, to_levels
 from ..metrics.independent import independent_nats
 from ..metrics.intervals import NORMAL
@@ -129,14 +130,13 @@ class Likelihood(Question):
     ) -> Tensor:
         """-log p(x) or minus its bound, float64 (N,), the work shared among the ranks."""
         name = getattr(ask, "func", ask).__name__
-        told = getattr(model, "num_classes", 0) and real.labels is not None
+        condition = real.given(model)
 
         def block(i: int, place: slice) -> tuple[Tensor]:
             x = real.images[place].to(model.device)
             x = from_uint8(x, model.dtype) if x.dtype == torch.uint8 else x.to(model.dtype)
             with isolated(self.seed, i):
-                y = real.labels[place].to(model.device) if told else None
-                nats = -(ask(x) if y is None else ask(x, y))
+                nats = -ask(x, *(to(take(y, place), model.device) for y in condition))
             if nats.shape != (len(x),):
                 raise ValueError(
                     f"{type(model).__name__}.{name} must give ({len(x)},) nats, "

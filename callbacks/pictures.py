@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 import lightning as L
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate as interpolate_sides
 
 from ..checks import at_least
+from ..conditions import asked_of, repeat, size, take, to
 from ..images import check_images, from_uint8, to_uint8
 from ..latent import interpolate
 from ..modes import evaluating
@@ -20,6 +22,7 @@ from .publish import log_figure
 from .run import refuse_shape_of
 
 CLASSES = 20  # rows of a page, at most
+ASKED = 8  # rows of held-out conditions
 
 
 class Picture(Question):
@@ -102,7 +105,8 @@ class Grid(Picture):
 
 
 class Samples(Grid):
-    """A grid of samples; of a conditional model, a row for each class.
+    """A grid of samples; of a conditional model, a row for each class, or for each of the first
+    held-out conditions: on the left what was asked for, in words or as an image.
 
     Points of the plane are drawn over held-out ones.
 
@@ -120,18 +124,32 @@ class Samples(Grid):
         if isinstance(model, Finite):
             some = model.sample_at(0, min(self.count, model.num_available))
             return grid(_bytes(some, model), self.columns)
-        if not (classes := min(getattr(model, "num_classes", 0), CLASSES)):
+        condition = asked_of(model)
+        rows = min(condition.num_classes, CLASSES) or ASKED
+        y = first_conditions(run, model, rows)
+        if y is None:
             return grid(_bytes(model.sample(self.count), model), self.columns)
-        y = torch.arange(classes, device=model.device).repeat_interleave(self.columns)
-        names = run.data.class_names or tuple(map(str, range(classes)))
-        return grid(_bytes(model.sample(len(y), y), model), self.columns, rows=names[:classes])
+        rows = size(y)
+        x = model.sample(rows * self.columns, repeat(y, self.columns))
+        words = condition.words(y)
+        if condition.num_classes and run.data.class_names:
+            words = run.data.class_names[:rows]
+        asked = condition.pictures(y)
+        if asked is None:
+            return grid(_bytes(x, model), self.columns, rows=words)
+        if asked.shape[1] != x.shape[1]:  # grey beside colours
+            asked = asked.mean(1, keepdim=True).expand(-1, x.shape[1], -1, -1)
+        asked = interpolate_sides(asked, size=x.shape[2:])
+        x = torch.cat((asked[:, None].to(x), x.unflatten(0, (rows, self.columns))), dim=1)
+        words = words if any(words) else ()
+        return grid(_bytes(x.flatten(0, 1), model), 1 + self.columns, rows=words)
 
 
 class Interpolations(Picture):
     """Walks between random latents, a row each, along great circles.
 
     Args:
-        count: Rows. Of a conditional model, each keeps its class.
+        count: Rows. Of a conditional model, each keeps its condition.
         steps: Images in a row, both ends included. Other arguments as `Picture`.
     """
 
@@ -147,8 +165,7 @@ class Interpolations(Picture):
 
     def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         z0, z1 = model.prior(self.count), model.prior(self.count)
-        classes = getattr(model, "num_classes", 0)
-        y = torch.arange(self.count, device=z0.device) % classes if classes else None
+        y = first_conditions(run, model, self.count)
         walks = interpolate(model, z0, z1, self.steps, y=y)  # (count, steps, C, H, W)
         return grid(_bytes(walks.flatten(0, 1), model), self.steps)
 
@@ -169,11 +186,8 @@ class Reconstructions(Grid):
     def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         real: Real = run.real(run.split, self.count)
         x = from_uint8(real.images.to(model.device), model.dtype)
-        if getattr(model, "num_classes", 0) and real.labels is not None:
-            y = real.labels.to(model.device)
-            again = model.decode(model.encode(x, y), y)
-        else:
-            again = model.decode(model.encode(x))
+        condition = [to(y, model.device) for y in real.given(model)]
+        again = model.decode(model.encode(x, *condition), *condition)
         pairs = zip(
             real.images.split(self.columns), _bytes(again, model).split(self.columns), strict=True
         )
@@ -183,6 +197,19 @@ class Reconstructions(Grid):
             blank = torch.full((short, *rows[-1].shape[1:]), PAPER, dtype=torch.uint8)
             rows[-2], rows[-1] = torch.cat([rows[-2], blank]), torch.cat([rows[-1], blank])
         return grid(torch.cat(rows), min(self.columns, len(real.images)))
+
+
+def first_conditions(run: Run, model: L.LightningModule, count: int) -> Any:
+    """Conditions of so many images: each class in turn, or those of the first held-out images in
+    turn; None of an unconditional model, or where the data has none for it."""
+    condition = asked_of(model)
+    if classes := condition.num_classes:
+        return torch.arange(count, device=model.device) % classes
+    if not condition.from_data:
+        return None
+    for y in run.real(run.split, count).given(model):
+        return to(take(y, torch.arange(count) % size(y)), model.device)
+    return None
 
 
 def _bytes(x: Tensor, model: L.LightningModule) -> Tensor:

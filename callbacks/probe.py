@@ -7,7 +7,7 @@ what anybody has without it: the pixels, their principal components and a random
 them, both as many as the code has numbers, and codes of the same encoder before training.
 
 The encoder has seen training images without labels, as the principal components have, and no
-held-out image. A conditional model that must be told the class to encode is not asked.
+held-out image. A conditional model that needs the class to encode is not asked.
 """
 
 import inspect

@@ -5,7 +5,7 @@ read through: batches that `unpack` reads, with x floats in [-1, 1] or uint8, in
 model is given, that is after the DataModule's transfer hooks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..batches import unpack
+from ..conditions import join, take, to
 from ..images import check_images, refuse_from_zero, to_uint8
 from ..run import Data, Real, Run
 from .progress import track
@@ -76,11 +77,13 @@ def _real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
         data = given(split)
         if hasattr(data, "take") and len(data) > limit:  # on the disk: no more than these are read
             data = data.take(_choose(len(data), limit))
-        images, labels = data.images, data.labels
+        images, labels, y = data.images, data.labels, getattr(data, "conditions", None)
+        y = None if y is labels else y
         if len(images) > limit:
             index = _choose(len(images), limit)
             images, labels = images[index], labels[index]
-        return _checked(images, labels, split)
+            y = None if y is None else take(y, index)
+        return _checked(images, labels, split, y)
     return _read(trainer, split, limit)
 
 
@@ -101,7 +104,7 @@ def _choose(total: int, limit: int) -> Tensor:
 
 def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
     datamodule = trainer.datamodule
-    images, labels, count = [], [], 0
+    images, conditions, count = [], [], 0
     for batch in _batches(_loader(trainer, split), limit):
         if datamodule is not None:
             batch = datamodule.on_before_batch_transfer(batch, 0)
@@ -112,7 +115,7 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
             images.append((to_uint8(x), x.min().item()))
         else:
             images.append((x, -1.0))
-        labels.append(y)
+        conditions.append(y)
         count += len(x)
         if count >= limit:
             break
@@ -120,8 +123,9 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
         raise ValueError(f"the {split} data must have images, got none")
     refuse_from_zero(min(low for _, low in images), f"the {split} data")
     x = torch.cat([x.cpu() for x, _ in images])[:limit]
-    known = all(isinstance(y, Tensor) for y in labels)
-    return _checked(x, torch.cat([y.cpu() for y in labels])[:limit] if known else None, split)
+    known = all(isinstance(part, Tensor) for y in conditions for part in _parts(y))
+    y = take(to(join(conditions), "cpu"), slice(limit)) if known else None
+    return _checked(x, y, split, y)
 
 
 def refuse_shape(shape: Sequence[int]) -> None:
@@ -156,7 +160,11 @@ def refuse_batch(trainer: L.Trainer, batch: Any) -> None:
     refuse_shape(x.shape[1:])
 
 
-def _checked(images: Tensor, labels: Any, split: str) -> Real:
+def _parts(y: Any) -> list[Any]:
+    return [*y.values()] if isinstance(y, Mapping) else [y]
+
+
+def _checked(images: Tensor, labels: Any, split: str, y: Any = None) -> Real:
     refuse_shape(images.shape[1:])
     if images.ndim == 4 and images.dtype != torch.uint8:
         got = f"{images.dtype} {tuple(images.shape)}"
@@ -165,7 +173,7 @@ def _checked(images: Tensor, labels: Any, split: str) -> Real:
         labels = None  # captions, partners or attributes: no classes
     elif (labels < 0).all():
         labels = None
-    return Real(images, labels)
+    return Real(images, labels, None if y is labels else y)
 
 
 def _batches(loader: Any, limit: int):

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ..batches import with_images
 from ..checks import at_least
+from ..conditions import Classes, Condition, Nothing
 from ..images import from_uint8
 from .augment import Augmented
 from .batches import Batches, Images, SemiSupervisedBatches, TrainingBatches, generator, go_on
@@ -65,7 +66,7 @@ class ImageData(L.LightningDataModule, ABC):
     """Images in memory, split and served.
 
     Subclasses set `raw_shape` and `class_names` and define `read`. `image_shape`, `num_classes`,
-    `class_names` and `name` are there right after construction.
+    `class_names`, `condition` and `name` are there right after construction.
 
     Args:
         root: The folder that holds the data, or is to hold it; None: GENZOO_DATA, or else `data`.
@@ -75,7 +76,7 @@ class ImageData(L.LightningDataModule, ABC):
             it white with the probability that its grey value is, drawn once with the seed
             (Salakhutdinov and Murray, 2008, https://doi.org/10.1145/1390156.1390266).
             Both give uint8 images of 0 and 255.
-        conditional: Whether a model is to be told the labels.
+        conditional: Whether a model has the labels as a condition, or `own_condition`.
         seed: Of the split, the order of the epochs and the static binarisation.
         val_size: Validation images: a fraction below 1, or a count. They are cut from the
             training images where the set has none of its own.
@@ -93,6 +94,7 @@ class ImageData(L.LightningDataModule, ABC):
 
     raw_shape: tuple[int, ...]  # of the images as they are read
     class_names: tuple[str, ...] = ()  # none: unlabelled
+    own_condition: Condition | None = None  # what y is, where it is more than the labels
     pad_to: int = 0  # the image_size that is reached by a black border instead of resizing
     test_size: float = 0.1  # as val_size, for sets without test images of their own
 
@@ -120,7 +122,7 @@ class ImageData(L.LightningDataModule, ABC):
         at_least(0, seed=seed)
         if num_train < 0:
             raise ValueError(f"num_train must be 0 (all) or more, got {num_train}")
-        if conditional and not self.class_names:
+        if conditional and not self.class_names and self.own_condition is None:
             raise ValueError(
                 f"conditional must be False for images without labels, got {conditional}"
             )
@@ -128,7 +130,7 @@ class ImageData(L.LightningDataModule, ABC):
         if labels_per_class and not conditional:
             raise ValueError(
                 f"conditional must be True with labels_per_class {labels_per_class}, got False: "
-                "the model is not told labels otherwise"
+                "the model does not see labels otherwise"
             )
         check_size("val_size", val_size)
         if square not in ("crop", "pad", "stretch"):
@@ -155,6 +157,13 @@ class ImageData(L.LightningDataModule, ABC):
     def num_classes(self) -> int:
         """How many classes the labels name, 0 for unlabelled images."""
         return len(self.class_names)
+
+    @property
+    def condition(self) -> Condition:
+        """What a model is given of a batch's y."""
+        if not self.conditional:
+            return Nothing()
+        return self.own_condition or Classes(self.num_classes, self.class_names)
 
     def __str__(self) -> str:  # Lightning's reads all the data, and knows DataLoaders only
         classes = f"{self.num_classes} classes" if self.num_classes else "unlabelled"

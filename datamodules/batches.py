@@ -71,8 +71,8 @@ class Images:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
-    def conditions(self) -> Tensor:
-        """What a batch carries as y: the labels, or more than them."""
+    def conditions(self) -> Any:
+        """What a batch carries as y: the labels, or more than them, tensors by name if several."""
         return self.labels
 
 
@@ -234,5 +234,5 @@ class SemiSupervisedBatches(TrainingBatches):
         random = generator("labelled", self.seed, self.given)
         whole = len(index) * self.world_size
         drawn = torch.randint(len(self.labelled), (whole,), generator=random)
-        told = self.data[self.labelled[drawn[self.rank :: self.world_size]]]
-        return torch.cat([x, told.images]), torch.cat([torch.full_like(y, -1), told.labels])
+        few = self.data[self.labelled[drawn[self.rank :: self.world_size]]]
+        return torch.cat([x, few.images]), torch.cat([torch.full_like(y, -1), few.labels])

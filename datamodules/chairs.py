@@ -1,8 +1,8 @@
 """Chairs: rendered 3-D chairs, stools and blocks, seen from all around, drawn on the spot.
 
 The chairs of Dosovitskiy et al. (https://arxiv.org/abs/1411.5928) are renderings of CAD models;
-these are a few boxes each, which is enough to ask the same questions: what a network that is told
-(type, azimuth, elevation) draws, and what it makes of a view that it was never shown.
+these are a few boxes each, which is enough to ask the same questions: what a network draws of a
+(type, azimuth, elevation), and what it makes of a view that it was never shown.
 
 A box has six sides, of which at most three face the viewer. Each becomes a parallelogram on the
 image, because the projection is parallel; a pixel's place within it and its depth are linear

@@ -37,10 +37,10 @@ BATCH, PIXELS = 64, 64
 class ZeroToOne(GAN):
     """Images are in [0, 1] for the discriminator."""
 
-    def real(self, x, y):
+    def real(self, x, *condition):
         return ((x + 1) / 2,)
 
-    def fake(self, z, y):
+    def fake(self, z, *condition):
         return ((self.generator(z) + 1) / 2,)
 
 
@@ -70,7 +70,7 @@ class Mixed(Apart):
 
     def discriminator_loss(self, batch):
         x, _ = batch
-        both = torch.cat((x, *self.fake(self.prior(len(x)), None)))
+        both = torch.cat((x, *self.fake(self.prior(len(x)))))
         return self.loss.discriminator(*self.discriminator(both).chunk(2))
 
 
@@ -122,7 +122,7 @@ class Replay(GAN):
 
     def discriminator_loss(self, batch):
         x, _ = batch
-        (new,) = self.fake(self.prior(len(x)), None)
+        (new,) = self.fake(self.prior(len(x)))
         self.past = [*self.past[-99:], new.detach()]
         old = torch.cat(self.past)
         old = old[torch.randint(len(old), (len(x) // 2,))]

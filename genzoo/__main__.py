@@ -42,7 +42,7 @@ usage: genzoo {command} [options]
   --model.lr 1e-3             its arguments: `genzoo models DCGAN`
   --data Digits               one of `genzoo data`, or your own
   --data.batch_size 64        its arguments: `genzoo data Digits`
-  --data.conditional true     the model is told the classes
+  --data.conditional true     the classes are a condition of the model
   --ckpt_path FILE            a checkpoint; last: the newest of this model and data
   --init_from FILE            a checkpoint whose weights fit starts from, at step 0
   --config FILE               all of this as YAML; what comes later wins

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .checks import at_least
+from .conditions import given, repeat
 from .protocols import Decoder, Encoder
 
 
@@ -49,7 +50,7 @@ def interpolate(
     Args:
         model: What decodes; as a method of a model it is the model itself.
         mode: "slerp" for latents of a Gaussian prior, "lerp" for encoded images.
-        y: (n,) labels, held fixed along each walk.
+        y: Condition of each walk, held fixed along it.
 
     Returns:
         (n, steps, C, H, W) in [-1, 1].
@@ -58,8 +59,8 @@ def interpolate(
         raise ValueError(f"mode must be one of {sorted(WALKS)}, got {mode!r}")
     at_least(2, steps=steps)
     z = WALKS[mode](z0, z1, torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device))
-    labels = None if y is None else y.repeat_interleave(steps)
-    return model.decode(z.flatten(0, 1), labels).unflatten(0, (len(z0), steps))
+    condition = (repeat(one, steps) for one in given(y))
+    return model.decode(z.flatten(0, 1), *condition).unflatten(0, (len(z0), steps))
 
 
 @torch.no_grad()
@@ -81,7 +82,7 @@ def arithmetic(
         minus: Likewise, of what is taken away.
         n: The first image is that of the sum itself, the others are around it.
         reach: These have noise on each entry of the latent, uniform in +-reach.
-        y: (n,) labels.
+        y: Condition of each image.
 
     Returns:
         (n, C, H, W) in [-1, 1].
@@ -92,7 +93,7 @@ def arithmetic(
     z = sum(group.mean(0) for group in plus) - sum(group.mean(0) for group in minus)
     noise = torch.empty(n, *z.shape, dtype=z.dtype, device=z.device).uniform_(-reach, reach)
     noise[0] = 0
-    return model.decode(z + noise, y)
+    return model.decode(z + noise, *given(y))
 
 
 @torch.no_grad()
@@ -106,7 +107,7 @@ def direction(
     Args:
         model: What encodes.
         x: (B, C, H, W); has: (B,) bool, whether an image has the attribute.
-        y: (B,) labels, of a conditional model.
+        y: Condition of each image, of a conditional model.
         within: (B,) groups, say classes. The difference is taken within each that has both kinds,
             and averaged, so that what merely goes along with the attribute cancels.
 
@@ -114,7 +115,7 @@ def direction(
         (D,)
     """
     has = has.bool()
-    z = model.encode(x) if y is None else model.encode(x, y)
+    z = model.encode(x, *given(y))
     groups = torch.zeros_like(has, dtype=torch.long) if within is None else within
     differences = [
         z[has & group].mean(0) - z[~has & group].mean(0)
@@ -140,9 +141,9 @@ def edit(
         strength: How far; 1: by the direction itself, 0: a mere reconstruction. One for all
             images, or (B,).
     """
-    z = model.encode(x) if y is None else model.encode(x, y)
+    z = model.encode(x, *given(y))
     strength = torch.as_tensor(strength, dtype=z.dtype, device=z.device).view(-1, 1)
-    return model.decode(z + strength * direction, y)
+    return model.decode(z + strength * direction, *given(y))
 
 
 @torch.no_grad()
@@ -159,7 +160,7 @@ def traverse(
     Args:
         dimensions: Which; None: all.
         reach: The values go from -reach to reach, in standard deviations of the prior.
-        y: (1,) the label, held fixed.
+        y: Condition of one image, held fixed.
 
     Returns:
         (dimensions, steps, C, H, W) in [-1, 1].
@@ -172,8 +173,8 @@ def traverse(
     values = torch.linspace(-reach, reach, steps, dtype=z.dtype, device=z.device)
     for walk, dimension in zip(walks, dimensions, strict=True):
         walk[:, dimension] = values
-    labels = None if y is None else y.expand(walks[..., 0].numel())
-    return model.decode(walks.flatten(0, 1), labels).unflatten(0, walks.shape[:2])
+    condition = (repeat(one, walks[..., 0].numel()) for one in given(y))
+    return model.decode(walks.flatten(0, 1), *condition).unflatten(0, walks.shape[:2])
 
 
 @torch.no_grad()
@@ -186,7 +187,7 @@ def manifold(model: Decoder, side: int = 16, y: Tensor | None = None) -> Tensor:
     grows to the right, the second upwards.
 
     Args:
-        y: (1,) the label of all.
+        y: Condition of one image, that of all.
     """
     at_least(2, side=side)
     like = model.prior(1)
@@ -196,5 +197,5 @@ def manifold(model: Decoder, side: int = 16, y: Tensor | None = None) -> Tensor:
     values = torch.special.ndtri(quantiles)
     up, right = torch.meshgrid(values.flip(0), values, indexing="ij")
     z = torch.stack((right, up), dim=2).flatten(0, 1)  # (side * side, 2)
-    labels = None if y is None else y.expand(len(z))
-    return model.decode(z, labels).unflatten(0, (side, side))
+    condition = (repeat(one, len(z)) for one in given(y))
+    return model.decode(z, *condition).unflatten(0, (side, side))

@@ -2,7 +2,8 @@
 
 Callbacks ask `isinstance(model, Sampler)` and know nothing else of a model, so anybody's module
 with these methods is served. Legend: B batch, C channels, H, W, D latent, K classes, n samples.
-Images are float32 in [-1, 1], labels int64 (-1 where unlabelled).
+Images are float32 in [-1, 1], labels int64 (-1 where unlabelled). y is what a conditional model is
+given of each image: labels (n,), or any other kind of `genzoo.conditions`.
 """
 
 from typing import Protocol, runtime_checkable
@@ -15,7 +16,7 @@ class Sampler(Protocol):
     """Draws images."""
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """(n, C, H, W); y (n,), or drawn at random by a conditional model."""
+        """(n, C, H, W); without y a conditional model draws conditions at random."""
         ...
 
 

@@ -15,15 +15,27 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from .conditions import asked_of
+
 T = TypeVar("T")
 BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
 
 
 class Real(NamedTuple):
-    """Images of one split: uint8 (N, C, H, W), or points float (N, D); labels (N,) or None."""
+    """Images of one split: uint8 (N, C, H, W), or points float (N, D); labels (N,) or None; y of
+    other kinds that batches carry, or None."""
 
     images: Tensor
     labels: Tensor | None
+    y: Any = None
+
+    def given(self, model: Any) -> tuple[Any, ...]:
+        """The `*condition` that a model has for these images; () where the data has none."""
+        condition = asked_of(model)
+        if not condition.from_data:
+            return condition.arguments(self.labels)
+        dtype = getattr(model, "dtype", torch.float32)
+        return () if self.y is None else (condition.read(self.y, dtype),)
 
 
 @dataclass(frozen=True)

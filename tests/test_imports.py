@@ -34,7 +34,7 @@ LAYERS = (
         "watch",
         "catalogue",
     ),
-    ("protocols", "rng", "run", "modes", "_lightning"),
+    ("protocols", "rng", "run", "modes", "conditions", "_lightning"),
     ("metrics",),
     ("report",),
     ("features", "latent"),

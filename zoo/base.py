@@ -22,9 +22,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from .. import __version__, batches, checks
+from .. import __version__, batches, checks, conditions
 from .._lightning import keep_place, place_of
-from ..checks import PutOff, put_off, refuse_unless
+from ..checks import PutOff, put_off
+from ..conditions import Classes, Condition, Nothing, condition_of
 from ..images import check_images, from_uint8, refuse_from_zero
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
@@ -42,15 +43,21 @@ class GenerativeModel(L.LightningModule):
 
     Attributes:
         image_shape: (C, H, W), or (D,) for points.
-        num_classes: K of a class-conditional model; 0: unconditional.
+        condition: What the networks are given beside noise or images. It can be set by the value,
+            by its plain values or by a number of classes.
+        num_classes: K of a class-conditional model, short for `Classes(K)`; 0: of any other.
+        condition_kinds: Of conditions, which this model's networks can take.
         class_names: What the data called them, of a model from a checkpoint.
         learnt_classes: K of a model that draws without labels and learns from those 0..K-1 of the
             data, -1 where there is none; 0: it learns from none.
     """
 
-    num_classes: int = 0
+    condition_kinds: tuple[type[Condition], ...] = (Nothing, Classes)
     class_names: tuple[str, ...] = ()
     learnt_classes: int = 0
+    bank_size: int = conditions.BANK  # training conditions kept for `sample(n)`; 0 keeps none
+    bank: Any = None
+    _condition: Condition = Nothing()
     noise_seed: int | None = None
     _looked_at, _lowest, _highest = 0, float("inf"), -float("inf")  # images, and their values
 
@@ -58,6 +65,9 @@ class GenerativeModel(L.LightningModule):
         super().__init_subclass__(**kwargs)
         if "sample" in vars(cls):
             cls.sample = _counted(cls.sample)
+        if isinstance(number := vars(cls).get("num_classes"), int):
+            cls._condition = condition_of(number)  # of all models of the class
+            del cls.num_classes
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,12 +80,43 @@ class GenerativeModel(L.LightningModule):
     def save_hyperparameters(self, *args: Any, ignore=None, frame=None, logger=True) -> None:
         """As Lightning's; numbers that the model cannot have are refused, before it is built."""
         frame = frame or inspect.currentframe().f_back  # the constructor, which is looked at
-        super().save_hyperparameters(*args, ignore=ignore, frame=frame, logger=logger)
+        ignored = [ignore] if isinstance(ignore, str) else list(ignore or ())
+        ignored.append("condition")
+        super().save_hyperparameters(*args, ignore=ignored, frame=frame, logger=logger)
+        self._remember_condition()
         taken = arguments(type(self))
         given = {name: self.hparams[name] for name in self.hparams if name in taken}
         if "image_shape" in given:
             checks.shape_of_images(given["image_shape"])
         checks.numbers(given)
+
+    def _remember_condition(self) -> None:
+        """Of a constructor that takes one: as plain values, so that a checkpoint is plain."""
+        if "condition" in arguments(type(self)):
+            self.hparams["condition"] = self.condition.to_plain()
+
+    @property
+    def condition(self) -> Condition:
+        return self._condition
+
+    @condition.setter
+    def condition(self, value: Condition | Mapping[str, Any] | int | None) -> None:
+        value = condition_of(value)
+        if not isinstance(value, self.condition_kinds):
+            kinds = ", ".join(kind.__name__ for kind in self.condition_kinds)
+            raise ValueError(
+                f"condition must be one of {kinds} for a {type(self).__name__}, got {value}"
+            )
+        self._condition = value
+        self._remember_condition()
+
+    @property
+    def num_classes(self) -> int:
+        return self.condition.num_classes
+
+    @num_classes.setter
+    def num_classes(self, number: int) -> None:
+        self.condition = condition_of(number)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -103,6 +144,8 @@ class GenerativeModel(L.LightningModule):
                 self.check_labels(batch)
                 self._refuse_lone_images(batch)
             self.check_data(batch)
+        if self.condition.from_data:
+            self._keep_conditions(batch)
         state = self.trainer.state  # which says so where a step ends in an error
         put_off(lambda: state.status == TrainerStatus.RUNNING, self._put_off)
         place = place_of(self.trainer)
@@ -177,15 +220,35 @@ class GenerativeModel(L.LightningModule):
         x = from_uint8(x).to(self.dtype) if x.dtype == torch.uint8 else x
         x = x.to(self.dtype) if x.is_floating_point() else x
         if y is None:
-            if (self.num_classes or self.learnt_classes) and self.trainer.training:
+            if (known := self.num_classes or self.learnt_classes) and self.trainer.training:
                 raise ValueError(
                     f"batches must be (x, y) with labels y for a {type(self).__name__} of "
-                    f"{self.num_classes or self.learnt_classes} classes, got images alone"
+                    f"{known} classes, got images alone"
+                )
+            if self.condition.from_data:
+                raise ValueError(
+                    f"batches must be (x, y) with y {self.condition.form(len(x))} for this "
+                    f"{type(self).__name__}, got images alone"
                 )
             y = torch.full((len(x),), -1, device=x.device)
+        if self.condition.from_data:
+            return x, self.condition.read(y, self.dtype)
         if isinstance(y, Tensor) and y.ndim == 1 and not y.is_floating_point():
             y = y.long()
         return x, y
+
+    def conditioned(self, batch: Any) -> tuple[Any, ...]:
+        """(x, *condition) of a batch: its y, where the model has a condition."""
+        x, y = batch
+        return x, *self.condition.arguments(y)
+
+    def _keep_conditions(self, batch: Any) -> None:
+        """The first of the training, for `sample(n)`."""
+        kept = 0 if self.bank is None else conditions.size(self.bank)
+        if kept < self.bank_size:
+            rows = conditions.take(batch[1], slice(self.bank_size - kept))
+            rows = conditions.to(rows, "cpu")
+            self.bank = conditions.join([rows] if self.bank is None else [self.bank, rows])
 
     def _apply_batch_transfer_handler(
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
@@ -247,14 +310,12 @@ class GenerativeModel(L.LightningModule):
         return len(loader.sampler) % loader.batch_size or loader.batch_size
 
     def check_labels(self, batch) -> None:
-        """Refuses a first batch that no class stands for, before a network fails over it."""
+        """Refuses a first batch whose y is not the condition, before a network fails over it."""
         x, y = batch
-        known, least = self.num_classes or self.learnt_classes, 0 if self.num_classes else -1
-        if not known:
-            return
-        if not isinstance(y, Tensor):
-            raise ValueError(f"y must be ({len(x)},) integers, got a {type(y).__name__}")
-        check_classes(y, len(x), known, least)
+        if self.learnt_classes and not self.num_classes:
+            Classes(self.learnt_classes).check(y, len(x), withheld=True)
+        elif self.condition != Nothing():
+            self.condition.check(y, len(x))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         if self._trainer is not None:
@@ -262,6 +323,9 @@ class GenerativeModel(L.LightningModule):
         checkpoint[VERSION] = __version__
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
+        checkpoint["condition"] = self.condition.to_plain()
+        if self.bank is not None:
+            checkpoint["bank"] = self.bank
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         data = self._trainer and getattr(self._trainer, "datamodule", None)
         checkpoint["class_names"] = list(getattr(data, "class_names", self.class_names))
@@ -269,6 +333,13 @@ class GenerativeModel(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Raises: ValueError: the data has other classes than those that the model knows."""
         self.noise_seed = checkpoint.get("noise_seed")
+        self.bank = checkpoint.get("bank")
+        made_for = checkpoint.get("condition", ours := self.condition.to_plain())
+        if made_for != ours and {made_for["kind"], ours["kind"]} != {"Classes"}:
+            raise ValueError(
+                f"condition must be that of the checkpoint, {conditions.from_plain(made_for)}, "
+                f"got {self.condition}"
+            )
         if self._trainer is not None and self._trainer.state.fn == "fit":
             self._keep_rates(checkpoint.get("hyper_parameters", {}))
         self.class_names = tuple(checkpoint.get("class_names", ()))
@@ -308,20 +379,23 @@ class GenerativeModel(L.LightningModule):
         # The axis of this validation's numbers. It would stay, and name later checkpoints.
         self.trainer.callback_metrics.pop("step", None)
 
-    def labels(self, n: int, y: Tensor | None = None) -> Tensor | None:
-        """The labels to draw n images of: those asked for, checked, or at random, or None.
+    def to_draw(self, n: int, y: Any = None) -> tuple[Any, ...]:
+        """The `*condition` of n images that are drawn: what was asked for, checked, or at random;
+        nothing of an unconditional model.
 
         Raises:
-            ValueError: y is not (n,) in 0..num_classes-1, or the model is unconditional.
+            ValueError: y is not the model's condition, or there is none to draw.
         """
-        if not self.num_classes:
-            if y is not None:
-                raise ValueError(f"y must be None: this {type(self).__name__} is unconditional")
-            return None
+        return self.condition.arguments(self.labels(n, y))
+
+    def labels(self, n: int, y: Any = None) -> Any:
+        """The same as y, or None."""
         if y is None:
-            return torch.randint(self.num_classes, (n,), device=self.device)
-        y = torch.as_tensor(y, device=self.device)
-        check_classes(y, n, self.num_classes)
+            return self.condition.draw(n, self.device, self.bank)
+        if self.condition == Nothing():
+            raise ValueError(f"y must be None: this {type(self).__name__} is unconditional")
+        y = conditions.to(y, self.device)
+        self.condition.check(y, n)
         return y
 
 
@@ -352,20 +426,6 @@ def arguments(model_class: type) -> dict[str, inspect.Parameter]:
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
     return found
-
-
-def check_classes(y: Tensor, n: int, num_classes: int, least: int = 0) -> None:
-    """Refuses labels that are not (n,) integers from `least` to num_classes-1."""
-    if y.shape != (n,) or y.is_floating_point():
-        raise ValueError(f"y must be ({n},) integers, got {tuple(y.shape)} {y.dtype}")
-    if n:
-        low, high = y.min(), y.max()
-        refuse_unless(
-            (low >= least) & (high < num_classes),
-            lambda: ValueError(
-                f"y must be in {least}..{num_classes - 1}, got {low.item()}..{high.item()}"
-            ),
-        )
 
 
 def _instead(x: Tensor, shape: tuple[int, ...]) -> str:

@@ -1,8 +1,9 @@
 """`genzoo fit | validate | test | predict`: LightningCLI, where nothing fails silently.
 
 A model and a data set are named by class, the zoo's by their short names, anybody's by an import
-path. What the data is, the model is told: its `image_shape`, and its `num_classes` if the data is
-`conditional`. A checkpoint remembers both, so `genzoo test --ckpt_path C` needs no more.
+path. A model is made for the data: for its `image_shape`, and if the data is `conditional` for its
+`num_classes` or `condition`. A checkpoint remembers them, so `genzoo test --ckpt_path C` needs no
+more.
 """
 
 import json
@@ -35,6 +36,7 @@ from ..callbacks.progress import Bar, ProgressLines, shown
 from ..callbacks.report_cards import refuse_unaskable
 from ..callbacks.throughput import Throughput
 from ..checks import in_words
+from ..conditions import Nothing, given_by
 from ..protocols import Classifier, Encoder, Filtering
 from ..runs import checkpoints as checkpoints
 from ..runs import suggestions as hints
@@ -45,7 +47,13 @@ from ..runs.wandb import SafeWandbLogger
 from ..watch import watching
 from ..zoo.base import GenerativeModel
 
-LINKED = ("image_shape", "num_classes", "class_names")  # what the data says of the model
+# What the data says of the model, and how it is said on the command line.
+LINKED = {
+    "image_shape": "--data",
+    "num_classes": "--data.conditional true",
+    "class_names": "--data",
+    "condition": "--data.conditional true",
+}
 DEFAULT_DATA = "genzoo.datamodules.Digits"
 DEFAULTS = {"max_epochs": 20, "log_every_n_steps": 10}
 
@@ -239,9 +247,8 @@ class CLI(LightningCLI):
         return {command: skipped | {"weights_only"} for command, skipped in commands.items()}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        for name, compute in zip(
-            LINKED, (self._image_shape, self._classes, self._class_names), strict=True
-        ):
+        makers = self._image_shape, self._classes, self._class_names, self._condition
+        for name, compute in zip(LINKED, makers, strict=True):
             parser.link_arguments(
                 "data", f"model.init_args.{name}", compute, apply_on="instantiate"
             )
@@ -382,9 +389,7 @@ class CLI(LightningCLI):
         return self._remember(str(path), given)
 
     def _refuse_linked(self, said) -> None:
-        for name, instead in zip(
-            LINKED, ("--data", "--data.conditional true", "--data"), strict=True
-        ):
+        for name, instead in LINKED.items():
             if name in said.get("model", {}).get("init_args", {}):
                 raise Misuse(f"--model.{name} comes from the data, by {instead}: leave it out")
 
@@ -448,17 +453,34 @@ class CLI(LightningCLI):
         return tuple(shape)
 
     def _classes(self, data: L.LightningDataModule) -> int:
-        conditional = getattr(data, "conditional", False)
-        number = getattr(data, "num_classes", 0) if conditional else 0
-        if conditional and not number:
+        condition, conditional = given_by(data), getattr(data, "conditional", False)
+        if conditional and condition == Nothing():
             raise Misuse(f"--data.conditional must be false: {type(data).__name__} has no classes")
-        if conditional and not self._takes("num_classes"):
-            raise Misuse(
-                f"--data.conditional must be false: {self._model_name()} takes no num_classes"
-            )
+        if not self._takes("condition"):
+            classes_alone = self._takes("num_classes")
+            if condition.from_data and (conditional or classes_alone):
+                raise Misuse(
+                    f"{self._model_name()} must take a condition of the kind "
+                    f"{type(condition).__name__}, which {type(data).__name__} gives, but takes "
+                    f"{'classes alone' if classes_alone else 'none'}"
+                    f"{': leave --data.conditional out' if conditional else ''}"
+                )
+            if conditional and not classes_alone:
+                raise Misuse(
+                    f"--data.conditional must be false: {self._model_name()} takes no num_classes"
+                )
         if self._takes("num_classes"):
-            self.linked["num_classes"] = number
-        return number
+            self.linked["num_classes"] = condition.num_classes
+        return condition.num_classes
+
+    def _condition(self, data: L.LightningDataModule) -> dict[str, Any] | None:
+        """As plain values; None where `num_classes` says it."""
+        if not self._takes("condition"):
+            return None
+        condition = given_by(data)
+        said = self._takes("num_classes") and not condition.from_data
+        self.linked["condition"] = None if said else condition.to_plain()
+        return self.linked["condition"]
 
     def _class_names(self, data: L.LightningDataModule) -> tuple[str, ...]:
         return tuple(getattr(data, "class_names", ()))

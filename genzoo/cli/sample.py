@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
+from ..conditions import Condition, asked_of, size, take
 from ..images import check_images, to_uint8
 from ..protocols import Sampler
 from ..runs.checkpoints import NotOurs, import_class, load_model
@@ -27,6 +28,7 @@ from ..runs.suggestions import Misuse, hint, unknown
 LEGIBLE = 32  # pixels a side, below which a picture of pictures is enlarged
 LARGEST = 20_000  # pixels a side of a picture of pictures
 MANY = 1_000_000  # labels at a time
+FILES = (".npz", ".png", ".jpg", ".jpeg")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,7 +55,12 @@ def sample(args: list[str]) -> None:
         "a name without suffix: a folder of PNG files (samples.png)",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same images (0)")
-    parser.add_argument("--y", help="classes of a conditional model: 3 or cat, or 0,1,2 in turn")
+    parser.add_argument(
+        "--y",
+        help="what a conditional model is asked for: a class, 3 or cat, or 0,1,2 in turn; words, "
+        "'a red bird'; numbers, 0.5,-1; a file .npz of many (an array y, or arrays of the parts' "
+        "names), or a picture .png; without it at random, or as training images had it",
+    )
     parser.add_argument("--batch_size", type=int, default=100, help="images at a time (100)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
     options = parser.parse_args(args)
@@ -72,9 +79,9 @@ def sample(args: list[str]) -> None:
             raise Misuse("there is no checkpoint in the folder runs to sample from")
         print(f"genzoo: {path}")
     model = sampler(path, options.model, device)
-    labels = classes(options.y, options.n, getattr(model, "class_names", ()))
-    pieces = drawn(model, options.n, labels, options.batch_size, options.seed)
-    write_pieces(pieces, options.n, labels, options.output)
+    y = asked(model, options.y, options.n, options.seed)
+    pieces = drawn(model, options.n, y, options.batch_size, options.seed)
+    write_pieces(pieces, options.n, y, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
 
 
@@ -119,17 +126,17 @@ def named(class_path: str) -> type:
 
 def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:
     """uint8 (n, C, H, W) on the CPU; points stay floats (n, D)."""
-    labels = None if y is None else (lambda start, stop: y[start:stop])
-    return torch.cat([*drawn(model, n, labels, batch_size, seed)])
+    parts = None if y is None else (lambda start, stop: y[start:stop])
+    return torch.cat([*drawn(model, n, parts, batch_size, seed)])
 
 
-def drawn(model, n: int, labels: "Labels | None", batch_size: int, seed: int) -> Iterator[Tensor]:
+def drawn(model, n: int, y: "Asked | None", batch_size: int, seed: int) -> Iterator[Tensor]:
     """The same in pieces of a batch."""
     torch.manual_seed(seed)
     with torch.no_grad(), tqdm(total=n, unit="image", disable=None) as bar:
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)
-            x = model.sample(stop - start, labels and labels(start, stop))
+            x = model.sample(stop - start, y and y(start, stop))
             if x.ndim == 4:
                 check_images(x, x.shape[1:], f"{type(model).__name__}.sample")
                 x = to_uint8(x)
@@ -137,10 +144,54 @@ def drawn(model, n: int, labels: "Labels | None", batch_size: int, seed: int) ->
             bar.update(len(x))
 
 
-Labels = Callable[[int, int], Tensor]  # of the images from one place to another
+Asked = Callable[[int, int], Any]  # the y of the images from one place to another
 
 
-def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Labels | None:
+def asked(model, y: str | None, n: int, seed: int) -> Asked | None:
+    """What is asked of a model: classes, or what its condition reads, each in turn; None leaves
+    classes to the model. Other conditions are drawn here, so that the file can have them."""
+    condition = asked_of(model)
+    if y is not None and Path(y).suffix in FILES and Path(y).is_file():
+        rows = read_conditions(Path(y), condition)
+    elif not condition.from_data:
+        return classes(y, n, getattr(model, "class_names", ()))
+    elif y is None:
+        torch.manual_seed(seed)
+        rows = condition.draw(n, bank=getattr(model, "bank", None))
+    else:
+        try:
+            rows = condition.encode(y)
+        except ValueError as error:
+            raise Misuse(f"--{error}") from None
+    return lambda start, stop: take(rows, torch.arange(start, stop) % size(rows))
+
+
+def read_conditions(path: Path, condition: Condition) -> Any:
+    """y of a file: an .npz with an array `y`, or with one for each part by its name; a picture."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+        names = [name for name, _ in getattr(condition, "parts", ())]
+        if missing := [name for name in names or ["y"] if name not in arrays]:
+            got = ", ".join(arrays) or "none"
+            raise Misuse(
+                f"--y must be a file with arrays {', '.join(missing)}, got {got} in {path}"
+            )
+        y = {name: arrays[name] for name in names} if names else arrays["y"]
+    else:
+        with Image.open(path) as picture:
+            grey = getattr(condition, "shape", (3,))[0] == 1
+            pixels = np.array(picture.convert("L" if grey else "RGB"))
+        y = torch.from_numpy(pixels.reshape(1, *pixels.shape[:2], -1)).movedim(-1, 1)
+    y = condition.read(y, torch.float32)
+    try:
+        condition.check(y, size(y))
+    except ValueError as error:
+        raise Misuse(f"--{error}, in {path}") from None
+    return y
+
+
+def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Asked | None:
     """ "3", "cat" or "0,1,2" as the labels of n images, in turn; a name comes before a number.
 
     Args:
@@ -182,11 +233,11 @@ def check_output(output: Path) -> None:
 
 def write(images: Tensor, labels: Tensor | None, output: Path) -> None:
     """All at once, as `write_pieces`."""
-    told = None if labels is None else (lambda start, stop: labels[start:stop])
-    write_pieces([images], len(images), told, output)
+    y = None if labels is None else (lambda start, stop: labels[start:stop])
+    write_pieces([images], len(images), y, output)
 
 
-def write_pieces(pieces: Iterable[Tensor], n: int, labels: Labels | None, output: Path) -> None:
+def write_pieces(pieces: Iterable[Tensor], n: int, y: Asked | None, output: Path) -> None:
     """Beside its place first and then moved there, so that nothing half-written is left.
 
     Raises:
@@ -205,9 +256,8 @@ def write_pieces(pieces: Iterable[Tensor], n: int, labels: Labels | None, output
                 if first.ndim == 4:
                     pieces = (images.movedim(1, -1) for images in pieces)
                 add(file, "images", n, pieces)
-                if labels is not None:
-                    starts = range(0, n, MANY)
-                    add(file, "labels", n, (labels(s, min(s + MANY, n)) for s in starts))
+                if y is not None:
+                    add_conditions(file, n, y)
         elif output.suffix == ".png":
             rows = math.ceil(math.sqrt(n))
             scale = math.ceil(LEGIBLE / first.shape[-1])
@@ -230,6 +280,18 @@ def write_pieces(pieces: Iterable[Tensor], n: int, labels: Labels | None, output
         raise OSError(error.errno, error.strerror, str(output)) from error
     finally:
         shutil.rmtree(folder)
+
+
+def add_conditions(file: zipfile.ZipFile, n: int, y: Asked) -> None:
+    """What was asked for: labels as `labels`, parts by their names, all else as `y`."""
+    first, starts = y(0, 1), range(0, n, MANY)
+    parts = [*first] if isinstance(first, Mapping) else [None]
+    for part in parts:
+        rows = (y(s, min(s + MANY, n)) for s in starts)
+        if part is not None:
+            add(file, part, n, (some[part] for some in rows))
+        else:
+            add(file, "labels" if first.ndim == 1 else "y", n, rows)
 
 
 def add(file: zipfile.ZipFile, name: str, n: int, pieces: Iterable[Tensor]) -> None:

@@ -19,7 +19,7 @@ def against(model_class: type, mean: float, deviation: float, steps: int = 1500,
     """A model whose discriminator met N(0, 1) and a stuck generator, and its scores on GRID."""
 
     class Stuck(model_class):
-        def fake(self, z, y):
+        def fake(self, z, *condition):
             return (mean + deviation * torch.randn(len(z), 1),)
 
     settings = {"latent_dim": 1, "width": 64, "lr": 2e-3, "d_steps": 10**6, **settings}

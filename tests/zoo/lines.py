@@ -13,7 +13,7 @@ def on_lines(model_class: type, theta: float, steps: int = 400, **settings):
     class Parallel(model_class):
         theta = torch.tensor(0.0)
 
-        def fake(self, z, y):
+        def fake(self, z, *condition):
             return (torch.stack((self.theta.expand(len(z)), torch.rand(len(z))), dim=1),)
 
     model = Parallel((2,), width=64, d_steps=10**6, **settings)

@@ -215,7 +215,7 @@ def test_the_second_component_learns_what_the_first_misses():
         row = []
         for weights in ("theory", "uniform"):
             model, data = after_a_collapse(seed, weights, steps=600)
-            (drawn,) = model.fake(model.prior(2000), None)
+            (drawn,) = model.fake(model.prior(2000))
             share = missed(drawn.detach(), data).float().mean().item()
             row += [share, earth_movers_distance(model.sample(len(x)), x)]
         found.append(row)

@@ -54,7 +54,7 @@ class Known(ALI):
     def code(self, x):
         return Normal(self.slope * x, math.sqrt(self.variance)).sample()
 
-    def fake(self, z, y):
+    def fake(self, z, *condition):
         return z + torch.randn_like(z), z
 
 
@@ -79,7 +79,7 @@ def test_only_the_posterior_fools_the_discriminator(seed):
         trainer(max_epochs=1).fit(model, loader(images, batch_size=128))
         x = math.sqrt(2) * torch.randn(50_000, 1)
         with torch.no_grad():
-            real, fake = model.real(x, None), model.fake(model.prior(len(x)), None)
+            real, fake = model.real(x), model.fake(model.prior(len(x)))
             paid = cross_entropy(model.discriminator(*real), model.discriminator(*fake))
         ratios = (density_ratio(*pairs, slope, model.variance) for pairs in (real, fake))
         return paid.item(), cross_entropy(*ratios).item()

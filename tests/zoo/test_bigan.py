@@ -75,7 +75,7 @@ def test_only_an_inverse_fools_the_discriminator(seed):
             def code(self, x):
                 return sign * x
 
-            def fake(self, z, y):
+            def fake(self, z, *condition):
                 return z, z
 
         model = Known((2,), latent_dim=2, width=32, pair_width=32, lr=2e-3, d_steps=10**6)

@@ -43,8 +43,8 @@ def test_a_model_of_classes_must_have_some(num_classes):
 class Deaf(CGAN):
     """Draws N(0, 1), whatever it is told; data of class 0 are N(-1, 1), of class 1 N(1, 1)."""
 
-    def fake(self, z, y):
-        return torch.randn(len(z), 1), y
+    def fake(self, z, *condition):
+        return torch.randn(len(z), 1), *condition
 
 
 @pytest.mark.claim

@@ -14,7 +14,7 @@ from genzoo.images import from_uint8
 from genzoo.protocols import Completer
 from genzoo.zoo.networks import MLP
 from genzoo.zoo.variational import CVAE, VAE, QuadrantCVAE
-from genzoo.zoo.variational.cvae import Seen
+from genzoo.zoo.variational.cvae import Known
 from tests.toys import bits, fit, loader, trainer
 
 
@@ -100,7 +100,7 @@ def test_bounds_rise_to_the_exact_conditional_likelihood():
     z = torch.linspace(-10, 10, 2001, dtype=torch.double)[:, None]
 
     def told(i, n):
-        return Seen(seen.image[i].expand(n, -1, -1, -1), None)
+        return Known(seen.image[i].expand(n, -1, -1, -1), ())
 
     with torch.no_grad():
         exact = integrated(model, z, told, x)
@@ -108,7 +108,7 @@ def test_bounds_rise_to_the_exact_conditional_likelihood():
         torch.testing.assert_close(exact.view(2, 8).exp().sum(1), torch.ones(2).double())
 
         def averaged(bound, draws):
-            many = Seen(seen.image.repeat(draws, 1, 1, 1), None)
+            many = Known(seen.image.repeat(draws, 1, 1, 1), ())
             return bound(x.repeat(draws, 1, 1, 1), many).view(draws, 16).mean(0)
 
         elbo = averaged(model.elbo, 4000)

@@ -75,10 +75,10 @@ def test_a_label_withheld_is_no_class():
 def test_labels_are_withheld_as_often_as_said():
     model = small((1, 2, 2), num_classes=3, label_dropout=0.25)
     x, y = torch.zeros(4000, 1, 2, 2), torch.arange(4000) % 3
-    told = model.train()._told(x, y)
-    assert torch.equal(told[told >= 0], y[told >= 0])
-    assert (told == -1).float().mean().item() == pytest.approx(0.25, abs=0.03)
-    assert torch.equal(model.eval()._told(x, y), y)
+    (given,) = model.train().given(x, y)
+    assert torch.equal(given[given >= 0], y[given >= 0])
+    assert (given == -1).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert torch.equal(*model.eval().given(x, y), y)
 
 
 # What depends on what

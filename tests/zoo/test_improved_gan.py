@@ -230,7 +230,7 @@ def test_the_best_answer_to_two_points():
 class Stuck(ImprovedGAN):
     """Its samples are N(1.5, 0.8^2), whatever it learns."""
 
-    def fake(self, z, y):
+    def fake(self, z, *condition):
         return (1.5 + 0.8 * torch.randn(len(z), 1),)
 
 

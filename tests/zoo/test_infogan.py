@@ -41,7 +41,7 @@ def test_an_ignorant_q_pays_the_entropy_of_the_codes_and_knows_nothing(info, con
         nn.init.zeros_(p)
     features, z = torch.randn(20_000, model.discriminator.num_features), model.prior(20_000)
     expected = info * (math.log(4) + math.log(2) + continuous * (1 / 3 + 1 / 3) / 2)
-    assert model.untold(features, z).item() == pytest.approx(expected, rel=0.01)
+    assert model.missing_information(features, z).item() == pytest.approx(expected, rel=0.01)
     known = model.information(20_000)
     assert known[:2].tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
     # The best Gaussian for a uniform code: worse than the code's own law.
@@ -66,7 +66,9 @@ def test_both_players_move_q_and_the_generator_at_a_rate_of_its_own():
     rates = [model.optimizer(player).param_groups[0]["lr"] for player in (d, g)]
     assert rates == [0.01, 0.02]
     # The codes reach both: the features through samples only, and the generator.
-    model.untold(model.discriminator.features(*model.fake(z := model.prior(8), None)), z).backward()
+    z = model.prior(8)
+    features = model.discriminator.features(*model.fake(z))
+    model.missing_information(features, z).backward()
     body, first = model.discriminator.body, model.generator.body[0].weight
     assert all(p.grad.abs().sum() > 0 for p in (body.body[0].weight, first, model.q[0].weight))
 
@@ -103,7 +105,7 @@ def test_codes_of_one_kind_are_enough():
         assert model.information(10).isfinite().all()
 
 
-class Untold(InfoGAN):
+class Silent(InfoGAN):
     """The paper's control (fig. 1): Q learns, but nobody is made to tell it anything."""
 
     def _codes(self, features):
@@ -123,7 +125,7 @@ def agreement(codes: torch.Tensor, classes) -> float:
 def test_samples_tell_their_code_only_if_they_must(seed):
     """Fig. 1: the bound reaches H(c) = log 10, and does not without the term."""
     known = []
-    for kind in (InfoGAN, Untold):
+    for kind in (InfoGAN, Silent):
         torch.manual_seed(seed)
         model = kind((1, 8, 8), latent_dim=16, width=64)
         known.append(played(model, Digits(seed=seed), 8).information(2000)[0].item())
@@ -143,7 +145,7 @@ def test_a_categorical_code_finds_the_classes_without_a_label(seed):
     """Sec. 7.2: by the best pairing of both, of held-out data and of samples."""
     data, found = Digits(seed=seed), {}
     judge = Judge(data)
-    for kind in (InfoGAN, Untold):
+    for kind in (InfoGAN, Silent):
         torch.manual_seed(seed)
         model = played(kind((1, 8, 8), latent_dim=16, width=128), data, 40)
         x, y = split(data, "test")
@@ -153,5 +155,5 @@ def test_a_categorical_code_finds_the_classes_without_a_label(seed):
             agreement(z[:, 16:26].argmax(1), judge.names(model.decode(z))),
         )
     print("code and class, of data and of samples:", found)
-    (_, told), (_, untold) = found["InfoGAN"], found["Untold"]
+    (_, told), (_, untold) = found["InfoGAN"], found["Silent"]
     assert told >= 0.6 and untold <= 0.25

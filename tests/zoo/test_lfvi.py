@@ -153,12 +153,12 @@ def test_simulated_pairs_belong_together_and_those_of_data_do_not():
     z = model._latents(20_000, 3.0)
     torch.testing.assert_close(z.std(0), torch.tensor([3, 3, math.e, math.e]) / math.e,
                                atol=0.03, rtol=0)  # fmt: skip
-    x, beta = model.fake(z, None)
+    x, beta = model.fake(z)
     assert torch.equal(beta, z[:, :2])
     residual = x[:, 1] - beta[:, 0] - beta[:, 1] * x[:, 0]
     assert residual.std().item() == pytest.approx(NOISE, rel=0.03)
     data = points(20_000)
-    seen, beta = model.real(data, None)
+    seen, beta = model.real(data)
     assert torch.equal(seen, data)
     assert torch.corrcoef(torch.stack((seen[:, 1], beta[:, 0])))[0, 1].abs() < 0.03
     assert beta.std().item() == pytest.approx(3 / math.e, rel=0.03)

@@ -161,7 +161,7 @@ def test_a_checkpoint_from_when_the_class_stood_beside_the_input_is_read(setting
     model = GAN((1, 8, 8), 3, latent_dim=2, width=4, network="residual", **settings)
     for network in (model.generator, model.discriminator, model.sampling_generator):
         if network.in_blocks:
-            network.tell_beside()
+            network.join_beside()
     model.configure_model()  # a new layer is normal, too
     fit(model, loader(bits(16)), 2).save_checkpoint(tmp_path / "m.ckpt")
     loaded = load_model(tmp_path / "m.ckpt")

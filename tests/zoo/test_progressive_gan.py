@@ -140,7 +140,7 @@ class Noted(ProgressiveGAN):
 
     def generator_loss(self, batch):
         self.notes = [*getattr(self, "notes", []), (self.growth, self.sample(2).shape)]
-        x, growth = self.real(batch[0], None)
+        x, growth = self.real(batch[0])
         assert x.shape == self.generator(self.prior(8), growth).shape
         return super().generator_loss(batch)
 

@@ -35,7 +35,7 @@ def steepest(model, x):
     y = torch.arange(len(x)) % 3
     x, *rest = (
         part.detach() if isinstance(part, torch.Tensor) else part
-        for part in model.eval().real(*model._told((x, y)))
+        for part in model.eval().real(*model.conditioned((x, y)))
     )
     x.requires_grad_()
     (slope,) = torch.autograd.grad(model.verdict(x, *rest).sum(), x)
@@ -62,7 +62,7 @@ def test_no_weight_on_the_way_to_a_score_is_left_out(name):
             for parameter in model.discriminator.parameters():
                 parameter.copy_(10 * torch.randn_like(parameter))
             for _ in range(10):  # so that the largest singular values are found
-                model.train().verdict(*model.real(*model._told((x, y))))
+                model.train().verdict(*model.real(*model.conditioned((x, y))))
         assert steepest(model, x) < 1.05
         layers = [m for m in model.discriminator.modules() if isinstance(m, LAYERS)]
         assert layers and all(parametrize.is_parametrized(m, "weight") for m in layers)
@@ -134,7 +134,7 @@ def test_every_model_pickles(name):
             x = torch.rand(4, 1, 8, 8) * 2 - 1
             seen = [
                 part.detach() if isinstance(part, torch.Tensor) else part
-                for part in model.real(*model._told((x, torch.arange(4) % 3)))
+                for part in model.real(*model.conditioned((x, torch.arange(4) % 3)))
             ]
             if name in ("AAE", "BiGAN", "ALI", "LFVI"):  # a code is drawn, or comes by way of E
                 seen = seen[:1] if name == "AAE" else seen

@@ -251,7 +251,7 @@ def test_encoders_of_games_are_taught_through_the_draw():
     vae_gan.encoder_loss((X[:8], Y[:8])).backward()
     ali = ALI((1, 8, 8), latent_dim=3, width=16, pair_width=16)
     ali.score(X[:8])
-    ali.discriminator(*ali.real(X[:8], None)).sum().backward()
+    ali.discriminator(*ali.real(X[:8])).sum().backward()
     for model in (vae_gan, ali):
         assert all((p.grad != 0).any() for p in model.encoder.parameters())
 

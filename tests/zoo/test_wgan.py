@@ -41,7 +41,7 @@ def test_the_gain_rises_with_the_distance_of_parallel_lines(seed):
         gains.append(model.wasserstein_estimate(data(1000)).item())
         slopes.append(-slope)
     blind, flat = on_lines(MinimaxGAN, 1.0, lr=5e-3)
-    scores = blind.score(data(1000)), blind.score(*blind.fake(torch.zeros(1000, 1), None))
+    scores = blind.score(data(1000)), blind.score(*blind.fake(torch.zeros(1000, 1)))
     divergence = np.log(2) - minimax.discriminator(*scores).item() / 2
     print(
         f"gain {np.round(gains, 3)}, slope {np.round(slopes, 3)}; JSD {divergence:.4f} {flat:.1e}"

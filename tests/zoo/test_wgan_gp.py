@@ -69,7 +69,7 @@ def test_the_gain_is_the_distance_itself(seed):
     gains, slopes = [], []
     for theta in THETAS:
         model, slope = on_lines(WGANGP, theta, lr=1e-3)
-        scores = model.score(data(1000)), model.score(*model.fake(torch.zeros(1000, 1), None))
+        scores = model.score(data(1000)), model.score(*model.fake(torch.zeros(1000, 1)))
         gains.append((scores[0].mean() - scores[1].mean()).item())
         slopes.append(-slope)
     print(f"gain {np.round(gains, 3)}, slope {np.round(slopes, 3)}")
@@ -98,7 +98,7 @@ def trained_critic(model_class, **settings):
     class Noisy(model_class):
         Discriminator = Deep
 
-        def fake(self, z, y):
+        def fake(self, z, *condition):
             return (torch.randn(len(z), 2) * 0.5 + torch.tensor([1.0, 0.0]),)
 
     model = Noisy((2,), d_steps=10**6, **settings)

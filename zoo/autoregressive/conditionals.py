@@ -24,12 +24,12 @@ from ..pixelwise import draw
 class Autoregressive(GenerativeModel):
     """Base of the family.
 
-    A subclass gives `conditionals(x, y=None)`: for images (B, C, H, W) on the grid of levels, a
+    A subclass gives `conditionals(x, *condition)`: for images (B, C, H, W) on the grid of levels, a
     distribution of all their levels, (B, C, H, W), in which each depends only on values of x
     that come before it; it has `log_prob`, `icdf` and, to pick pixels, `[...]`. If every layer
     that looks beyond its pixel is `networks.masked.Cached`, drawing is fast.
 
-    Labels y (B,) are those of `num_classes`; an unconditional model does not read them.
+    The condition are labels (B,) of `num_classes`; an unconditional model has none.
 
     Args:
         image_shape: (C, H, W).
@@ -60,18 +60,18 @@ class Autoregressive(GenerativeModel):
         check_images(x, self.image_shape, "the data")
         level = to_levels(x, self.levels)
         grid = from_levels(level, self.levels, self.dtype)
-        return self.conditionals(grid, self._told(x, y)).log_prob(level).flatten(1).sum(1)
+        return self.conditionals(grid, *self.given(x, y)).log_prob(level).flatten(1).sum(1)
 
     def bits_per_dim(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) bits for each pixel and colour; log2 of `levels` for one who knows nothing."""
         return self.log_prob(x, y) / (-log(2) * prod(self.image_shape))
 
-    def _told(self, x: Tensor, y: Tensor | None) -> Tensor | None:
-        if not self.num_classes:
-            return None
-        if y is None:
+    def given(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+        """The `*condition` of images x, checked."""
+        condition = self.condition.arguments(y)
+        if self.num_classes and not condition:
             raise ValueError(f"y must be labels in 0..{self.num_classes - 1}, got None")
-        return self.labels(len(x), y)
+        return self.to_draw(len(x), *condition)
 
     # Training
 
@@ -114,9 +114,9 @@ class Autoregressive(GenerativeModel):
         Returns:
             (n, C, H, W) in [-1, 1], on the grid of levels.
         """
-        y = self.labels(n, y)
+        condition = self.to_draw(n, y)
         x = torch.zeros(n, *self.image_shape, device=self.device, dtype=self.dtype)
-        return self._draw(x, None, y, method, uniforms, progress)
+        return self._draw(x, None, condition, method, uniforms, progress)
 
     def complete(
         self,
@@ -140,21 +140,22 @@ class Autoregressive(GenerativeModel):
         known = mask.to(self.device) == 1
         x = x.to(self.device, self.dtype)
         grid = from_levels(to_levels(x, self.levels), self.levels, self.dtype)
-        y = self.labels(len(x), y)
-        return torch.where(known, x, self._draw(grid, known, y, method, uniforms, progress))
+        condition = self.to_draw(len(x), y)
+        drawn = self._draw(grid, known, condition, method, uniforms, progress)
+        return torch.where(known, x, drawn)
 
     def _draw(
         self,
         x: Tensor,
         known: Tensor | None,
-        y: Tensor | None,
+        condition: tuple[Tensor, ...],
         method: str,
         uniforms: Tensor | None,
         progress: bool,
     ) -> Tensor:
         """Fills x where it is not known, in place."""
         return draw(
-            lambda x: self.conditionals(x, y),
+            lambda x: self.conditionals(x, *condition),
             self,
             x,
             self.levels,

@@ -9,7 +9,7 @@ the network that computes it. The rectifiers become gates,
 
 and two stacks of convolutions, one of the rows above and one of the pixels on the left, see every
 earlier pixel within reach, where PixelCNN's masks leave a blind spot (fig. 1). A class, h in
-eq. 4, is told to every gate, alike at all pixels:
+eq. 4, is a condition of every gate, alike at all pixels:
 
     p(x | h) = prod_i p(x_i | x_1, ..., x_{i-1}, h)                         (eq. 3)
 
@@ -48,13 +48,13 @@ class GatedNetwork(nn.Module):
         self.logits = MaskedConv2d(width, colours * levels, 1, "B", colours)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
-        """h: (B, K, 1, 1), one-hot classes, or zeros where none is told."""
+        """h: (B, K, 1, 1), one-hot classes, or zeros where the class is withheld."""
         features = self.mix(relu(self.stack(x, h)))
         return self.logits(relu(features))
 
 
 class GatedPixelCNN(Autoregressive):
-    """Exact likelihood by gated convolutions without a blind spot, of a class if it is told one.
+    """Exact likelihood by gated convolutions without a blind spot, of all images or of a class.
 
     Args:
         width: Features of each of the two stacks.
@@ -86,14 +86,13 @@ class GatedPixelCNN(Autoregressive):
         sizes = (num_classes, levels, width, layers, kernel_size)
         self.network = self.Network(self.image_shape, *sizes)
 
-    def conditionals(self, x: Tensor, y: Tensor | None = None) -> Levels:
-        logits = self.network(x, self._one_hot(y, x)).to(x.dtype)  # mixed precision ends here
+    def conditionals(self, x: Tensor, *condition: Tensor) -> Levels:
+        h = (self._one_hot(y, x) for y in condition)
+        logits = self.network(x, *h).to(x.dtype)  # mixed precision ends here
         return Levels(logits.unflatten(1, (self.image_shape[0], self.levels)).movedim(2, -1))
 
-    def _one_hot(self, y: Tensor | None, x: Tensor) -> Tensor | None:
+    def _one_hot(self, y: Tensor, x: Tensor) -> Tensor:
         """(B, K, 1, 1); a label withheld, -1, is no class."""
-        if y is None:
-            return None
         classes = torch.arange(self.num_classes, device=y.device)
         return (y[:, None] == classes).to(x)[:, :, None, None]
 
@@ -101,12 +100,9 @@ class GatedPixelCNN(Autoregressive):
         if not self.label_dropout:  # else an image without a label is one whose label is withheld
             super().check_labels(batch)
 
-    def _told(self, x: Tensor, y: Tensor | None) -> Tensor | None:
+    def given(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
         if not (self.num_classes and self.label_dropout):
-            return super()._told(x, y)
-        y = x.new_full((len(x),), -1, dtype=torch.int64) if y is None else y
-        withheld = y == -1
-        told = self.labels(len(x), torch.where(withheld, 0, y))
-        if self.training:
-            withheld = withheld | (torch.rand(len(x), device=x.device) < self.label_dropout)
-        return torch.where(withheld, -1, told)
+            return super().given(x, y)
+        y = x.new_full((len(x),), -1, dtype=torch.int64) if y is None else y.to(x.device)
+        self.condition.check(torch.where(y == -1, 0, y), len(x))
+        return (self.condition.drop(y, self.label_dropout) if self.training else y,)

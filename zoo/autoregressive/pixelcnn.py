@@ -93,6 +93,6 @@ class PixelCNN(Autoregressive):
         self.save_hyperparameters()
         self.network = self.Network(self.image_shape, num_classes, levels, width, layers)
 
-    def conditionals(self, x: Tensor, y: Tensor | None = None) -> Levels:
-        logits = self.network(x, y).to(x.dtype)  # mixed precision ends here
+    def conditionals(self, x: Tensor, *condition: Tensor) -> Levels:
+        logits = self.network(x, *condition).to(x.dtype)  # mixed precision ends here
         return Levels(logits.unflatten(1, (self.image_shape[0], self.levels)).movedim(2, -1))

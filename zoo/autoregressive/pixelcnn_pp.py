@@ -44,7 +44,7 @@ def concat_elu(x: Tensor) -> Tensor:
 
 
 class GatedResidual(nn.Module):
-    """x + a . sigmoid(b), where a and b come of two convolutions of x and of what else is told.
+    """x + a . sigmoid(b), where a and b come of two convolutions of x and of what else is given.
 
     Args:
         look: Makes a convolution of so many channels to so many.
@@ -82,7 +82,7 @@ class GatedResidual(nn.Module):
 
 
 class Above(Cached):
-    """A layer of the stream of the rows above, and what the other stream is told of it."""
+    """A layer of the stream of the rows above, and what the other stream gets of it."""
 
     def __init__(self, stride: int, width: int, *settings):
         super().__init__()
@@ -251,10 +251,10 @@ class PixelCNNpp(Autoregressive):
         if ema_decay:
             self.ema = Average(self.network, ema_decay, ema_warmup)
 
-    def conditionals(self, x: Tensor, y: Tensor | None = None) -> LogisticMixture:
+    def conditionals(self, x: Tensor, *condition: Tensor) -> LogisticMixture:
         averaged = self.ema_decay and not self.training
         network = self.ema.module if averaged else self.network
-        parameters = network(x, y).to(x.dtype)  # mixed precision ends here
+        parameters = network(x, *condition).to(x.dtype)  # mixed precision ends here
         return LogisticMixture.of_pixels(parameters, self.pixel(x), self.levels)
 
     def configure_optimizers(self) -> Optimizer:

@@ -1,4 +1,4 @@
-"""The generator is told something, or made to mean something: classes, codes, what is around."""
+"""The generator has a condition, or inputs that must mean something: classes, codes, a context."""
 
 from .acgan import ACGAN
 from .amgan import AMGAN

@@ -2,8 +2,8 @@
 
 Odena, Olah and Shlens, 2016. https://arxiv.org/abs/1610.09585
 
-The discriminator is not told the class, it has to name it: a second head on its features. With
-the log-likelihoods of the right source and of the right class,
+The class is no condition of the discriminator, which has to name it: a second head on its
+features. With the log-likelihoods of the right source and of the right class,
 
     L_S = E_x[log D(x)] + E_z[log(1 - D(G(z, y)))]                          (eq. 2)
     L_C = E_x[log C(y | x)] + E_z[log C(y | G(z, y))]                       (eq. 3)
@@ -23,6 +23,7 @@ Differs from the paper: the generator ascends log D (`saturating=True` for its L
 
 from torch import Tensor
 
+from ...conditions import Classes
 from ...modes import evaluating
 from ..adversarial import Batch
 from ..networks import Heads, labelled_cross_entropy
@@ -37,6 +38,8 @@ class ACGAN(CGAN):
             Other arguments as `CGAN`.
     """
 
+    condition_kinds = (Classes,)
+
     def __init__(
         self,
         image_shape: tuple[int, ...],
@@ -49,11 +52,11 @@ class ACGAN(CGAN):
         judge = Heads(self.make_discriminator(num_classes=0), classes=num_classes)
         self.discriminator = self.regularisation.wrap(judge)
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         return (x,)
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        return (self.generator(z, y),)
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
+        return (self.generator(z, *condition),)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch

@@ -47,8 +47,8 @@ class AMGAN(GAN):
     """A GAN whose discriminator classifies, and whose generator aims at one class per sample.
 
     Args:
-        num_classes: K, at least 2, the classes of the labels. The generator is told them only
-            if `target` is "label", and only then the model is conditional.
+        num_classes: K, at least 2, the classes of the labels. They are a condition of
+            the generator only if `target` is "label", and only then the model is conditional.
         target: "dynamic": the real class that a sample resembles most; "label": the one that it
             was asked for; "marginal": any (LabelGAN). Other arguments as `GAN`.
     """
@@ -86,13 +86,13 @@ class AMGAN(GAN):
 
     def drawn(self, y: Tensor) -> Tensor:
         z = self.prior(len(y))
-        return self.generator(z, y) if self.num_classes else self.generator(z)
+        return self.generator(z, *self.condition.arguments(y))
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, K + 1), the last one of being a sample."""
         return self.discriminator.judge(x)["classes"]
 
-    def verdict(self, x: Tensor, *label: Tensor) -> Tensor:
+    def verdict(self, x: Tensor, *condition: Tensor) -> Tensor:
         """(B,) log-odds of being data."""
         logits = self.logits(x)
         return logits[:, :-1].logsumexp(dim=1) - logits[:, -1]

@@ -61,7 +61,7 @@ class BatchNormMLPDiscriminator(networks.MLPDiscriminator):
 
 
 class CatGAN(SemiSupervisedGAN):
-    """A GAN whose discriminator sorts images into categories that it is told little or nothing of.
+    """A GAN whose discriminator sorts images into categories, with few labels or none.
 
     Args:
         num_classes: Of the labels 0..num_classes-1, or -1 where there is none, from which the
@@ -98,7 +98,7 @@ class CatGAN(SemiSupervisedGAN):
         x, y = batch
         logits = self.discriminator.judge(x)["classes"]
         sorted_out = logits[without_label(y)] if self.labelled else logits
-        of_fake = self.discriminator(*self.fake(self.prior(len(x)), None))
+        of_fake = self.discriminator(*self.fake(self.prior(len(x))))
         loss = of_fake.mean() - sureness(sorted_out).mean() - evenness(sorted_out)
         if self.labelled:
             loss = loss + self.label_weight * labelled_cross_entropy(logits, y)
@@ -106,7 +106,7 @@ class CatGAN(SemiSupervisedGAN):
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, _ = batch
-        logits = self.discriminator.judge(*self.fake(self.prior(len(x)), None))["classes"]
+        logits = self.discriminator.judge(*self.fake(self.prior(len(x))))["classes"]
         return -sureness(logits).mean() - evenness(logits)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -31,7 +31,7 @@ convolutions and 1,500 steps 0.76, 0.79 and 0.83 were named rightly (seeds 0, 1,
 and 0.83 by the same network without them.
 
 Differs from the paper: a generator of encoder and decoder, out of the networks of `GAN` or those
-that `network` says, is told mask and noise, and has a second decoder for whole images; Gaussian
+that `network` says, is given mask and noise, and has a second decoder for whole images; Gaussian
 noise in the discriminator; no low resolution of what is hidden is given, and the classifier is not
 trained further by itself afterwards.
 """

@@ -95,21 +95,21 @@ class InfoGAN(GAN):
         return tuple(replace(p, modules=(*p.modules, self.q)) for p in super().players())
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
+        x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
-        real, fake = self.real(x, y), self.fake(z, y)
+        real, fake = self.real(x, *condition), self.fake(z, *condition)
         of_real, of_fake = self.discriminator.judge(*real), self.discriminator.judge(*fake)
         game = self.loss.discriminator(of_real["score"], of_fake["score"])
-        return game + self.untold(of_fake["features"], z) + self.penalty(real, fake)
+        return game + self.missing_information(of_fake["features"], z) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
+        x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
-        said = self.discriminator.judge(*self.fake(z, y))
-        return self.loss.generator(said["score"]) + self.untold(said["features"], z)
+        said = self.discriminator.judge(*self.fake(z, *condition))
+        return self.loss.generator(said["score"]) + self.missing_information(said["features"], z)
 
-    def untold(self, features: Tensor, z: Tensor) -> Tensor:
-        """lambda E[-log Q(c | G(z, c))], what samples do not tell of the codes in z."""
+    def missing_information(self, features: Tensor, z: Tensor) -> Tensor:
+        """lambda E[-log Q(c | G(z, c))], what samples do not show of the codes in z."""
         nats, square = self._missed(self._codes(features), z)
         return self.info_weight * (nats.sum() + self.continuous_weight * square.sum() / 2)
 
@@ -139,7 +139,8 @@ class InfoGAN(GAN):
     def codes(self, x: Tensor, y: Tensor | None = None) -> Codes:
         """What Q says of images (B, C, H, W), drawn or real."""
         with evaluating(self):
-            return self._codes(self.discriminator.features(*self.real(x, y)))
+            seen = self.real(x, *self.condition.arguments(y))
+            return self._codes(self.discriminator.features(*seen))
 
     def information(self, n: int = 1000) -> Tensor:
         """(codes,) nats of each code that n samples tell: the lower bound L_I.
@@ -147,8 +148,8 @@ class InfoGAN(GAN):
         A continuous code is one of Q's Gaussians with the deviation that fits best.
         """
         with evaluating(self):
-            z, y = self.prior(n), self.labels(n)
-            fake = self.fake(z, y)
+            z = self.prior(n)
+            fake = self.fake(z, *self.to_draw(n))
             nats, square = self._missed(self._codes(self.discriminator.features(*fake)), z)
         entropies = torch.tensor([math.log(k) for k in self.sizes[:-1]], device=z.device)
         known = math.log(2) - 0.5 * (2 * math.pi * math.e * square).log()
@@ -177,5 +178,5 @@ class InfoGAN(GAN):
             first += sum(ways) + code - len(ways)
         walks = z[:, None].repeat(1, len(values), 1)
         walks[..., first : first + values.shape[1]] = values
-        labels = None if y is None else y.repeat_interleave(len(values))
-        return self.decode(walks.flatten(0, 1), labels).unflatten(0, walks.shape[:2])
+        condition = (part.repeat_interleave(len(values)) for part in self.condition.arguments(y))
+        return self.decode(walks.flatten(0, 1), *condition).unflatten(0, walks.shape[:2])

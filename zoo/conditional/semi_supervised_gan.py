@@ -81,14 +81,14 @@ class SemiSupervisedGAN(GAN):
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         logits, plays = self.discriminator.judge(x)["classes"], without_label(y)
-        of_fake = self.discriminator(*self.fake(self.prior(len(x)), None))
+        of_fake = self.discriminator(*self.fake(self.prior(len(x))))
         game = self.loss.discriminator(logits[plays].logsumexp(dim=1), of_fake)
         return game + self.label_weight * labelled_cross_entropy(logits, y)
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
         of_real = self.discriminator.features(x)[without_label(y)]
-        of_fake = self.discriminator.features(*self.fake(self.prior(len(x)), None))
+        of_fake = self.discriminator.features(*self.fake(self.prior(len(x))))
         return feature_distance(of_real, of_fake)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

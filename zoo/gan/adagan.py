@@ -91,7 +91,7 @@ class Mixture(nn.Module):
         self.components = nn.ModuleList(components)
         self.register_buffer("shares", torch.eye(len(components))[0])
 
-    def forward(self, z: Tensor, y: Tensor | None = None, shares: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, *condition: Tensor, shares: Tensor | None = None) -> Tensor:
         shares = self.shares if shares is None else shares
         edges = shares.cumsum(0)
         last = (shares.sign() * torch.arange(len(shares), device=shares.device)).max().long()
@@ -99,8 +99,8 @@ class Mixture(nn.Module):
         chosen = torch.searchsorted(edges, place.to(edges), right=True).clamp(max=last)
         drawn = []
         for number in chosen.unique():
-            label = () if y is None else (y[chosen == number],)
-            drawn.append(self.components[number](z[chosen == number, :-1], *label))
+            its = chosen == number
+            drawn.append(self.components[number](z[its, :-1], *(y[its] for y in condition)))
         return torch.cat(drawn)[chosen.argsort(stable=True).argsort()]
 
 
@@ -192,37 +192,36 @@ class AdaGAN(Kept, GAN):
         self.lessons += lesson
         return super().move(player, optimizer, batch)
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """Samples of the component that plays."""
-        label = () if y is None else (y,)
-        return self.generator.components[self.stage](z[:, :-1], *label), *label
+        return self.generator.components[self.stage](z[:, :-1], *condition), *condition
 
-    def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def before(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """Samples of the mixture without that component."""
         shares = self.generator.shares.clone()
         shares[self.stage].zero_()
         with evaluating(self.generator):
-            return self.generator(z, y, shares), *(() if y is None else (y,))
+            return self.generator(z, *condition, shares=shares), *condition
 
     def classifier_loss(self, batch: Batch) -> Tensor:
-        x, y = super()._told(batch)
-        samples = self.before(self.prior(len(x)), y)
-        return cross_entropy(self.classifier(*self.real(x, y)), self.classifier(*samples))
+        x, *condition = super().conditioned(batch)
+        samples = self.before(self.prior(len(x)), *condition)
+        return cross_entropy(self.classifier(*self.real(x, *condition)), self.classifier(*samples))
 
-    def _told(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def conditioned(self, batch: Batch) -> tuple[Tensor, ...]:
         """What a component learns from: data as they are weighed."""
-        x, y = super()._told(batch)
+        x, *condition = super().conditioned(batch)
         if self.stage and self.weights != "uniform":
-            chosen = self.data_weights(x, y).multinomial(len(x), replacement=True)
-            x, y = x[chosen], None if y is None else y[chosen]
-        return x, y
+            chosen = self.data_weights(x, *condition).multinomial(len(x), replacement=True)
+            x, *condition = x[chosen], *(y[chosen] for y in condition)
+        return x, *condition
 
     # What it can do
 
     def ratio(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,), by the classifier: how much denser than data the mixture before is."""
         with evaluating(self.classifier):
-            return (-self.classifier(*self.real(x, y))).exp()
+            return (-self.classifier(*self.real(x, *self.condition.arguments(y)))).exp()
 
     def data_weights(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,), summing to 1: how much the component that plays learns from each of these."""

@@ -118,9 +118,9 @@ class BEGAN(GAN):
         self._real_cost = torch.zeros(())  # of this batch; the discriminator plays first
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        real = self.discriminator(*self.real(x, y))
-        fake = self.discriminator(*self.fake(self.prior(len(x)), y))
+        x, *condition = self.conditioned(batch)
+        real = self.discriminator(*self.real(x, *condition))
+        fake = self.discriminator(*self.fake(self.prior(len(x)), *condition))
         self._real_cost = -real.detach().mean()
         return self.loss.discriminator(real, fake, self.k)
 
@@ -144,4 +144,4 @@ class BEGAN(GAN):
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) through the discriminator's code and back."""
         with evaluating(self):
-            return self.discriminator.reconstruct(*self.real(x, y))
+            return self.discriminator.reconstruct(*self.real(x, *self.condition.arguments(y)))

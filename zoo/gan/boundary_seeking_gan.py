@@ -67,24 +67,24 @@ class BoundarySeekingGAN(GAN):
         chance = ((mean + 1) / 2).clamp(1e-6, 1 - 1e-6)
         return coins(len(self.image_shape), probs=chance)
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        x, *label = super().real(x, y)
-        return ((x > 0).to(x) * 2 - 1 if self.binary else x, *label)
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
+        x, *condition = super().real(x, *condition)
+        return ((x > 0).to(x) * 2 - 1 if self.binary else x, *condition)
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        x, *label = super().fake(z, y)
-        return (self.pixels(x).sample() * 2 - 1 if self.binary else x, *label)
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
+        x, *condition = super().fake(z, *condition)
+        return (self.pixels(x).sample() * 2 - 1 if self.binary else x, *condition)
 
     def generator_loss(self, batch: Batch) -> Tensor:
         if not self.binary:
             return super().generator_loss(batch)
-        x, y = self._told(batch)
-        mean, *label = super().fake(self.prior(len(x)), y)
+        x, *condition = self.conditioned(batch)
+        mean, *condition = super().fake(self.prior(len(x)), *condition)
         pixels = self.pixels(mean)
         bits = pixels.sample((self.draws,))  # (M, B, C, H, W)
-        label = [y.repeat(self.draws) for y in label]
+        condition = [y.repeat(self.draws) for y in condition]
         with torch.no_grad():
-            scores = self.discriminator(bits.flatten(0, 1) * 2 - 1, *label)
+            scores = self.discriminator(bits.flatten(0, 1) * 2 - 1, *condition)
         weights = scores.unflatten(0, bits.shape[:2]).softmax(0)  # (M, B), among those of one z
         self.log("effective_draws", 1 / weights.square().sum(0).mean())
         return -(weights * pixels.log_prob(bits)).sum(0).mean()

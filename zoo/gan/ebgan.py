@@ -83,8 +83,8 @@ class EBGAN(GAN):
         self.discriminator = self.regularisation.wrap(judge)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        score, code = self.discriminator.judge(*self.fake(self.prior(len(x)), y))
+        x, *condition = self.conditioned(batch)
+        score, code = self.discriminator.judge(*self.fake(self.prior(len(x)), *condition))
         loss = self.loss.generator(score)
         if self.pulling_away_weight and len(code) > 1:
             term = pulling_away(code)
@@ -99,4 +99,4 @@ class EBGAN(GAN):
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Images (B, C, H, W) through the discriminator's code and back."""
         with evaluating(self):
-            return self.discriminator.reconstruct(*self.real(x, y))
+            return self.discriminator.reconstruct(*self.real(x, *self.condition.arguments(y)))

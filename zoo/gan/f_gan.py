@@ -172,10 +172,10 @@ class FGAN(GAN):
 
     def divergence_bound(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Eq. 6 on images (B, C, H, W) and as many samples: at most D_f(data || samples)."""
-        y = y if self.num_classes else None
+        condition = self.condition.arguments(y)
         with evaluating(self):
-            real = self.discriminator(*self.real(x, y))
-            fake = self.discriminator(*self.fake(self.prior(len(x)), y))
+            real = self.discriminator(*self.real(x, *condition))
+            fake = self.discriminator(*self.fake(self.prior(len(x)), *condition))
             return -minus_bound(real, fake, self.divergence)
 
 

@@ -72,7 +72,7 @@ class GAN(Adversarial):
 
     Args:
         image_shape: (C, H, W), or (D,) for points.
-        num_classes: K, and both networks are told the class; 0: unconditional.
+        num_classes: K, and the class is a condition of both networks; 0: unconditional.
         latent_dim: D, entries of the noise z.
         width: Units of the hidden layers (of convolutions: channels at half the full side); None:
             what each network has by default, 256 units, 64 channels, in residual networks 128.
@@ -167,7 +167,8 @@ class GAN(Adversarial):
             raise ValueError(f"prior must be uniform or gaussian, got {prior!r}")
         if prior != "uniform" and type(self).prior is not GAN.prior:
             raise ValueError(f"prior must be left out: {type(self).__name__} has its own")
-        self.image_shape, self.num_classes = tuple(image_shape), num_classes
+        # A subclass may hand on a condition of another kind in the place of a number.
+        self.image_shape, self.condition = tuple(image_shape), num_classes
         self.latent_dim, self.d_steps, self.g_steps = latent_dim, d_steps, g_steps
         self.clip_norm, self.ema_decay, self.ema_warmup = clip_norm, ema_decay, ema_warmup
         self.d_lr, self.g_lr, self.width = d_lr, g_lr, width
@@ -212,14 +213,14 @@ class GAN(Adversarial):
         """A new one, from latents of so many entries; None: the model's."""
         entries = self.latent_dim if latent_dim is None else latent_dim
         width = self.width_of(self.Generator)
-        return self.Generator(self.image_shape, entries, self.num_classes, width)
+        return self.Generator(self.image_shape, entries, self.condition.entries, width)
 
     def make_discriminator(self, num_classes: int | None = None) -> nn.Module:
-        """A new one, regularised, told one of so many classes; None: of the model's.
+        """A new one, regularised, with so many classes for a condition; None: the model's.
 
         One that is a part of a larger network must be regularised again with it.
         """
-        classes = self.num_classes if num_classes is None else num_classes
+        classes = self.condition.entries if num_classes is None else num_classes
         width = self.width_of(self.Discriminator)
         return self.regularisation.wrap(self.Discriminator(self.image_shape, classes, width))
 
@@ -272,27 +273,27 @@ class GAN(Adversarial):
             ),
         )
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What the discriminator sees of data."""
-        return (x,) if y is None else (x, y)
+        return x, *condition
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What the discriminator sees of the generator."""
-        return (self.generator(z),) if y is None else (self.generator(z, y), y)
+        return self.generator(z, *condition), *condition
 
     def penalty(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor | float:
         """What else the discriminator pays."""
         return 0.0
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        real, fake = self.real(x, y), self.fake(self.prior(len(x)), y)
+        x, *condition = self.conditioned(batch)
+        real, fake = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
         scores = self.discriminator(*real), self.discriminator(*fake)  # batch norm: apart
         return self.loss.discriminator(*scores) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        return self.loss.generator(self.discriminator(*self.fake(self.prior(len(x)), y)))
+        x, *condition = self.conditioned(batch)
+        return self.loss.generator(self.discriminator(*self.fake(self.prior(len(x)), *condition)))
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
         every = self.regularisation.r1_every
@@ -305,7 +306,7 @@ class GAN(Adversarial):
 
     def slope_penalty(self, batch: Batch) -> Tensor:
         """r1 / 2 times the mean squared norm of the score's gradient at data."""
-        x, *rest = self.real(*self._told(batch))
+        x, *rest = self.real(*self.conditioned(batch))
         x = x.detach().requires_grad_()
         with eager(self.discriminator):
             score = self.verdict(x, *rest)
@@ -328,10 +329,6 @@ class GAN(Adversarial):
             gone = self.trainer.global_step / steps
             let_noise_fall(self, max(0.0, 1 - gone))
 
-    def _told(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        x, y = batch
-        return x, y if self.num_classes else None
-
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()
         for player, optimizer in zip(self.players(), optimizers, strict=True):
@@ -349,10 +346,10 @@ class GAN(Adversarial):
         """(n, D) to (n, C, H, W), by the averaged generator where there is one."""
         network = self.sampling_generator
         with evaluating(self):
-            return network(z, self.labels(len(z), y)) if self.num_classes else network(z)
+            return network(z, *self.to_draw(len(z), y))
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior(n), self.labels(n, y))
+        return self.decode(self.prior(n), *self.to_draw(n, y))
 
     interpolate = latent.interpolate
 
@@ -363,4 +360,4 @@ class GAN(Adversarial):
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) raw scores; at the optimum log p(x)/q(x), of data over samples."""
         with evaluating(self):
-            return self.verdict(*self.real(x, y))
+            return self.verdict(*self.real(x, *self.condition.arguments(y)))

@@ -58,8 +58,8 @@ class GeometricGAN(GAN):
 
     def support_fraction(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The share of images (B, C, H, W), and of as many samples, that lie in the margin."""
+        condition = self.condition.arguments(y)
         with evaluating(self):
-            y = y if self.num_classes else None
-            real = self.discriminator(*self.real(x, y))
-            fake = self.discriminator(*self.fake(self.prior(len(x)), y))
+            real = self.discriminator(*self.real(x, *condition))
+            fake = self.discriminator(*self.fake(self.prior(len(x)), *condition))
         return ((real < 1).float().mean() + (fake > -1).float().mean()) / 2

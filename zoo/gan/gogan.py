@@ -102,30 +102,30 @@ class GoGAN(Kept, WGANGP):
     def lr_left(self, player: Player, move: int) -> float:
         return super().lr_left(player, move) * 0.5**self.stage
 
-    def before(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def before(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What the critic sees of the generator of the game before."""
-        label, previous = () if y is None else (y,), self.gang[self.stage - 1]
+        previous = self.gang[self.stage - 1]
         with evaluating(previous, compiled=True):
-            return previous(z, *label), *label
+            return previous(z, *condition), *condition
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
+        x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
-        real, fake = self.real(x, y), self.fake(z, y)
+        real, fake = self.real(x, *condition), self.fake(z, *condition)
         above = self.discriminator(*real)
         cost = self.loss.discriminator(above, self.discriminator(*fake), self.margin)
         if self.stage:
-            earlier = self.discriminator(*self.before(z, y))
+            earlier = self.discriminator(*self.before(z, *condition))
             cost = cost + self.ranking_weight * out_of_order(above, earlier, 2 * self.margin)
         return cost + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
+        x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
-        score = self.discriminator(*self.fake(z, y))
+        score = self.discriminator(*self.fake(z, *condition))
         cost = self.loss.generator(score)
         if self.stage:
-            earlier = self.discriminator(*self.before(z, y))
+            earlier = self.discriminator(*self.before(z, *condition))
             cost = cost + self.ranking_weight * out_of_order(score, earlier, self.margin)
         return cost
 
@@ -134,11 +134,11 @@ class GoGAN(Kept, WGANGP):
     def stage_gaps(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(stage + 1,): by how much images (B, C, H, W) score higher than as many samples of each
         generator, first to last, all of the same z."""
-        y = y if self.num_classes else None
-        label = () if y is None else (y,)
+        condition = self.condition.arguments(y)
         z = self.prior(len(x))
         with evaluating(self):
             gang = [*self.gang[: self.stage], self.generator]
-            below = [self.discriminator(generator(z, *label), *label) for generator in gang]
-            above = self.discriminator(*self.real(x, y))
+            samples = [generator(z, *condition) for generator in gang]
+            below = [self.discriminator(x_k, *condition) for x_k in samples]
+            above = self.discriminator(*self.real(x, *condition))
             return torch.stack([(above - score).mean() for score in below])

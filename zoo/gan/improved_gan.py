@@ -8,7 +8,7 @@ help it there, each a switch of its own:
 * Feature matching (sec. 3.1). The generator is not to outwit the discriminator but to match what
   it looks at, its last hidden layer f:  L_G = |E_x[f(x)] - E_z[f(G(z))]|^2.
 * Minibatch discrimination (sec. 3.2). A discriminator that sees images one by one does not notice
-  that all are the same; this one is told, with each image, how close the batch's others come.
+  that all are the same; this one is given, with each image, how close the batch's others come.
 * Historical averaging (sec. 3.3). Each player also pays lambda |theta - mean of past theta|^2:
   on the game of cost xy, where gradient descent goes round the equilibrium for ever, it arrives.
 * One-sided label smoothing (sec. 3.4). The target of data is 1 - eps, that of samples stays 0, so
@@ -54,7 +54,7 @@ class ImprovedGAN(GAN):
 
     Args:
         feature_matching: The generator matches mean features instead of ascending log D.
-        minibatch_kernels: Closenesses to the rest of the batch that the discriminator is told;
+        minibatch_kernels: Closenesses to the rest of the batch that the discriminator is given;
             0: none.
         kernel_dims: Entries of the features of which a closeness is made.
         historical_weight: The paper's lambda; 0: no averaging.
@@ -118,8 +118,8 @@ class ImprovedGAN(GAN):
     def generator_loss(self, batch: Batch) -> Tensor:
         if not self.feature_matching:
             return super().generator_loss(batch) + self.departure("generator")
-        x, y = self._told(batch)
-        seen = self.real(x, y), self.fake(self.prior(len(x)), y)
+        x, *condition = self.conditioned(batch)
+        seen = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
         matched = feature_distance(*(self.discriminator.features(*images) for images in seen))
         return matched + self.departure("generator")
 

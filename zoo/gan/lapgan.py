@@ -106,14 +106,14 @@ class PyramidGenerator(nn.Module):
         super().__init__()
         self.levels, self.sizes = nn.ModuleList(levels), sizes
 
-    def forward(self, z: Tensor, *label: Tensor) -> Tensor:
+    def forward(self, z: Tensor, *condition: Tensor) -> Tensor:
         first, *details = z.split(self.sizes, dim=1)
-        return self.refine(self.levels[0](first, *label), details, *label)
+        return self.refine(self.levels[0](first, *condition), details, *condition)
 
-    def refine(self, x: Tensor, details: list[Tensor], *label: Tensor) -> Tensor:
+    def refine(self, x: Tensor, details: list[Tensor], *condition: Tensor) -> Tensor:
         """Images of a level through the finer ones, one for each of the latents (eq. 5)."""
         for z, level in zip(details, self.levels[len(self.levels) - len(details) :], strict=True):
-            x = level(z, up(x), *label)
+            x = level(z, up(x), *condition)
         return x
 
 
@@ -128,12 +128,12 @@ class PyramidDiscriminator(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList(levels)
 
-    def forward(self, x: Tensor, *label: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         scores = []
         for level in reversed(self.levels[1:]):
-            scores.append(level(x, up(down(x)), *label))
+            scores.append(level(x, up(down(x)), *condition))
             x = down(x)
-        return self.levels[0](x, *label) + sum(scores)
+        return self.levels[0](x, *condition) + sum(scores)
 
 
 class LAPGAN(GAN):
@@ -206,13 +206,13 @@ class LAPGAN(GAN):
 
     def seen(self, batch: Batch, level: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What a level's discriminator sees of data and of its generator."""
-        x, *told = self.real(*self._told(batch))
+        x, *condition = self.real(*self.conditioned(batch))
         for _ in self.generator.levels[level + 1 :]:
             x = down(x)
         if level:
-            told = [up(down(x)), *told]
+            condition = [up(down(x)), *condition]
         z = self.prior(len(x)).split(self.generator.sizes, dim=1)[level]
-        return (x, *told), (self.generator.levels[level](z, *told), *told)
+        return (x, *condition), (self.generator.levels[level](z, *condition), *condition)
 
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()
@@ -243,7 +243,7 @@ class LAPGAN(GAN):
     def refine(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Images of any level's size to full size, with details drawn for them.
 
-        A conditional model draws the labels y (B,) at random if it is not told them.
+        A conditional model draws the labels y (B,) at random where none are given.
         """
         shapes = [(self.image_shape[0], side, side) for side in self.sides]
         if tuple(x.shape[1:]) not in shapes:
@@ -251,6 +251,6 @@ class LAPGAN(GAN):
         level = shapes.index(tuple(x.shape[1:]))
         details = self.prior(len(x)).split(self.generator.sizes, dim=1)[level + 1 :]
         network = self.sampling_generator
-        y = self.labels(len(x), y)
+        condition = self.to_draw(len(x), y)
         with evaluating(self):
-            return network.refine(x, details, *(() if y is None else (y,))).clamp(-1, 1)
+            return network.refine(x, details, *condition).clamp(-1, 1)

@@ -16,7 +16,7 @@ the grown networks train for as long again. Most steps are cheap, as they see fe
 The loss is WGAN-GP's, with 0.001 E[D(x)^2] against the drift of scores (app. A.1). Three more
 parts keep the players from outgrowing each other and samples from looking alike:
 
-* Minibatch standard deviation (sec. 3): the discriminator is told how much its features vary
+* Minibatch standard deviation (sec. 3): the discriminator is given how much its features vary
   among the images of a group.
 * An equalised learning rate (sec. 4.1): weights are drawn from N(0, 1) and scaled as they are
   used, so that under Adam each of them moves as fast relative to its range.
@@ -27,7 +27,7 @@ So most of the training is over before it becomes dear: in equal time samples ar
 of the same networks at full size from the start.
 
 Differs from the paper: stages in steps rather than in images; Adam's moments are kept when a
-block is added; fewer channels by default; the class, where there is one, is told to both networks
+block is added; fewer channels by default; the class, where there is one, is given to both networks
 beside their inputs; samples are enlarged to full size while the networks are smaller, and clamped
 to [-1, 1].
 """
@@ -320,14 +320,13 @@ class ProgressiveGAN(Kept, WGANGP):
 
     # The game, in which the growth stands beside each image
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        x, *label = super().real(x, y)
-        return self.shown(x), staged(self.growth, x), *label
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
+        x, *condition = super().real(x, *condition)
+        return self.shown(x), staged(self.growth, x), *condition
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        label = () if y is None else (y,)
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         growth = staged(self.growth, z)
-        return self.generator(z, growth, *label), growth, *label
+        return self.generator(z, growth, *condition), growth, *condition
 
     # What it can do
 
@@ -337,7 +336,7 @@ class ProgressiveGAN(Kept, WGANGP):
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W) of full size, whatever the growth."""
         network = self.sampling_generator
-        y = self.labels(len(z), y)
+        condition = self.to_draw(len(z), y)
         with evaluating(self):
-            x = network(z, self.growth, y)
+            x = network(z, self.growth, *condition)
         return interpolate(x, self.image_shape[1:]).clamp(-1, 1)

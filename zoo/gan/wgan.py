@@ -78,9 +78,7 @@ class WGAN(GAN):
 
     def wasserstein_estimate(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The critic's gain on images (B, C, H, W) and as many samples: W, up to a factor."""
+        condition = self.condition.arguments(y)
         with evaluating(self):
-            z = self.prior(len(x))
-            y = y if self.num_classes else None
-            return -minus_gain(
-                self.discriminator(*self.real(x, y)), self.discriminator(*self.fake(z, y))
-            )
+            real, fake = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
+            return -minus_gain(self.discriminator(*real), self.discriminator(*fake))

@@ -64,17 +64,18 @@ class WGANGP(GAN):
 
     def _slope(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
         """(B,) norms of the critic's gradient, each somewhere between an image and a sample."""
-        (x, *label), (x_fake, *_) = real, fake
+        (x, *condition), (x_fake, *_) = real, fake
         t = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)  # one for each image
         with torch.enable_grad():
             x_hat = torch.lerp(x, x_fake, t.to(x)).detach().requires_grad_()
             with eager(self.discriminator):
-                score = self.discriminator(x_hat, *label)
+                score = self.discriminator(x_hat, *condition)
             (slope,) = grad(score.sum(), x_hat, create_graph=True)
         return (slope.flatten(1).square().sum(1) + 1e-12).sqrt()  # a norm of 0 has no gradient
 
     def gradient_norms(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) norms of the critic's gradient between images and samples; 1 at the optimum."""
-        y = y if self.num_classes else None
+        condition = self.condition.arguments(y)
         with evaluating(self):
-            return self._slope(self.real(x, y), self.fake(self.prior(len(x)), y)).detach()
+            real, fake = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
+            return self._slope(real, fake).detach()

@@ -13,9 +13,9 @@ A VAE's divergence does the same with a formula and needs the prior's density. A
 needs only draws of it, so the prior may have any shape: a Gaussian, ten petals, a roll. Where both
 goals are met the codes of all images together follow the prior, and G turns draws into images.
 
-Told the class, the discriminator gives each class its part of the prior (sec. 2.3), and neither
-encoder nor decoder need be told. A Gaussian has no parts: there all three are told, and z keeps
-what the class does not say, the style (sec. 4).
+With the class as its condition, the discriminator gives each class its part of the prior (sec.
+2.3), and neither encoder nor decoder needs one. A Gaussian has no parts: there the class is a
+condition of all three, and z keeps what the class does not say, the style (sec. 4).
 
 Each of the encoder's two losses has an Adam of its own, so no weight stands between them. In a
 plain game codes go on swinging about the prior, and images with them. Together these make them
@@ -30,8 +30,8 @@ prior: 0.003 to 0.005). Without the normalisation, and with `r1=1` for dropout, 
 
 Differs from the paper: the first three of those four; a deterministic encoder only; Adam for
 momentum; leaky ReLU in the encoder; tanh, for images in [-1, 1]; every image has a label or none
-has; under a Gaussian prior encoder and discriminator are told the class too. Semi-supervised
-learning and clustering (sec. 5, 6) are not here.
+has; under a Gaussian prior the class is a condition of encoder and discriminator too.
+Semi-supervised learning and clustering (sec. 5, 6) are not here.
 """
 
 import math
@@ -116,10 +116,10 @@ class AAE(GAN):
             raise ValueError(f"latent_dim must be at least 2 for {prior}, got {latent_dim}")
         if d_lr_ratio <= 0:
             raise ValueError(f"d_lr_ratio must be above 0, got {d_lr_ratio}")
-        told = num_classes if prior == "gaussian" else 0
+        of_networks = num_classes if prior == "gaussian" else 0
         super().__init__(
             image_shape,
-            told,
+            of_networks,
             latent_dim=latent_dim,
             decay_steps=decay_steps,
             decay_start=decay_steps / 2 if decay_start is None else decay_start,
@@ -158,26 +158,26 @@ class AAE(GAN):
             return self.lr * self.d_lr_ratio
         return super().lr_of(player)
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What the discriminator sees of the prior, as many draws as there are images."""
-        return super().real(self.prior(len(x), y), y)
+        return super().real(self.prior(len(x), *condition), *condition)
 
-    def fake(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def fake(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What it sees of images: their codes."""
-        return super().real(self.encoder(x, y), y)
+        return super().real(self.encoder(x, *condition), *condition)
 
     def reconstruction_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        return (x - self.generator(self.encoder(x, y), y)).square().mean()
+        x, *condition = self.conditioned(batch)
+        return (x - self.generator(self.encoder(x, *condition), *condition)).square().mean()
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        real, fake = self.real(*self._told(batch)), self.fake(*self._told(batch))
+        real, fake = self.real(*self.conditioned(batch)), self.fake(*self.conditioned(batch))
         scores = self.discriminator(*real), self.discriminator(*fake)
         return self.loss.discriminator(*scores) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
         """The encoder's: its codes shall pass for draws of the prior."""
-        return self.loss.generator(self.discriminator(*self.fake(*self._told(batch))))
+        return self.loss.generator(self.discriminator(*self.fake(*self.conditioned(batch))))
 
     # What it can do
 
@@ -191,13 +191,13 @@ class AAE(GAN):
         return z
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        y = self.labels(n, y)
-        return self.decode(self.prior(n, y), y)
+        condition = self.to_draw(n, y)
+        return self.decode(self.prior(n, *condition), *condition)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, D); told the class only where the prior is Gaussian."""
+        """(B, C, H, W) to (B, D); the class is looked at only where the prior is Gaussian."""
         with evaluating(self):
-            return self.encoder(x, y)
+            return self.encoder(x, *self.condition.arguments(y))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """G(E(x))"""
@@ -206,4 +206,4 @@ class AAE(GAN):
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) raw scores of codes; at the optimum log p(z)/q(z), of the prior over all codes."""
         with evaluating(self):
-            return self.discriminator(*self.fake(x, y))
+            return self.discriminator(*self.fake(x, *self.condition.arguments(y)))

@@ -73,32 +73,31 @@ class AEGAN(GAN):
         return torch.optim.Adam(player.parameters(), lr=self.lr_of(player))
 
     def encoder_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        label = () if y is None else (y,)
+        x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
         decoder = self.sampling_generator
         with evaluating(decoder, compiled=True):
-            image = decoder(z, *label)
-        code = self.code(image, *label)
+            image = decoder(z, *condition)
+        code = self.code(image, *condition)
         if self.loss_space == "latent":
             return (code - z).square().mean()
         with (
             evaluating(decoder, compiled=True),
             torch.enable_grad(),
         ):  # as it decodes, not as it learned
-            again = decoder(code, *label)
+            again = decoder(code, *condition)
         return (again - image).square().mean()
 
-    def code(self, x: Tensor, *label: Tensor) -> Tensor:
+    def code(self, x: Tensor, *condition: Tensor) -> Tensor:
         """(B, D), in [-1, 1] as the latents are."""
-        return self.encoder(x, *label).tanh()
+        return self.encoder(x, *condition).tanh()
 
     # What it can do
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, D); a conditional model must be told y."""
+        """(B, C, H, W) to (B, D); a conditional model needs y."""
         with evaluating(self):
-            return self.code(*self.real(x, y))
+            return self.code(*self.real(x, *self.condition.arguments(y)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """G(E(x)): what of the images the generator can make."""
@@ -116,7 +115,7 @@ class AEGAN(GAN):
         those of the queries (B, C, H, W), the nearest first.
 
         Args:
-            y: Labels (B,) of the queries, which a conditional model must be told.
+            y: Labels (B,) of the queries, which a conditional model needs.
             gallery_y: Labels (N,) of the gallery, likewise.
 
         Raises:
@@ -128,6 +127,6 @@ class AEGAN(GAN):
         for name, x, label in (("y", query, y), ("gallery_y", gallery, gallery_y)):
             if self.num_classes and label is None:
                 raise ValueError(f"{name} must be ({len(x)},) integers, got None")
-            codes.append(self.encode(x, self.labels(len(x), label)))
+            codes.append(self.encode(x, *self.to_draw(len(x), label)))
         apart = torch.cdist(*codes)
         return apart.topk(k, largest=False).indices

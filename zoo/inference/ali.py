@@ -32,13 +32,13 @@ class ALI(BiGAN):
     def prior(self, n: int) -> Tensor:
         return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
 
-    def code(self, x: Tensor, *label: Tensor) -> Tensor:
-        return self.encoder(x, *label).rsample()
+    def code(self, x: Tensor, *condition: Tensor) -> Tensor:
+        return self.encoder(x, *condition).rsample()
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
         """q(z|x), over (B, D)."""
         with evaluating(self):
-            return self.encoder(x) if y is None else self.encoder(x, y)
+            return self.encoder(x, *self.condition.arguments(y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior's mean, (B, D)."""

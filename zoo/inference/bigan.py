@@ -50,8 +50,8 @@ class PairDiscriminator(nn.Module):
         self.latent = MLP((latent_dim, width, width), slope=0.2)
         self.pair = MLP((self.image.num_features + width, width, 1), slope=0.2)
 
-    def forward(self, x: Tensor, z: Tensor, *label: Tensor) -> Tensor:
-        both = torch.cat((self.image.features(x, *label), self.latent(z)), dim=1)
+    def forward(self, x: Tensor, z: Tensor, *condition: Tensor) -> Tensor:
+        both = torch.cat((self.image.features(x, *condition), self.latent(z)), dim=1)
         return self.pair(both).squeeze(1)
 
 
@@ -80,29 +80,29 @@ class BiGAN(GAN):
         discriminator, generator = super().players()
         return discriminator, replace(generator, modules=(self.generator, self.encoder))
 
-    def code(self, x: Tensor, *label: Tensor) -> Tensor:
+    def code(self, x: Tensor, *condition: Tensor) -> Tensor:
         """(B, D), what the discriminator sees beside an image."""
-        return self.encoder(x, *label)
+        return self.encoder(x, *condition)
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        x, *label = super().real(x, y)
-        return x, self.code(x, *label), *label
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
+        x, *condition = super().real(x, *condition)
+        return x, self.code(x, *condition), *condition
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        x, *label = super().fake(z, y)
-        return x, z, *label
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
+        x, *condition = super().fake(z, *condition)
+        return x, z, *condition
 
     def generator_loss(self, batch: Batch) -> Tensor:
         """To the encoder data are what samples are to the generator: it wants low scores."""
-        score = self.discriminator(*self.real(*self._told(batch)))
+        score = self.discriminator(*self.real(*self.conditioned(batch)))
         return super().generator_loss(batch) + self.loss.generator(-score)
 
     # What it can do
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, D); a conditional model must be told y."""
+        """(B, C, H, W) to (B, D); a conditional model needs y."""
         with evaluating(self):
-            return self.encoder(*super().real(x, y))
+            return self.encoder(*super().real(x, *self.condition.arguments(y)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """G(E(x)): images that mean the same."""

@@ -2,9 +2,10 @@
 
 Bao, Chen, Wen, Li and Hua, 2017. https://arxiv.org/abs/1703.10155
 
-A VAE-GAN that is told the class c, with a classifier C beside the discriminator D: one says whether
-an image is real, the other what it shows, and the last hidden layers of both, f_D and f_C, say what
-matters in it. A reconstruction x' is to be like its original x in all respects, pair by pair,
+A VAE-GAN with the class c as its condition, and a classifier C beside the discriminator D: one says
+whether an image is real, the other what it shows, and the last hidden layers of both, f_D and f_C,
+say what matters in it. A reconstruction x' is to be like its original x in all respects, pair by
+pair,
 
     L_G  = 1/2 (|x - x'|^2 + |f_D(x) - f_D(x')|^2 + |f_C(x) - f_C(x')|^2)
 
@@ -36,14 +37,14 @@ from ..networks import Heads, labelled_cross_entropy, without_dropout
 from .vae_gan import VAEGAN
 
 
-class Untold(nn.Module):
+class Unconditional(nn.Module):
     """A network that looks at an image and not at the label beside it."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, *label: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         return self.network(x)
 
 
@@ -76,7 +77,7 @@ class CVAEGAN(VAEGAN):
             raise ValueError("saturating must be False: the generator is not paid for scores")
         self.kl_weight, self.mean_weight, self.class_weight = kl_weight, mean_weight, class_weight
         discriminator, classifier = (
-            without_dropout(Untold(self.make_discriminator(num_classes=0))) for _ in range(2)
+            without_dropout(Unconditional(self.make_discriminator(num_classes=0))) for _ in range(2)
         )
         self.discriminator = self.regularisation.wrap(Heads(discriminator))
         self.classifier = Heads(classifier, score=False, classes=num_classes)
@@ -105,10 +106,10 @@ class CVAEGAN(VAEGAN):
         return apart + super().likeness(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        real, (again, new) = self.real(x, y), self._fakes(x, y)
+        x, *condition = self.conditioned(batch)
+        real, (again, new) = self.real(x, *condition), self._fakes(x, *condition)
         looks = (self.discriminator.features(*seen).mean(0) for seen in (real, new))
-        kinds = (self.class_means(self.kinds(image), y) for image, _ in (real, new))
+        kinds = (self.class_means(self.kinds(image), *condition) for image, _ in (real, new))
         l_gd, l_gc = (0.5 * (a - b).square().sum() for a, b in (looks, kinds))
         likeness = self.likeness(real, again)
         return self.like_weight * likeness + self.mean_weight * l_gd + self.class_weight * l_gc

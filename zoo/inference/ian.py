@@ -113,8 +113,8 @@ class IAN(VAEGAN):
 
     # The game
 
-    def infer(self, x: Tensor, y: Tensor | None) -> Distribution:
-        return self.encoder(self.discriminator.features(*self.real(x, y)))
+    def infer(self, x: Tensor, *condition: Tensor) -> Distribution:
+        return self.encoder(self.discriminator.features(*self.real(x, *condition)))
 
     def divergence(self, q: Distribution) -> Tensor:
         return self.kl_weight * super().divergence(q)
@@ -127,17 +127,18 @@ class IAN(VAEGAN):
         return likeness + self.loss.generator(judged["score"])
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
+        x, *condition = self.conditioned(batch)
         with torch.no_grad():  # a reconstruction depends on the trunk, and must not teach it
-            fakes = self._fakes(x, y)
-        scores = [self.discriminator(*seen) for seen in (self.real(x, y), *fakes)]
+            fakes = self._fakes(x, *condition)
+        scores = [self.discriminator(*seen) for seen in (self.real(x, *condition), *fakes)]
         disorderly = self.orthogonal_weight * disorder(self.discriminator)
         return self.loss.discriminator(*scores) + disorderly
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        again, new = self._fakes(x, y)
-        cost = self.likeness(self.real(x, y), again) + self.loss.generator(self.discriminator(*new))
+        x, *condition = self.conditioned(batch)
+        again, new = self._fakes(x, *condition)
+        likeness = self.likeness(self.real(x, *condition), again)
+        cost = likeness + self.loss.generator(self.discriminator(*new))
         return cost + self.orthogonal_weight * disorder(self.generator)
 
     # What it can do
@@ -170,13 +171,13 @@ class IAN(VAEGAN):
         if mask.shape != (len(x), 1, *x.shape[2:]):
             raise ValueError(f"mask must be (B, 1, H, W) beside x, got {tuple(mask.shape)}")
         generator = self.sampling_generator
-        label = () if y is None else (y,)
+        condition = self.condition.arguments(y)
         z = self.encode(x, y)
         before, z = self.decode(z, y), z.clone().requires_grad_()
         optimizer = torch.optim.Adam([z], lr=lr)
         with evaluating(generator), torch.enable_grad():
             for _ in range(steps):
-                apart = mask * (generator(z, *label) - paint)
+                apart = mask * (generator(z, *condition) - paint)
                 (z.grad,) = torch.autograd.grad(apart.square().sum(), z)
                 optimizer.step()
         z = z.detach()

@@ -19,7 +19,7 @@ from, but its slope in beta, which is all that moves q, is only learned as far a
 are drawn from a Gaussian some times as wide as q(beta).
 
 A simulator is `Generator`, from latents (beta, epsilon) to data. Here, by default, it is a network
-that is told one beta for all images, and epsilon is what a GAN's latent is. The paper's "Bayesian
+that has one beta for all images, and epsilon is what a GAN's latent is. The paper's "Bayesian
 GAN" is the case in which beta are the weights of a network.
 
 What did not hold: that betas three times as wide as q(beta) teach enough. Over so short a way the
@@ -118,36 +118,35 @@ class LFVI(Kept, GAN):
         learning = (simulator,) if list(self.generator.parameters()) else ()
         return replace(ratio, name="ratio"), *learning, posterior
 
-    def real(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """Data with betas that have nothing to do with them."""
         beta = self.q(self.spread).sample((len(x),))
-        return (x, beta) if y is None else (x, beta, y)
+        return x, beta, *condition
 
-    def fake(self, z: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
+    def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """What is simulated, with the betas it was simulated by."""
-        x, *label = super().fake(z, y)
-        return x, z[:, : self.beta_dim], *label
+        x, *condition = super().fake(z, *condition)
+        return x, z[:, : self.beta_dim], *condition
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._repeated(*self._told(batch))
-        real, fake = self.real(x, y), self.fake(self._latents(len(x), self.spread), y)
+        x, *condition = self._repeated(*self.conditioned(batch))
+        real = self.real(x, *condition)
+        fake = self.fake(self._latents(len(x), self.spread), *condition)
         return self.loss.discriminator(self.discriminator(*real), self.discriminator(*fake))
 
     def posterior_loss(self, batch: Batch) -> Tensor:
         """Minus the bound, in nats for each of the data."""
-        return -self._bound(*self._told(batch)) / max(self.num_data, 1)
+        return -self._bound(*self.conditioned(batch)) / max(self.num_data, 1)
 
-    def _bound(self, x: Tensor, y: Tensor | None) -> Tensor:
-        x, y = self._repeated(x, y)
+    def _bound(self, x: Tensor, *condition: Tensor) -> Tensor:
+        x, *condition = self._repeated(x, *condition)
         q = self.q()
-        label = () if y is None else (y,)
-        ratio = -self.discriminator(x, q.rsample((len(x),)), *label)
+        ratio = -self.discriminator(x, q.rsample((len(x),)), *condition)
         return self.num_data * ratio.mean() - kl_divergence(q, standard_gaussian(q.mean))
 
-    def _repeated(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _repeated(self, *batch: Tensor) -> list[Tensor]:
         """So that each of the data meets several betas."""
-        again = x.repeat(self.samples, *[1] * (x.ndim - 1))
-        return again, None if y is None else y.repeat(self.samples)
+        return [part.repeat(self.samples, *[1] * (part.ndim - 1)) for part in batch]
 
     def _latents(self, n: int, spread: float = 1.0) -> Tensor:
         beta = self.q(spread).sample((n,))
@@ -174,10 +173,10 @@ class LFVI(Kept, GAN):
     def log_ratio(self, x: Tensor, beta: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) estimates of log p(x | beta) - log q(x), of data and beta (B, D) in pairs."""
         with evaluating(self):
-            return -self.discriminator(x, beta, *(() if y is None else (y,)))
+            return -self.discriminator(x, beta, *self.condition.arguments(y))
 
     def evidence_bound(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Nats of `num_data` data like x, a bound of log p(x) - sum log q(x): no `elbo`, which
         would be of each image, and without the law of the data."""
         with evaluating(self):
-            return self._bound(x, y)
+            return self._bound(x, *self.condition.arguments(y))

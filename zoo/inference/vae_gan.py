@@ -69,9 +69,9 @@ class VAEGAN(GAN):
         encoder = Player("encoder", (self.encoder,), self.encoder_loss, clip_norm=self.clip_norm)
         return encoder, *super().players()
 
-    def infer(self, x: Tensor, y: Tensor | None) -> Distribution:
+    def infer(self, x: Tensor, *condition: Tensor) -> Distribution:
         """q(z|x), over (B, D)."""
-        return self.encoder(*self.real(x, y))
+        return self.encoder(*self.real(x, *condition))
 
     def likeness(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
         """L_like: nats up to a constant, a mean over images."""
@@ -83,27 +83,28 @@ class VAEGAN(GAN):
         return kl_divergence(q, standard_gaussian(q.mean)).mean()
 
     def encoder_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        q = self.infer(x, y)
-        return self.divergence(q) + self.likeness(self.real(x, y), self.fake(q.rsample(), y))
+        x, *condition = self.conditioned(batch)
+        q = self.infer(x, *condition)
+        real, again = self.real(x, *condition), self.fake(q.rsample(), *condition)
+        return self.divergence(q) + self.likeness(real, again)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        real, (again, new) = self.real(x, y), self._fakes(x, y)
+        x, *condition = self.conditioned(batch)
+        real, (again, new) = self.real(x, *condition), self._fakes(x, *condition)
         scores = torch.cat((self.discriminator(*again), self.discriminator(*new)))
         return self.loss.discriminator(self.discriminator(*real), scores)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        x, y = self._told(batch)
-        again, new = self._fakes(x, y)
+        x, *condition = self.conditioned(batch)
+        again, new = self._fakes(x, *condition)
         scores = torch.cat((self.discriminator(*again), self.discriminator(*new)))
-        likeness = self.likeness(self.real(x, y), again)
+        likeness = self.likeness(self.real(x, *condition), again)
         return self.loss.generator(scores) + self.like_weight * likeness
 
-    def _fakes(self, x: Tensor, y: Tensor | None) -> tuple[tuple[Tensor, ...], ...]:
+    def _fakes(self, x: Tensor, *condition: Tensor) -> tuple[tuple[Tensor, ...], ...]:
         """Reconstructions, and as many samples."""
-        z = self.infer(x, y).rsample()
-        return self.fake(z, y), self.fake(self.prior(len(x)), y)
+        z = self.infer(x, *condition).rsample()
+        return self.fake(z, *condition), self.fake(self.prior(len(x)), *condition)
 
     # What it can do
 
@@ -111,9 +112,9 @@ class VAEGAN(GAN):
         return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
-        """q(z|x), over (B, D); a conditional model must be told y."""
+        """q(z|x), over (B, D); a conditional model needs y."""
         with evaluating(self):
-            return self.infer(x, y)
+            return self.infer(x, *self.condition.arguments(y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior's mean, (B, D)."""

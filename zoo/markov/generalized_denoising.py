@@ -70,7 +70,7 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
 
     Args:
         image_shape: (C, H, W).
-        num_classes: K, and the network is told the class; 0: unconditional.
+        num_classes: K, and the class is a condition of the network; 0: unconditional.
         width: Units of each hidden layer.
         corruption: Share of the pixels that are drawn anew, by a fair coin, in (0, 1].
         noise: Standard deviation of the noise in the hidden layers.
@@ -118,11 +118,11 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
 
     @torch.no_grad()
     def walk(
-        self, bits: Tensor, y: Tensor | None, steps: int, known: Tensor | None = None
+        self, bits: Tensor, *condition: Tensor, steps: int, known: Tensor | None = None
     ) -> Tensor:
         """So many steps of the chain from bits (B, D); what is known (B, D) stays."""
         for _ in range(steps):
-            drawn = self.reconstruct(self.corrupt(bits), y).sample()
+            drawn = self.reconstruct(self.corrupt(bits), *condition).sample()
             bits = drawn if known is None else torch.where(known, bits, drawn)
         return bits
 
@@ -141,11 +141,11 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
 
     def denoising(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Mean of -log P(x|x~) in nats, over images and the steps of walkback."""
-        y = y if self.num_classes else None
+        condition = self.condition.arguments(y)
         clean = bits = to_bits(x, self.image_shape, type(self).__name__)
         cost = 0.0
         for step in range(self.walkback):
-            guess = self.reconstruct(self.corrupt(bits), y)
+            guess = self.reconstruct(self.corrupt(bits), *condition)
             cost = cost - guess.log_prob(clean).sum(1).mean()
             if step + 1 < self.walkback:
                 bits = guess.sample()
@@ -158,10 +158,10 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
 
     def sample(self, n: int, y: Tensor | None = None, steps: int | None = None) -> Tensor:
         """Binary images, from coins by so many steps of the chain; None: `self.steps`."""
-        y = self.labels(n, y)
+        condition = self.to_draw(n, y)
         with evaluating(self):
             bits = torch.randint(2, (n, self.pixels), device=self.device).to(self.dtype)
-            bits = self.walk(bits, y, self.steps if steps is None else steps)
+            bits = self.walk(bits, *condition, steps=self.steps if steps is None else steps)
         return from_bits(bits, self.image_shape)
 
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
@@ -172,7 +172,8 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
         """
         x, mask = x.to(self.device, self.dtype), mask.to(self.device)
         bits, known = known_bits(x, mask, self.image_shape, type(self).__name__)
-        y = self.labels(len(x), y)
+        condition = self.to_draw(len(x), y)
         with evaluating(self):
             bits = torch.where(known, bits, torch.randint_like(bits, 2))
-            return from_bits(self.walk(bits, y, self.steps, known), self.image_shape)
+            bits = self.walk(bits, *condition, steps=self.steps, known=known)
+            return from_bits(bits, self.image_shape)

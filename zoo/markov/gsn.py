@@ -120,19 +120,19 @@ class GSN(GeneralizedDenoisingAutoencoder):
         return [bits.new_zeros(len(bits), width) for width in self.carried]
 
     def step(
-        self, bits: Tensor, hidden: list[Tensor], y: Tensor | None = None
+        self, bits: Tensor, hidden: list[Tensor], *condition: Tensor
     ) -> tuple[Bernoulli, list[Tensor]]:
         """P(X|H_{t+1}) of each bit, (B, D), and what of H_{t+1} is carried."""
-        logits, hidden = self.denoiser(self.corrupt(bits), hidden, y)
+        logits, hidden = self.denoiser(self.corrupt(bits), hidden, *condition)
         return Bernoulli(logits=logits, validate_args=False), hidden
 
     @torch.no_grad()
     def walk(
-        self, bits: Tensor, y: Tensor | None, steps: int, known: Tensor | None = None
+        self, bits: Tensor, *condition: Tensor, steps: int, known: Tensor | None = None
     ) -> Tensor:
         hidden = self.rest(bits)
         for _ in range(steps):
-            guess, hidden = self.step(bits, hidden, y)
+            guess, hidden = self.step(bits, hidden, *condition)
             drawn = guess.sample()
             bits = drawn if known is None else torch.where(known, bits, drawn)
         return bits
@@ -141,11 +141,11 @@ class GSN(GeneralizedDenoisingAutoencoder):
 
     def denoising(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Mean of -log P(x|H) in nats, over images, steps that settle and those of walkback."""
-        y = y if self.num_classes else None
+        condition = self.condition.arguments(y)
         clean = bits = to_bits(x, self.image_shape, type(self).__name__)
         hidden, cost, steps = self.rest(bits), 0.0, self.settle + self.walkback
         for step in range(steps):
-            guess, hidden = self.step(bits, hidden, y)
+            guess, hidden = self.step(bits, hidden, *condition)
             cost = cost - guess.log_prob(clean).sum(1).mean()
             if step >= self.settle:
                 bits = guess.sample()

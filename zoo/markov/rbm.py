@@ -130,7 +130,7 @@ class RBM(GenerativeModel):
             v = drawn if known is None else torch.where(known, v, drawn)
         return v
 
-    def _rows(self, n: int, y: Tensor | None) -> Tensor:
+    def _rows(self, n: int, y: Tensor | None = None) -> Tensor:
         """Which row of the biases each of n images has, (n,)."""
         if not self.num_classes:
             return torch.zeros(n, dtype=torch.long, device=self.device)
@@ -307,7 +307,7 @@ class RBM(GenerativeModel):
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Binary images, from the pixels' biases alone by `sweeps` sweeps."""
-        y = self._rows(n, self.labels(n, y))
+        y = self._rows(n, *self.to_draw(n, y))
         v = torch.bernoulli(self.visible_bias.detach()[y].sigmoid())
         return self._image(self.gibbs(v, y, self.sweeps))
 
@@ -318,7 +318,7 @@ class RBM(GenerativeModel):
         """
         x, mask = x.to(self.device, self.dtype), mask.to(self.device)
         bits, seen = known_bits(x, mask, self.image_shape, type(self).__name__)
-        rows = self._rows(len(x), self.labels(len(x), y))
+        rows = self._rows(len(x), *self.to_draw(len(x), y))
         v = torch.bernoulli(self.visible_bias.detach()[rows].sigmoid())
         known = torch.zeros_like(v, dtype=torch.bool)
         known[:, : self.pixels] = seen

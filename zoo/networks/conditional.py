@@ -1,4 +1,4 @@
-"""How a network is told a class: labels as one-hot numbers beside its input."""
+"""A condition beside the input of a network: a class as one-hot numbers, others as their code."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn.functional import one_hot
 
 
 def checked(y: Tensor | None, n: int, num_classes: int) -> Tensor:
-    """The labels (n,) that a network is told.
+    """The labels (n,) that are a network's condition.
 
     Raises:
         ValueError: it got no label, or something else.
@@ -18,15 +18,23 @@ def checked(y: Tensor | None, n: int, num_classes: int) -> Tensor:
     return y
 
 
-def beside(v: Tensor, y: Tensor | None, num_classes: int) -> Tensor:
-    """Appends the one-hot label: to vectors (B, D) as K entries, to images as K constant planes.
+def beside(v: Tensor, y: Tensor | None, entries: int) -> Tensor:
+    """Appends the code of a condition: to vectors (B, D) as K entries, to images as K planes.
+
+    Labels (B,) are one-hot, numbers (B, K) as they are, words (B, L) the share of each in a text.
 
     Raises:
-        ValueError: a network that is told a class got no label, or something else.
+        ValueError: a network that has a condition got none, or something else.
     """
-    if not num_classes:
+    if not entries:
         return v
-    code = one_hot(checked(y, len(v), num_classes), num_classes).to(v)  # (B, K)
+    if isinstance(y, Tensor) and y.ndim == 2:
+        code = y if y.is_floating_point() else one_hot(y, entries).to(v).mean(1)
+        if code.shape != (len(v), entries):
+            raise ValueError(f"y must be ({len(v)}, {entries}), got {tuple(y.shape)}")
+        code = code.to(v)
+    else:
+        code = one_hot(checked(y, len(v), entries), entries).to(v)  # (B, K)
     if v.ndim == 4:
         code = code[:, :, None, None].expand(-1, -1, *v.shape[2:])  # (B, K, H, W)
     return torch.cat((v, code), dim=1)

@@ -11,7 +11,7 @@ REACH = 8.0  # log-variances lie between this and minus this: no precision witho
 
 
 class Encoder(nn.Module):
-    """Images, and labels where the body is told them, to latents (B, D).
+    """Images, and labels where they are a condition of the body, to latents (B, D).
 
     Args:
         discriminator: Whose body is used; what is random or bound in it is taken out.

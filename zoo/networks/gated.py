@@ -5,7 +5,7 @@ a pixel, all of their columns within reach; the horizontal stack sees the pixels
 in every layer, what the vertical stack has found. Nothing goes back, so the vertical stack needs
 no mask: its first layer looks at the rows above, and later ones may look at its own features in
 all of the row. (The paper shifts its output down by a row; here its input is, once, which is the
-same.) Both stacks are gated, and may be told a condition s (eq. 4 and 5):
+same.) Both stacks are gated, and may have a condition s (eq. 4 and 5):
 
     y = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                               (eq. 5)
 """
@@ -101,7 +101,7 @@ class _RowMemory:
 
 
 class VerticalLayer(Cached):
-    """The vertical half of a layer, and what the horizontal half is told of it and the condition.
+    """The vertical half of a layer, and what the horizontal half gets of it and the condition.
 
     Features (B, C, H, W) and a condition (B, D, H, W), (B, D, 1, 1) or None, to features
     (B, width, H, W) and what is added before the horizontal gate, (B, 2 * width, H, W).

@@ -229,7 +229,7 @@ class OncePerRow:
     row at once, as what it sees is done.
 
     The layer gives features for the next layer of its kind, here of the row (n, C, 1, W), and
-    what others are told at each pixel, here of the pixel (n, C', 1, 1).
+    what others get at each pixel, here of the pixel (n, C', 1, 1).
     """
 
     def __init__(self, layer: Callable[..., tuple[Tensor, Tensor]], place: Place):
@@ -244,7 +244,7 @@ class OncePerRow:
 
 
 class ClassBias(nn.Embedding):
-    """A bias told by the class, the same at every pixel (van den Oord et al., 2016,
+    """A bias of the class, the same at every pixel (van den Oord et al., 2016,
     https://arxiv.org/abs/1606.05328, eq. 4). Labels (B,) to (B, C, 1, 1)."""
 
     def reset_parameters(self) -> None:

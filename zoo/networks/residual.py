@@ -4,8 +4,9 @@ A block is two 3x3 convolutions beside a shortcut; the side doubles on the way u
 pixels, and halves on the way down by averaging four. No normalisation in the discriminator.
 Weights begin as in the authors' code, by Glorot's rule, and those behind a rectifier by He's.
 
-The class is told as Miyato and Koyama have it (https://arxiv.org/abs/1802.05637): in the generator
-it scales and shifts what is normalised, and the score takes in how features project on it.
+The class is a condition as Miyato and Koyama have it (https://arxiv.org/abs/1802.05637): in the
+generator it scales and shifts what is normalised, and the score takes in how features project on
+it.
 """
 
 from torch import Tensor, nn
@@ -76,8 +77,8 @@ class DownBlock(nn.Module):
         return avg_pool2d(h, 2) + self.shortcut(avg_pool2d(x, 2))
 
 
-class Told(nn.Module):
-    """How one of these networks is told the class.
+class Conditional(nn.Module):
+    """How the class is a condition of one of these networks.
 
     Attributes:
         in_blocks: False in networks of checkpoints from when the class stood beside the input.
@@ -91,13 +92,13 @@ class Told(nn.Module):
         if self.num_classes and self.in_blocks and start is not None:
             if start.shape[1] == self.start.weight.shape[1] + self.num_classes:
                 normal = parametrize.is_parametrized(self.start)
-                self.tell_beside()
+                self.join_beside()
                 if normal:
                     spectrally_normal(self)
         super()._load_from_state_dict(state_dict, prefix, *settings)
 
 
-class ResidualGenerator(Told):
+class ResidualGenerator(Conditional):
     """Latents (B, D) to images in [-1, 1].
 
     Args:
@@ -128,8 +129,8 @@ class ResidualGenerator(Told):
             x = block(x, *label)
         return self.out(relu(self.norm(x))).tanh()
 
-    def tell_beside(self) -> None:
-        """Takes the form of a network that is told the class beside its latents."""
+    def join_beside(self) -> None:
+        """Takes the form of a network that has the class beside its latents."""
         self.in_blocks = False
         self.start = nn.Linear(self.start.in_features + self.num_classes, self.start.out_features)
         for block in self.blocks:
@@ -137,10 +138,10 @@ class ResidualGenerator(Told):
             block.norms = nn.ModuleList(norms)
 
 
-class ResidualDiscriminator(Told):
+class ResidualDiscriminator(Conditional):
     """Images to one raw score each, (B,); the mirror of `ResidualGenerator`.
 
-    Told the class y, its features are phi(x) + v_y phi(x), entry by entry, so that the score is
+    Given the class y, its features are phi(x) + v_y phi(x), entry by entry, so that the score is
     <w, phi(x)> and a projection on the class, <w v_y, phi(x)>.
     """
 
@@ -168,8 +169,8 @@ class ResidualDiscriminator(Told):
         if self.classes is not None:  # of normal weights no entry of v_y is above 1
             self.gain = 0.5
 
-    def tell_beside(self) -> None:
-        """Takes the form of a network that is told the class as planes beside the image."""
+    def join_beside(self) -> None:
+        """Takes the form of a network that has the class as planes beside the image."""
         self.in_blocks, self.classes = False, None
         channels, width = self.start.in_channels + self.num_classes, self.start.out_channels
         self.start = nn.Conv2d(channels, width, 3, padding=1)

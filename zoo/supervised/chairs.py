@@ -2,7 +2,7 @@
 
 Dosovitskiy, Springenberg and Brox, 2014 (CVPR 2015). https://arxiv.org/abs/1411.5928
 
-A convolutional network for recognition is turned upside down: it is told what to draw, a type c
+A convolutional network for recognition is turned upside down: it is given what to draw, a type c
 and a view v, and draws it. Each goes through fully connected layers of its own, both then through
 common ones, and unpooling with convolutions makes an image of the vector. Nothing is random and
 nothing adversarial, it is plain regression:
@@ -226,7 +226,7 @@ class ChairGenerator(GenerativeModel):
 
         Args:
             type: Labels (n,), or shares of the types (n, K), which mixes them; None for a model
-                that is not told.
+                that has none.
             azimuth: Degrees that the viewer has walked around the thing from its front, (n,).
             elevation: Degrees that the viewer looks down on it, (n,).
             One of anything holds for all.
@@ -241,10 +241,10 @@ class ChairGenerator(GenerativeModel):
             return self.network(code, view)
 
     def _code(self, type: Tensor | int | None) -> Tensor | None:
-        """What the network is told of types, (n, K): one-hot numbers, or shares as they are."""
+        """The condition of types, (n, K): one-hot numbers, or shares as they are."""
         if not self.num_classes:
             if type is not None:
-                raise ValueError("type must be None: this model is not told types")
+                raise ValueError("type must be None: this model has no types")
             return None
         if type is None:
             raise ValueError(f"type must be in 0..{self.num_classes - 1}, got None")
@@ -272,6 +272,6 @@ class ChairGenerator(GenerativeModel):
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Types y, or random ones, from random views."""
-        return self.decode(self.prior(n), self.labels(n, y))
+        return self.decode(self.prior(n), *self.to_draw(n, y))
 
     interpolate = latent.interpolate

@@ -136,7 +136,7 @@ class Autoencoder(GenerativeModel):
     Args:
         image_shape: (C, H, W), or (D,) for points.
         num_classes: K, and each class has a Gaussian of its own codes, from which samples of the
-            class are drawn; the networks are not told the class. 0: one Gaussian.
+            class are drawn; the networks do not see the class. 0: one Gaussian.
         latent_dim: D, numbers in a code.
         width: Units of the first hidden layer; the next two have a half and a quarter.
         lr: Adam's learning rate.
@@ -181,7 +181,7 @@ class Autoencoder(GenerativeModel):
         return loss
 
     def _remember(self, z: Tensor, y: Tensor | None) -> None:
-        known = {"z": z, "y": y} if self.num_classes else {"z": z}
+        known = dict(zip("zy", (z, *self.condition.arguments(y)), strict=False))
         every = self.all_gather(known)  # of ranks, if there are several: (ranks, B, ...)
         if self.trainer.world_size > 1:
             every = {name: part.flatten(0, 1) for name, part in every.items()}
@@ -206,9 +206,8 @@ class Autoencoder(GenerativeModel):
 
     def prior(self, n: int, y: Tensor | None = None) -> Tensor:
         """(n, D) from the Gaussian of codes; of classes y (n,), or of random ones."""
-        y = self.labels(n, y)
-        group = torch.zeros(n, dtype=torch.long, device=self.device) if y is None else y
-        return self.codes.draw(group)
+        one = torch.zeros(n, dtype=torch.long, device=self.device)
+        return self.codes.draw(*(self.to_draw(n, y) or (one,)))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W). The decoder needs no y: a code says all."""

@@ -3,7 +3,7 @@
 Sohn, Lee and Yan, 2015.
 https://papers.nips.cc/paper/5775-learning-structured-output-representation-using-deep-conditional-generative-models
 
-Everything in a VAE is told a condition c, the prior too, which is learned:
+Everything in a VAE has a condition c, the prior too, which is learned:
 
     log p(x|c) >= E_q(z|x,c)[log p(x|z,c)] - KL(q(z|x,c) || p(z|c))         (eq. 4)
 
@@ -45,17 +45,17 @@ class ClassPrior(nn.Embedding):
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)
 
-    def forward(self, n: int, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        row = torch.zeros(n, dtype=torch.long, device=self.weight.device) if y is None else y
-        mean, log_variance = super().forward(row).chunk(2, dim=1)
+    def forward(self, n: int, *condition: Tensor) -> tuple[Tensor, Tensor]:
+        one = torch.zeros(n, dtype=torch.long, device=self.weight.device)
+        mean, log_variance = super().forward(*(condition or (one,))).chunk(2, dim=1)
         return mean, log_variance
 
 
 class CVAE(VAE):
-    """A VAE that is told the class, in its prior too.
+    """A VAE whose networks have the class as a condition, the prior too.
 
     Args:
-        num_classes: K; 0: nothing is told, and the prior is one learned Gaussian.
+        num_classes: K; 0: there is no condition, and the prior is one learned Gaussian.
         prior: "learned", p(z|c) of the paper, or "standard", N(0, I). Other arguments as `VAE`.
     """
 
@@ -79,53 +79,53 @@ class CVAE(VAE):
         if prior == "learned":
             self.prior_network = self.Prior(self.image_shape, latent_dim, num_classes, width)
 
-    def latent_prior(self, z: Tensor, y: Tensor | None = None) -> Distribution:
+    def latent_prior(self, z: Tensor, *condition: Tensor) -> Distribution:
         """p(z|c), over the shape of z."""
         if self.prior_network is None:
-            return super().latent_prior(z, y)
-        mean, log_variance = self.prior_network(len(z), y)
+            return super().latent_prior(z, *condition)
+        mean, log_variance = self.prior_network(len(z), *condition)
         return gaussian(mean, (log_variance / 2).exp())
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior's mean as the prior counts, (B, D)."""
         with evaluating(self):
-            y = self.told(len(x), y)
-            z = self.posterior(x, y).mean
-            p = self.latent_prior(z, y)
+            condition = self.given(len(x), y)
+            z = self.posterior(x, *condition).mean
+            p = self.latent_prior(z, *condition)
             return (z - p.mean) / p.stddev
 
-    def _mean(self, z: Tensor, y: Tensor | None) -> Tensor:
+    def _mean(self, z: Tensor, *condition: Tensor) -> Tensor:
         with evaluating(self):
-            p = self.latent_prior(z, y)
-            return super()._mean(p.mean + p.stddev * z, y)
+            p = self.latent_prior(z, *condition)
+            return super()._mean(p.mean + p.stddev * z, *condition)
 
 
-class Seen(NamedTuple):
+class Known(NamedTuple):
     """A condition: what is known of binary images, and their classes."""
 
     image: Tensor  # (B, C, H, W): -1 or 1 where known, 0 where hidden
-    y: Tensor | None
+    condition: tuple[Tensor, ...]
 
 
-class SeeingEncoder(Encoder):
+class CompletingEncoder(Encoder):
     def __init__(self, image_shape: tuple[int, ...], *args):
         super().__init__((2, *image_shape), *args)
 
-    def forward(self, x: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
-        return super().forward(torch.stack((x, seen.image), dim=1), seen.y)
+    def forward(self, x: Tensor, known: Known) -> tuple[Tensor, Tensor]:
+        return super().forward(torch.stack((x, known.image), dim=1), *known.condition)
 
 
-class SeeingDecoder(Decoder):
+class CompletingDecoder(Decoder):
     def __init__(self, image_shape: tuple[int, ...], latent_dim: int, *args):
         super().__init__(image_shape, latent_dim + math.prod(image_shape), *args)
 
-    def forward(self, z: Tensor, seen: Seen) -> Tensor:
-        return super().forward(torch.cat((z, seen.image.flatten(1)), dim=1), seen.y)
+    def forward(self, z: Tensor, known: Known) -> Tensor:
+        return super().forward(torch.cat((z, known.image.flatten(1)), dim=1), *known.condition)
 
 
-class SeeingPrior(Encoder):
-    def forward(self, n: int, seen: Seen) -> tuple[Tensor, Tensor]:
-        return super().forward(*seen)
+class CompletingPrior(Encoder):
+    def forward(self, n: int, known: Known) -> tuple[Tensor, Tensor]:
+        return super().forward(known.image, *known.condition)
 
 
 class QuadrantCVAE(CVAE):
@@ -136,10 +136,11 @@ class QuadrantCVAE(CVAE):
     `importance_weighted(x, seen(x, mask))` bound log p(hidden | known).
 
     Args:
-        num_classes: K, and the class is told as well; 0: it is not. Other arguments as `CVAE`.
+        num_classes: K, and the class is a condition as well; 0: it is not. Other arguments as
+            `CVAE`.
     """
 
-    Encoder, Decoder, Prior = SeeingEncoder, SeeingDecoder, SeeingPrior
+    Encoder, Decoder, Prior = CompletingEncoder, CompletingDecoder, CompletingPrior
 
     def __init__(
         self,
@@ -159,13 +160,13 @@ class QuadrantCVAE(CVAE):
         right = torch.arange(breadth) >= breadth // 2
         self.register_buffer("quadrant", 2 * low[:, None] + right, persistent=False)  # (H, W)
 
-    def told(self, n: int, y: Tensor | Seen | None) -> Seen:
-        if isinstance(y, Seen):
-            return y
+    def given(self, n: int, y: Tensor | Known | None) -> tuple[Known]:
+        if isinstance(y, Known):
+            return (y,)
         nothing = torch.zeros(n, *self.image_shape, device=self.device, dtype=self.dtype)
-        return Seen(nothing, super().told(n, y))
+        return (Known(nothing, super().given(n, y)),)
 
-    def seen(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Seen:
+    def seen(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Known:
         """The condition that images x (B, C, H, W) are known where the mask (B, 1, H, W) is 1.
 
         Raises:
@@ -186,16 +187,16 @@ class QuadrantCVAE(CVAE):
             (image.abs() == known).all(),
             lambda: ValueError("x must be binary, -1 or 1, where it is known: set --data.binarise"),
         )
-        return Seen(image, super().told(len(x), y))
+        return Known(image, super().given(len(x), y))
 
     def masks(self, known: Tensor) -> Tensor:
         """Whether each quadrant is known, (B, 4) in the order of reading, to (B, 1, H, W)."""
         return known[:, None, self.quadrant]
 
-    def likelihood(self, z: Tensor, y: Seen) -> Distribution:
+    def likelihood(self, z: Tensor, known: Known) -> Distribution:
         """p(x|z,c), over (B, C, H, W), which is sure of the known pixels: they cost nothing."""
-        (logits,) = self.decoder(z, y)
-        logits = torch.where(y.image != 0, CERTAIN * y.image, logits)
+        (logits,) = self.decoder(z, known)
+        logits = torch.where(known.image != 0, CERTAIN * known.image, logits)
         return coins(len(self.image_shape), logits=logits)
 
     def training_step(self, batch, batch_idx) -> Tensor:

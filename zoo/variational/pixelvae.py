@@ -4,7 +4,7 @@ Gulrajani et al., 2016. https://arxiv.org/abs/1611.05013
 
 A VAE's decoder draws all pixels independently given z, so z must say everything, down to the
 texture. A PixelCNN knows texture at once, and needs many layers to see an object whole. Here the
-decoder is a product of conditionals too, by few masked layers that are told z (sec. 3.1):
+decoder is a product of conditionals too, by few masked layers given z (sec. 3.1):
 
     p(x|z) = prod_i p(x_i | x_1, ..., x_{i-1}, z)
 
@@ -13,10 +13,10 @@ says what is global, and few layers do what without z takes many. With layers en
 at all, and the divergence goes to 0 (sec. 4.1): it is logged as `kl`.
 
 z becomes a plane for each colour by the VAE's own decoder, as large as the image, and every gated
-layer is told it, as Gated PixelCNN is told a place's condition (1606.05328, eq. 5).
+layer has it as a condition, as Gated PixelCNN has one of a place (1606.05328, eq. 5).
 
 Differs from the paper: one level of latents, fully connected networks around z and Adam for its
-convolutions; the plane is told to every layer and not put beside the first one's features.
+convolutions; the plane is given to every layer and not put beside the first one's features.
 """
 
 import torch
@@ -107,15 +107,15 @@ class PixelVAE(VAE):
         self.levels, self.warm_up = levels, warm_up
         self.network = self.Network(self.image_shape, levels, features, layers)
 
-    def likelihood(self, z: Tensor, y: Tensor | None = None) -> GivenPlanes:
+    def likelihood(self, z: Tensor, *condition: Tensor) -> GivenPlanes:
         """p(x|z), over images (B, C, H, W)."""
-        (planes,) = self.decoder(z, y)
+        (planes,) = self.decoder(z, *condition)
         return GivenPlanes(self.network, planes, self.levels)
 
-    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def log_likelihood(self, x: Tensor, z: Tensor, *condition: Tensor) -> Tensor:
         """(B,) nats: log p(x|z) of the levels of x."""
         check_images(x, self.image_shape, "the data")
-        return self.likelihood(z, y).log_prob(x)
+        return self.likelihood(z, *condition).log_prob(x)
 
     def divergence_weight(self) -> float:
         """That of this step."""
@@ -123,11 +123,11 @@ class PixelVAE(VAE):
             return self.beta
         return self.beta * self.trainer.global_step / self.warm_up
 
-    def _mean(self, z: Tensor, y: Tensor | None) -> Tensor:
+    def _mean(self, z: Tensor, *condition: Tensor) -> Tensor:
         n, (colours, *sides) = len(z), self.image_shape
         half = z.new_full((n, *sides, colours), 0.5)
         with evaluating(self):
-            return self.likelihood(z, y).sample(uniforms=half)
+            return self.likelihood(z, *condition).sample(uniforms=half)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W): each pixel the median given z and those before it, no noise."""
@@ -154,5 +154,5 @@ class PixelVAE(VAE):
             (n, C, H, W) in [-1, 1], on the grid of levels.
         """
         with evaluating(self):
-            p = self.likelihood(self.prior(n), self.told(n, self.labels(n, y)))
+            p = self.likelihood(self.prior(n), *self.given(n, self.labels(n, y)))
             return p.sample(method, uniforms, progress=progress)

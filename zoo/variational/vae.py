@@ -87,7 +87,7 @@ class VAE(GenerativeModel):
 
     Args:
         image_shape: (C, H, W).
-        num_classes: K, and encoder and decoder are told the class; 0: unconditional.
+        num_classes: K, and the class is a condition of encoder and decoder; 0: unconditional.
         latent_dim: D, entries of z.
         width: Units of each hidden layer.
         decoder: "bernoulli" for binary images (`--data.binarise`), "gaussian" for 256 levels.
@@ -125,31 +125,31 @@ class VAE(GenerativeModel):
 
     # The model
 
-    def told(self, n: int, y: Tensor | None) -> Tensor | None:
-        """What the networks are told of n images: their classes, if the model is conditional."""
-        return y if self.num_classes else None
+    def given(self, n: int, y: Tensor | None) -> tuple[Tensor, ...]:
+        """The `*condition` of the networks for n images."""
+        return self.condition.arguments(y)
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+    def posterior(self, x: Tensor, *condition: Tensor) -> Distribution:
         """q(z|x), over (B, D)."""
-        mean, log_variance = self.encoder(x, y)
+        mean, log_variance = self.encoder(x, *condition)
         return gaussian(mean, (log_variance / 2).exp())
 
-    def likelihood(self, z: Tensor, y: Tensor | None = None) -> Distribution:
+    def likelihood(self, z: Tensor, *condition: Tensor) -> Distribution:
         """p(x|z), over (B, C, H, W): bits in {0, 1}, or values in [-1, 1]."""
         if self.bernoulli:
-            (logits,) = self.decoder(z, y)
+            (logits,) = self.decoder(z, *condition)
             return coins(len(self.image_shape), logits=logits)
-        mean, log_variance = self.decoder(z, y)
+        mean, log_variance = self.decoder(z, *condition)
         log_variance = LEAST_LOG_VARIANCE + softplus(log_variance - LEAST_LOG_VARIANCE)
         return gaussian(mean.tanh(), (log_variance / 2).exp(), len(self.image_shape))
 
-    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def log_likelihood(self, x: Tensor, z: Tensor, *condition: Tensor) -> Tensor:
         """(B,) nats: log p(x|z) of the discrete image, for the Gaussian a bound by one draw of u.
 
         Raises:
             ValueError: a Bernoulli decoder got grey values, of which it has no likelihood.
         """
-        p = self.likelihood(z, y)
+        p = self.likelihood(z, *condition)
         if self.bernoulli:
             refuse_unless((x.abs() == 1).all(), not_binary)
             return p.log_prob((x + 1) / 2)
@@ -165,24 +165,25 @@ class VAE(GenerativeModel):
 
     def terms(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Both terms of the bound, (B,) nats each: E_q[log p(x|z)] and KL(q || p(z))."""
-        y = self.told(len(x), y)
-        q = self.posterior(x, y)
+        condition = self.given(len(x), y)
+        q = self.posterior(x, *condition)
         z = q.rsample()
-        return self.log_likelihood(x, z, y), kl_divergence(q, self.latent_prior(z, y))
+        p = self.latent_prior(z, *condition)
+        return self.log_likelihood(x, z, *condition), kl_divergence(q, p)
 
     @torch.no_grad()
     def importance_weighted(self, x: Tensor, y: Tensor | None = None, samples: int = 50) -> Tensor:
         """(B,) nats: Burda et al.'s bound by so many draws of z; it rises with their number."""
-        y = self.told(len(x), y)
-        q = self.posterior(x, y)
+        condition = self.given(len(x), y)
+        q = self.posterior(x, *condition)
         log_weights = []
         for _ in range(samples):
             z = q.sample()
-            prior = self.latent_prior(z, y).log_prob(z)
-            log_weights.append(self.log_likelihood(x, z, y) + prior - q.log_prob(z))
+            prior = self.latent_prior(z, *condition).log_prob(z)
+            log_weights.append(self.log_likelihood(x, z, *condition) + prior - q.log_prob(z))
         return torch.stack(log_weights).logsumexp(0) - math.log(samples)
 
-    def latent_prior(self, z: Tensor, y: Tensor | None = None) -> Distribution:
+    def latent_prior(self, z: Tensor, *condition: Tensor) -> Distribution:
         """p(z), over the shape of z."""
         return standard_gaussian(z)
 
@@ -220,19 +221,19 @@ class VAE(GenerativeModel):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to the mean of p(x|z), (n, C, H, W): an image without its pixel noise."""
-        return self._mean(z, self.told(len(z), self.labels(len(z), y)))
+        return self._mean(z, *self.given(len(z), self.labels(len(z), y)))
 
-    def _mean(self, z: Tensor, y: Tensor | None) -> Tensor:
+    def _mean(self, z: Tensor, *condition: Tensor) -> Tensor:
         with evaluating(self):
-            mean = self.likelihood(z, y).mean
+            mean = self.likelihood(z, *condition).mean
             return mean * 2 - 1 if self.bernoulli else mean
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        return self.decode(self.prior(n), self.labels(n, y))
+        return self.decode(self.prior(n), *self.to_draw(n, y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior's mean, (B, D)."""
         with evaluating(self):
-            return self.posterior(x, self.told(len(x), y)).mean
+            return self.posterior(x, *self.given(len(x), y)).mean
 
     interpolate = latent.interpolate

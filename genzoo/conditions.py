@@ -1,0 +1,527 @@
+"""Conditions: what a model is given beside its noise, as values that data, models, evaluations and
+the command line share.
+
+    Classes(10)                         y int64 (n,)
+    Vector(2, names=("pose", "age"))    y float (n, D)
+    ImageOf((3, 64, 64))                y float (n, C, H, W) in [-1, 1]: a partner, a layout
+    Tokens(("a", "red", "bird"), 8)     y int64 (n, L): a caption
+    Together(caption=Tokens(...), box=Vector(4))    y a dictionary of these
+    Nothing()                           no y
+
+A DataModule says which one its batches carry, a model keeps it, a checkpoint has it as plain values
+(`to_plain`). Networks and losses take `*condition`, which `arguments` makes of y: one of it, or
+none where a model is unconditional.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .checks import at_least, refuse_unless
+
+BANK = 512  # training conditions that a checkpoint carries, at most
+
+
+class Condition(ABC):
+    """Base of the kinds.
+
+    Attributes:
+        num_classes: K of classes, 0 of any other kind.
+        entries: Of the vector as which a network may join it to its input; 0: it is none.
+        from_data: Whether only the data can give one: a caption cannot be invented.
+    """
+
+    num_classes: int = 0
+    entries: int = 0
+    from_data: ClassVar[bool] = True
+
+    @abstractmethod
+    def check(self, y: Any, n: int, withheld: bool = False) -> None:
+        """Refuses what cannot be the condition of n images.
+
+        Args:
+            withheld: Whether some of them may have none, as `drop` leaves them.
+
+        Raises:
+            ValueError: says what y must be, in one line.
+        """
+
+    def draw(self, n: int, device: Any = None, bank: Any = None) -> Any:
+        """Conditions of n images, at random: whole rows of the bank, where only the data has any.
+
+        Args:
+            bank: Conditions of training images.
+        """
+        if bank is None or not size(bank):
+            raise ValueError(
+                f"y must be given, {self.form(n)}: no conditions of training images are kept"
+            )
+        return to(take(bank, torch.randint(size(bank), (n,))), device)
+
+    def drop(self, y: Any, share: float) -> Any:
+        """y, which at random is withheld of such a share of the images (classifier-free guidance):
+        the class -1, no words, zeros for numbers and images."""
+        first = next(iter(y.values())) if isinstance(y, Mapping) else y
+        return self.withhold(y, torch.rand(len(first), device=first.device) < share)
+
+    @abstractmethod
+    def withhold(self, y: Any, where: Tensor) -> Any:
+        """y, withheld of the images where a tensor (n,) is true."""
+
+    def arguments(self, y: Any) -> tuple[Any, ...]:
+        """y as the `*condition` of networks and losses."""
+        return given(y)
+
+    def read(self, y: Any, dtype: torch.dtype) -> Any:
+        """y of a loader's batch as models take it: floats of their dtype, whole numbers int64."""
+        return y.to(dtype) if y.is_floating_point() else y.long()
+
+    def encode(self, text: str) -> Any:
+        """What is written, as y of one image or of several.
+
+        Raises:
+            ValueError: says what can be written.
+        """
+        raise ValueError(f"y must be a file .npz for {self}, got {text!r}")
+
+    def words(self, y: Any) -> list[str]:
+        """Each condition in a few words, "" where there are none for it."""
+        return [""] * size(y)
+
+    def pictures(self, y: Any) -> Tensor | None:
+        """Each condition as an image (n, C, H, W) in [-1, 1], where it is one."""
+        return None
+
+    @abstractmethod
+    def form(self, n: int) -> str:
+        """What y of n images is."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Numbers, text, lists and dictionaries, from which `from_plain` makes the same value."""
+        return {"kind": type(self).__name__}
+
+
+@dataclass(frozen=True)
+class Nothing(Condition):
+    """The condition of an unconditional model."""
+
+    from_data = False
+
+    def check(self, y: Any, n: int, withheld: bool = False) -> None:
+        if y is not None:
+            raise ValueError("y must be None: this model is unconditional")
+
+    def draw(self, n: int, device: Any = None, bank: Any = None) -> None:
+        return None
+
+    def withhold(self, y: Any, where: Tensor) -> Any:
+        return y
+
+    def drop(self, y: Any, share: float) -> Any:
+        return y
+
+    def arguments(self, y: Any) -> tuple[Any, ...]:
+        return ()
+
+    def read(self, y: Any, dtype: torch.dtype) -> Any:
+        return y
+
+    def encode(self, text: str) -> None:
+        raise ValueError(f"y must be left out: the model is unconditional, got {text!r}")
+
+    def words(self, y: Any) -> list[str]:
+        return []
+
+    def form(self, n: int) -> str:
+        return "None"
+
+
+class _OneTensor(Condition):
+    """A kind whose y is one tensor."""
+
+    null: ClassVar[int] = 0  # in place of what is withheld
+
+    def withhold(self, y: Tensor, where: Tensor) -> Tensor:
+        return torch.where(where.view(-1, *[1] * (y.ndim - 1)), self.null, y)
+
+
+@dataclass(frozen=True)
+class Classes(_OneTensor):
+    """One of K classes: y int64 (n,).
+
+    Args:
+        num_classes: K.
+        names: What the classes 0, 1, ... are called, all of them or none.
+    """
+
+    num_classes: int
+    names: tuple[str, ...] = ()
+
+    from_data = False
+    null = -1
+
+    def __post_init__(self) -> None:
+        at_least(1, num_classes=self.num_classes)
+        object.__setattr__(self, "names", tuple(self.names))
+        if self.names and len(self.names) != self.num_classes:
+            raise ValueError(
+                f"names must be one for each of {self.num_classes} classes, got {len(self.names)}"
+            )
+
+    @property
+    def entries(self) -> int:
+        return self.num_classes
+
+    def check(self, y: Any, n: int, withheld: bool = False) -> None:
+        if not isinstance(y, Tensor):
+            raise ValueError(f"y must be {self.form(n)}, got a {type(y).__name__}")
+        if y.shape != (n,) or y.is_floating_point():
+            raise ValueError(f"y must be {self.form(n)}, got {tuple(y.shape)} {y.dtype}")
+        _within(y, -1 if withheld else 0, self.num_classes - 1)
+
+    def draw(self, n: int, device: Any = None, bank: Any = None) -> Tensor:
+        return torch.randint(self.num_classes, (n,), device=device)
+
+    def encode(self, text: str) -> Tensor:
+        """ "3", "cat" or "0,1,2"; a name comes before a number."""
+        known = {name: label for label, name in enumerate(self.names)}
+        asked = [text] if text in known else [word.strip() for word in text.split(",")]
+        for word in asked:
+            if word not in known and not word.isdecimal():
+                kinds = "numbers or names of classes as 3, cat" if known else "numbers as 3"
+                raise ValueError(f"y must be {kinds} or 0,1,2, got {text}")
+        return torch.tensor([known[word] if word in known else int(word) for word in asked])
+
+    def words(self, y: Tensor) -> list[str]:
+        return [self.names[label] if self.names else str(label) for label in y.tolist()]
+
+    def form(self, n: int) -> str:
+        return f"({n},) integers"
+
+    def to_plain(self) -> dict[str, Any]:
+        return {**super().to_plain(), "num_classes": self.num_classes, "names": list(self.names)}
+
+
+@dataclass(frozen=True)
+class Vector(_OneTensor):
+    """Numbers: y float (n, D).
+
+    Args:
+        entries: D.
+        names: What the numbers are called, all of them or none.
+    """
+
+    entries: int
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        at_least(1, entries=self.entries)
+        object.__setattr__(self, "names", tuple(self.names))
+        if self.names and len(self.names) != self.entries:
+            raise ValueError(
+                f"names must be one for each of {self.entries} numbers, got {len(self.names)}"
+            )
+
+    def check(self, y: Any, n: int, withheld: bool = False) -> None:
+        _of_shape(y, (n, self.entries), self.form(n))
+        refuse_unless(
+            y.isfinite().all(), lambda: ValueError("y must be finite numbers, got NaN or infinity")
+        )
+
+    def encode(self, text: str) -> Tensor:
+        """ "0.5,-1": D numbers."""
+        words = text.split(",")
+        try:
+            y = torch.tensor([[float(word) for word in words]])
+        except ValueError:
+            y = torch.empty(0, 0)
+        if y.shape[1] != self.entries or not y.isfinite().all():
+            names = f" ({', '.join(self.names)})" if self.names else ""
+            raise ValueError(f"y must be {self.entries} numbers{names} as 0.5,-1, got {text}")
+        return y
+
+    def words(self, y: Tensor) -> list[str]:
+        names = [f"{name} " for name in self.names] or [""] * self.entries
+        return [
+            ", ".join(f"{name}{value:.3g}" for name, value in zip(names, row, strict=True))
+            for row in y.tolist()
+        ]
+
+    def form(self, n: int) -> str:
+        return f"({n}, {self.entries}) floats"
+
+    def to_plain(self) -> dict[str, Any]:
+        return {**super().to_plain(), "entries": self.entries, "names": list(self.names)}
+
+
+@dataclass(frozen=True)
+class ImageOf(_OneTensor):
+    """An image: y float (n, C, H, W) in [-1, 1].
+
+    Args:
+        shape: (C, H, W).
+    """
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if len(self.shape) != 3 or any(side < 1 for side in self.shape):
+            raise ValueError(f"shape must be (C, H, W), got {self.shape}")
+
+    def check(self, y: Any, n: int, withheld: bool = False) -> None:
+        _of_shape(y, (n, *self.shape), self.form(n))
+        refuse_unless(
+            (y.abs() <= 1).all(), lambda: ValueError("y must be in [-1, 1], got values outside")
+        )
+
+    def read(self, y: Tensor, dtype: torch.dtype) -> Tensor:
+        """Bytes, as images are kept, are scaled too."""
+        return y.to(dtype) / 127.5 - 1 if y.dtype == torch.uint8 else y.to(dtype)
+
+    def pictures(self, y: Tensor) -> Tensor:
+        return y
+
+    def form(self, n: int) -> str:
+        return f"({', '.join(map(str, (n, *self.shape)))}) floats in [-1, 1]"
+
+    def to_plain(self) -> dict[str, Any]:
+        return {**super().to_plain(), "shape": list(self.shape)}
+
+
+@dataclass(frozen=True)
+class Tokens(_OneTensor):
+    """A text: y int64 (n, L). The first word of the vocabulary is 1; 0 is no word.
+
+    Args:
+        vocabulary: The words, in lower case.
+        length: L, words at most.
+    """
+
+    vocabulary: tuple[str, ...]
+    length: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
+        at_least(1, length=self.length)
+        words = self.vocabulary
+        if not words or len({*words}) != len(words) or any(plain(w) != [w] for w in words):
+            raise ValueError(
+                "vocabulary must be words in lower case, each once and without spaces or "
+                f"punctuation around them, got {_few(words)}"
+            )
+
+    @property
+    def entries(self) -> int:
+        return len(self.vocabulary) + 1
+
+    def check(self, y: Any, n: int, withheld: bool = False) -> None:
+        if not isinstance(y, Tensor):
+            raise ValueError(f"y must be {self.form(n)}, got a {type(y).__name__}")
+        if y.shape != (n, self.length) or y.is_floating_point():
+            raise ValueError(f"y must be {self.form(n)}, got {tuple(y.shape)} {y.dtype}")
+        _within(y, 0, len(self.vocabulary))
+
+    def encode(self, text: str) -> Tensor:
+        """(1, L), of words of the vocabulary."""
+        words, places = plain(text), {word: i + 1 for i, word in enumerate(self.vocabulary)}
+        for word in words:
+            if word not in places:
+                raise ValueError(
+                    f"y must be words that the data has, {_few(self.vocabulary)}, got {word!r}"
+                )
+        if not 1 <= len(words) <= self.length:
+            raise ValueError(f"y must be 1 to {self.length} words, got {len(words)}")
+        numbers = [places[word] for word in words]
+        return torch.tensor([numbers + [0] * (self.length - len(numbers))])
+
+    def words(self, y: Tensor) -> list[str]:
+        return [" ".join(self.vocabulary[i - 1] for i in row if i > 0) for row in y.tolist()]
+
+    def form(self, n: int) -> str:
+        return f"({n}, {self.length}) integers"
+
+    def to_plain(self) -> dict[str, Any]:
+        words = list(self.vocabulary)
+        return {**super().to_plain(), "vocabulary": words, "length": self.length}
+
+
+@dataclass(frozen=True, init=False)
+class Together(Condition):
+    """Several conditions by name: y a dictionary of theirs.
+
+    Args:
+        parts: Each one.
+    """
+
+    parts: tuple[tuple[str, Condition], ...]
+
+    def __init__(self, **parts: Condition):
+        if not parts or not all(isinstance(part, Condition) for part in parts.values()):
+            raise ValueError(f"parts must be conditions, one at least, got {parts}")
+        bare = [n for n, part in parts.items() if isinstance(part, Nothing | Together)]
+        if bare:
+            raise ValueError(f"parts must not be Nothing or Together, got {parts[bare[0]]}")
+        object.__setattr__(self, "parts", tuple(parts.items()))
+
+    def __getitem__(self, name: str) -> Condition:
+        return dict(self.parts)[name]
+
+    def check(self, y: Any, n: int, withheld: bool = False) -> None:
+        names = [name for name, _ in self.parts]
+        if not isinstance(y, Mapping) or {*y} != {*names}:
+            got = f"one of {', '.join(map(str, y))}" if isinstance(y, Mapping) else f"a {type(y)}"
+            raise ValueError(f"y must be a dictionary of {', '.join(names)}, got {got}")
+        for name, part in self.parts:
+            try:
+                part.check(y[name], n, withheld)
+            except ValueError as error:
+                raise ValueError(f"{name} of {error}") from None
+
+    def draw(self, n: int, device: Any = None, bank: Any = None) -> dict[str, Any]:
+        if not any(part.from_data for _, part in self.parts):
+            return {name: part.draw(n, device) for name, part in self.parts}
+        # Whole rows: parts drawn one by one would make pairs that never occur.
+        return super().draw(n, device, bank)
+
+    def withhold(self, y: Mapping[str, Any], where: Tensor) -> dict[str, Any]:
+        """All parts of an image together."""
+        return {name: part.withhold(y[name], where) for name, part in self.parts}
+
+    def read(self, y: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+        return {name: part.read(y[name], dtype) for name, part in self.parts}
+
+    def encode(self, text: str) -> dict[str, Any]:
+        """ "caption=a red bird; box=0,0,1,1"."""
+        given = dict(part.partition("=")[::2] for part in text.split(";"))
+        given = {name.strip(): value.strip() for name, value in given.items()}
+        names = [name for name, _ in self.parts]
+        if {*given} != {*names}:
+            form = "; ".join(f"{name}=..." for name in names)
+            raise ValueError(f"y must be {form}, or a file .npz, got {text}")
+        return {name: part.encode(given[name]) for name, part in self.parts}
+
+    def words(self, y: Mapping[str, Any]) -> list[str]:
+        each = [part.words(y[name]) for name, part in self.parts]
+        return ["; ".join(filter(None, row)) for row in zip(*each, strict=True)]
+
+    def pictures(self, y: Mapping[str, Any]) -> Tensor | None:
+        """The first part that is an image."""
+        each = (part.pictures(y[name]) for name, part in self.parts)
+        return next((x for x in each if x is not None), None)
+
+    def form(self, n: int) -> str:
+        return "a dictionary of " + ", ".join(f"{name} {part.form(n)}" for name, part in self.parts)
+
+    def to_plain(self) -> dict[str, Any]:
+        return {**super().to_plain(), "parts": {name: part.to_plain() for name, part in self.parts}}
+
+
+KINDS = {kind.__name__: kind for kind in (Nothing, Classes, Vector, ImageOf, Tokens, Together)}
+
+
+def from_plain(plain: Mapping[str, Any]) -> Condition:
+    """The value that `to_plain` was asked of."""
+    given = dict(plain)
+    name = given.pop("kind", None)
+    if name not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {name!r}")
+    if name == "Together":
+        return Together(**{part: from_plain(value) for part, value in given["parts"].items()})
+    try:
+        return KINDS[name](**given)
+    except TypeError:
+        raise ValueError(f"condition must be a {name} as to_plain gives it, got {plain}") from None
+
+
+def condition_of(value: Any) -> Condition:
+    """A condition of any way to say it: itself, plain values, the number of classes, None."""
+    if isinstance(value, Condition):
+        return value
+    if isinstance(value, Mapping):
+        return from_plain(value)
+    return Classes(int(value)) if value else Nothing()
+
+
+def asked_of(model: Any) -> Condition:
+    """What a model asks for, whoever wrote it; one without `condition` may have `num_classes`."""
+    condition = getattr(model, "condition", None)
+    if isinstance(condition, Condition):
+        return condition
+    return condition_of(getattr(model, "num_classes", 0))
+
+
+def given_by(data: Any) -> Condition:
+    """What a DataModule gives, whoever wrote it; one without `condition` may be `conditional` and
+    have `num_classes`."""
+    condition = getattr(data, "condition", None)
+    if isinstance(condition, Condition):
+        return condition
+    return condition_of(getattr(data, "num_classes", 0) if getattr(data, "conditional", 0) else 0)
+
+
+# y of any kind: a tensor, or a dictionary of tensors
+
+
+def given(y: Any) -> tuple[Any, ...]:
+    """One argument, or none."""
+    return () if y is None else (y,)
+
+
+def size(y: Any) -> int:
+    """Of how many images y is."""
+    return len(next(iter(y.values())) if isinstance(y, Mapping) else y)
+
+
+def take(y: Any, index: Any) -> Any:
+    """Some rows: by a slice, or by a tensor of places or of truths."""
+    return {name: part[index] for name, part in y.items()} if isinstance(y, Mapping) else y[index]
+
+
+def repeat(y: Any, times: int) -> Any:
+    """Each row so many times, one after the other."""
+    return take(y, torch.arange(size(y)).repeat_interleave(times))
+
+
+def join(some: Sequence[Any]) -> Any:
+    """One after the other."""
+    if isinstance(some[0], Mapping):
+        return {name: torch.cat([y[name] for y in some]) for name in some[0]}
+    return torch.cat([*some])
+
+
+def to(y: Any, device: Any) -> Any:
+    """On a device; what is no tensor yet becomes one."""
+    if isinstance(y, Mapping):
+        return {name: torch.as_tensor(part, device=device) for name, part in y.items()}
+    return torch.as_tensor(y, device=device)
+
+
+def plain(text: str) -> list[str]:
+    """Words in lower case, without punctuation around them."""
+    return [word for word in (w.strip(".,;:!?\"'()") for w in text.lower().split()) if word]
+
+
+def _few(words: Sequence[str]) -> str:
+    return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
+
+
+def _of_shape(y: Any, shape: tuple[int, ...], form: str) -> None:
+    if not isinstance(y, Tensor):
+        raise ValueError(f"y must be {form}, got a {type(y).__name__}")
+    if y.shape != shape or not y.is_floating_point():
+        raise ValueError(f"y must be {form}, got {tuple(y.shape)} {y.dtype}")
+
+
+def _within(y: Tensor, least: int, most: int) -> None:
+    if not y.numel():
+        return
+    low, high = y.min(), y.max()
+    refuse_unless(
+        (low >= least) & (high <= most),
+        lambda: ValueError(f"y must be in {least}..{most}, got {low.item()}..{high.item()}"),
+    )
