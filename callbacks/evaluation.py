@@ -16,9 +16,9 @@ from ..protocols import Sampler
 from ..report.card import Section
 from ..rng import isolated
 from ..run import Run
-from ..watch import watching
+from ..watch import Lines, watching
 from .evidence import Settings, gather_evidence
-from .progress import Lines, track
+from .progress import track
 from .publish import log_numbers, publish
 from .run import forget, run_of
 

@@ -20,7 +20,7 @@ from lightning.pytorch.plugins import CheckpointIO
 from .. import datamodules as _datamodules  # noqa: F401  short names are those of known classes
 from ..callbacks import Evaluation, evaluations, make_evaluable
 from ..callbacks.game_monitor import GameMonitor
-from ..callbacks.progress import Bar, ProgressLines, shown
+from ..callbacks.progress import Bar, ProgressLines
 from ..callbacks.report_cards import refuse_unaskable
 from ..callbacks.throughput import Throughput
 from ..checks import in_words
@@ -31,7 +31,7 @@ from ..runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from ..runs.folders import remove_empty
 from ..runs.suggestions import Misuse
 from ..runs.wandb import SafeWandbLogger
-from ..watch import watching
+from ..watch import shown, watching
 from ..zoo.base import GenerativeModel
 from .errors import is_message, quiet, raised_in
 from .parser import LINKED, Parser, class_path_of, listed, same, scan

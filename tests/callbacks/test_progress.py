@@ -8,11 +8,12 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from PIL import Image
 
+from genzoo import watch
 from genzoo.callbacks import progress, report_card
 from genzoo.callbacks.evaluation import Question
-from genzoo.callbacks.progress import Lines, Parts, ProgressLines, duration, track
+from genzoo.callbacks.progress import Parts, ProgressLines, track
 from genzoo.metrics.neighbours import nearest
-from genzoo.watch import watched, watching
+from genzoo.watch import Lines, duration, watched, watching
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 
@@ -21,7 +22,8 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(progress, "monotonic", lambda: self.now)
+        for module in (progress, watch):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
 
     def work(self, items, seconds):
         for item in items:
