@@ -85,7 +85,7 @@ class Question(L.Callback, ABC):
                 found = self.ask(run, model)
             self.tell(trainer, model, run, found)
         if found is not None:
-            run.kept["result", id(self)] = found
+            run.kept["result", self] = found
 
     def _due(self, trainer: L.Trainer) -> bool:
         """Whether this validation counts: not sanity checking, nor epochs between."""

@@ -13,21 +13,15 @@ queue between processes.
 """
 
 import dataclasses
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
 
-
-def generator(purpose: str, *key: int) -> torch.Generator:
-    """Random numbers that are a function of what they are for and of these whole numbers."""
-    sequence = np.random.SeedSequence((zlib.crc32(purpose.encode()), *key))
-    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+from ..rng import generator
 
 
 @dataclass(frozen=True, eq=False)

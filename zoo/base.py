@@ -15,7 +15,6 @@ from itertools import zip_longest
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_warn
@@ -26,6 +25,7 @@ from .. import __version__, batches, checks
 from .._lightning import keep_place, place_of
 from ..checks import PutOff, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
+from ..rng import seed_of
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
 # A loss is huge from GROWN times what it was at the first batch, or 1 if that was less, where it
@@ -105,8 +105,7 @@ class GenerativeModel(L.LightningModule):
         state = self.trainer.state  # which says so where a step ends in an error
         put_off(lambda: state.status == TrainerStatus.RUNNING, self._put_off)
         place = place_of(self.trainer)
-        key = (self.noise_seed, self.trainer.global_rank, place)
-        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+        seed = seed_of(self.noise_seed, self.trainer.global_rank, place)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # the other asks for every device
         else:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ...images import from_uint8
+from ...rng import shuffled
 from .forms import as_bytes
 from .reading import read_images
 
@@ -43,7 +44,7 @@ class RealFolder(L.LightningDataModule):
             labels = torch.full((len(images),), -1)
         if len(images) < 4:
             raise ValueError(f"path must have at least 4 images, got {len(images)} in {self.name}")
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+        order = shuffled(len(images), seed)
         half = len(images) // 2
         self.image_shape = tuple(images.shape[1:])
         known = labels if (labels >= 0).all() else torch.full_like(labels, -1)

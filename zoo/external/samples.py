@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...images import from_uint8
+from ...rng import shuffled
 from .forms import as_bytes
 from .reading import Resize, read_images
 
@@ -55,7 +56,7 @@ class GivenSamples(L.LightningModule):
         self.image_shape, self.num_classes = tuple(images.shape[1:]), num_classes
         self.labels = labels if num_classes else None
         self.num_available = len(images)
-        self.order = torch.randperm(self.num_available, generator=torch.Generator().manual_seed(0))
+        self.order = shuffled(self.num_available)
         self.name = name
         self.sample_protocol: dict[str, str] = {}  # what was done to them before
 
