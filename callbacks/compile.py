@@ -6,6 +6,8 @@ from typing import Literal
 import lightning as L
 from torch import nn
 
+from .._torch import set_compiled_call
+
 
 class Compile(L.Callback):
     """Faster steps for a minute's wait: `Trainer(callbacks=Compile())`.
@@ -42,5 +44,5 @@ class Compile(L.Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for network in self._networks:
-            network._compiled_call_impl = None
+            set_compiled_call(network, None)
         self._networks = []

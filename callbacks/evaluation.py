@@ -7,9 +7,9 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 
+from .._lightning.training import has_own
 from ..checks import at_least
 from ..features.evidence import Evidence
 from ..protocols import Sampler
@@ -150,7 +150,7 @@ class Evaluation(Question):
                 f"{type(self).__name__} compares samples, but {type(pl_module).__name__} "
                 "has no sample(n)"
             )
-        if stage == "fit" and not is_overridden("validation_step", pl_module):
+        if stage == "fit" and not has_own("validation_step", pl_module):
             name = type(pl_module).__name__
             rank_zero_warn(
                 f"{name} has no validation_step, so Lightning never validates and "
@@ -200,7 +200,7 @@ def make_evaluable(model: L.LightningModule) -> L.LightningModule:
     called. Steps that exist stay. Returns the same model.
     """
     for name in ("validation_step", "test_step"):
-        if not is_overridden(name, model):
+        if not has_own(name, model):
             setattr(model, name, _idle)
     return model
 

@@ -38,7 +38,7 @@ def track(
         and bar.progress is not None
         and bar.progress.live.is_started
     )
-    if bar is None or not getattr(bar, "is_enabled", getattr(bar, "_enabled", True)):
+    if bar is None or not getattr(bar, "is_enabled", True):
         yield from iterable
     elif live:
         seen = bar.progress.console.is_terminal or bar.progress.console.is_jupyter
@@ -63,13 +63,13 @@ class Parts(ProgressBar):
 
     def __init__(self) -> None:
         super().__init__()
-        self._enabled = True
+        self.is_enabled = True
 
     def disable(self) -> None:  # Lightning, on ranks other than 0
-        self._enabled = False
+        self.is_enabled = False
 
     def enable(self) -> None:
-        self._enabled = True
+        self.is_enabled = True
 
 
 # Of a training
@@ -97,15 +97,15 @@ class ProgressLines(ProgressBar):
     def __init__(self, seconds: float = 60.0):
         super().__init__()
         self.seconds = seconds
-        self._enabled = True
+        self.is_enabled = True
         self._last = monotonic()
         self._began: tuple[float, float] | None = None  # when, and at which share of the training
 
     def disable(self) -> None:  # Lightning, on ranks other than 0
-        self._enabled = False
+        self.is_enabled = False
 
     def enable(self) -> None:
-        self._enabled = True
+        self.is_enabled = True
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict:
         metrics = super().get_metrics(trainer, pl_module)
@@ -125,7 +125,7 @@ class ProgressLines(ProgressBar):
 
     def _line(self, trainer: L.Trainer, pl_module: L.LightningModule, place: str = "") -> None:
         self._last = monotonic()
-        if not self._enabled:
+        if not self.is_enabled:
             return
         last = f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         metrics = self.get_metrics(trainer, pl_module)

@@ -27,6 +27,7 @@ LAYERS = (
         "__version__",
         "__path__",
         "_moved",
+        "_torch",
         "files",
         "images",
         "checks",

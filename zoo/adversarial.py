@@ -13,12 +13,12 @@ from functools import partial
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from .._lightning import place_of
+from .._lightning.training import allow_unused, saves_by_time, saves_every
 from ..checks import decay_rates
 from .base import GenerativeModel
 
@@ -160,9 +160,7 @@ class Adversarial(GenerativeModel):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self._refuse_what_would_fail_silently()
-            strategy = self.trainer.strategy
-            if isinstance(strategy, DDPStrategy):  # in each turn some parameters are not used
-                strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+            allow_unused(self.trainer.strategy)  # in each turn some parameters are not used
 
     def _refuse_what_would_fail_silently(self) -> None:
         trainer = self.trainer
@@ -175,12 +173,12 @@ class Adversarial(GenerativeModel):
                 f"got {trainer.precision}: {why}"
             )
         for callback in trainer.checkpoint_callbacks:
-            if getattr(callback, "_train_time_interval", None) is not None:
+            if saves_by_time(callback):
                 raise ValueError(
                     "train_time_interval must be None where players move in turn (Lightning "
                     "would never save): use every_n_train_steps or every_n_epochs"
                 )
-            every = getattr(callback, "_every_n_train_steps", 0) or 0
+            every = saves_every(callback)
             if (moves := self.players()[-1].moves) and every % moves:
                 raise ValueError(
                     f"every_n_train_steps must be a multiple of the {moves} steps that are "

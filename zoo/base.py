@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from .. import __version__, batches, checks
-from .._lightning import keep_place, place_of
+from .._lightning import keep_place, place_of, trainer_of
+from .._lightning.training import UnpackedBatches
 from ..checks import PutOff, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
 from ..rng import seed_of
@@ -36,7 +37,7 @@ VERSION = "genzoo_version"  # where a checkpoint says which version wrote it; ol
 LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
 
-class GenerativeModel(L.LightningModule):
+class GenerativeModel(UnpackedBatches, L.LightningModule):
     """Base of the zoo's models.
 
     Attributes:
@@ -185,14 +186,6 @@ class GenerativeModel(L.LightningModule):
             y = y.long()
         return x, y
 
-    def _apply_batch_transfer_handler(
-        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
-    ) -> Any:
-        # Lightning's hooks for this are the model's or the data's, never both; here all are done.
-        batch = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
-        own = device is None or self.trainer.predicting  # an example input, or a subclass's matter
-        return batch if own else self.unpack(batch)
-
     def check_data(self, batch) -> None:
         """Refuses first batches that would be trained on without a word, and in vain."""
         x, _ = batch
@@ -255,22 +248,24 @@ class GenerativeModel(L.LightningModule):
         check_classes(y, len(x), known, least)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        if self._trainer is not None:
-            keep_place(self._trainer, checkpoint)
+        trainer = trainer_of(self)
+        if trainer is not None:
+            keep_place(trainer, checkpoint)
         checkpoint[VERSION] = __version__
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        data = self._trainer and getattr(self._trainer, "datamodule", None)
+        data = trainer and getattr(trainer, "datamodule", None)
         checkpoint["class_names"] = list(getattr(data, "class_names", self.class_names))
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Raises: ValueError: the data has other classes than those that the model knows."""
         self.noise_seed = checkpoint.get("noise_seed")
-        if self._trainer is not None and self._trainer.state.fn == "fit":
+        trainer = trainer_of(self)
+        if trainer is not None and trainer.state.fn == "fit":
             self._keep_rates(checkpoint.get("hyper_parameters", {}))
         self.class_names = tuple(checkpoint.get("class_names", ()))
-        data = self._trainer and getattr(self._trainer, "datamodule", None)
+        data = trainer and getattr(trainer, "datamodule", None)
         names = tuple(getattr(data, "class_names", ()))
         if self.num_classes and self.class_names and names and names != self.class_names:
             at = next(i for i, (a, b) in enumerate(zip_longest(names, self.class_names)) if a != b)

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._torch import Stored, lerp_all
 
-class Average(nn.Module):
+
+class Average(Stored):
     """A network of averaged weights and buffers, in `module`; nothing trains it.
 
     Args:
@@ -52,7 +54,7 @@ class Average(nn.Module):
             else:
                 mean.copy_(now)
         if means:
-            torch._foreach_lerp_(means, values, 1 - kept)
+            lerp_all(means, values, 1 - kept)
         self.updates += 1
 
     def decay_now(self) -> float:
@@ -67,23 +69,11 @@ class Average(nn.Module):
 
     # The count lies in a checkpoint as torch's own averages have it, so that these can be read.
 
-    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[f"{prefix}n_averaged"] = torch.tensor(self.updates)
+    def stored(self) -> dict[str, Tensor]:
+        return {"n_averaged": torch.tensor(self.updates)}
 
-    def _load_from_state_dict(
-        self, state_dict, prefix, metadata, strict, missing, unexpected, errors
-    ) -> None:
-        super()._load_from_state_dict(
-            state_dict, prefix, metadata, strict, missing, unexpected, errors
-        )
-        key = f"{prefix}n_averaged"
-        if key in state_dict:
-            self.updates = int(state_dict[key])
-            if key in unexpected:
-                unexpected.remove(key)
-        elif strict:
-            missing.append(key)
+    def restore(self, name: str, value: Tensor) -> None:
+        self.updates = int(value)
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO
 
 from .. import datamodules as _datamodules  # noqa: F401  short names are those of known classes
+from .._lightning.command_line import OpenCLI
 from ..callbacks import Evaluation, evaluations, make_evaluable
 from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.progress import Bar, ProgressLines
@@ -73,7 +74,7 @@ def run(command: str, args: list[str]) -> int:
     return 0
 
 
-class CLI(LightningCLI):
+class CLI(OpenCLI):
     """LightningCLI for any LightningModule on any LightningDataModule, in a run directory."""
 
     def __init__(self, command: str, args: list[str]):
@@ -161,9 +162,6 @@ class CLI(LightningCLI):
         if command == "fit":
             self.remembered.say_what_is_done(self.config[command].trainer)
 
-    def _parse_ckpt_path(self) -> None:
-        """Done in `parse_arguments`; Lightning's lets a checkpoint override silently."""
-
     def _refuse_linked(self, said) -> None:
         for name, instead in zip(
             LINKED, ("--data", "--data.conditional true", "--data"), strict=True
@@ -189,7 +187,7 @@ class CLI(LightningCLI):
     # What the data says of the model
 
     def _takes(self, name: str) -> bool:
-        return name in self._get(self.config, "model").get("init_args", {})
+        return name in self.get(self.config, "model").get("init_args", {})
 
     def _image_shape(self, data: L.LightningDataModule) -> tuple[int, ...] | None:
         if not self._takes("image_shape"):
@@ -220,7 +218,7 @@ class CLI(LightningCLI):
         return tuple(getattr(data, "class_names", ()))
 
     def _model_name(self) -> str:
-        return self._get(self.config, "model").class_path.rpartition(".")[-1]
+        return self.get(self.config, "model").class_path.rpartition(".")[-1]
 
     # The parts
 
@@ -244,17 +242,17 @@ class CLI(LightningCLI):
                     f"{self.remembered.path} was made for {name} {made[name]}, "
                     f"{type(self.datamodule).__name__} gives {value}"
                 )
-        if self.subcommand == "test" and self._get(self.config, "evaluate"):
+        if self.subcommand == "test" and self.get(self.config, "evaluate"):
             if not tests_itself(self.model):
                 refuse_unaskable(self.model, Encoder, Classifier, Filtering)  # pictures, probes
         make_evaluable(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        config = self._get(self.config_init, "trainer")
-        own = self._get(self.config_init, "checkpoint")
+        config = self.get(self.config_init, "trainer")
+        own = self.get(self.config_init, "checkpoint")
         parts = listed(config.callbacks)
-        if self._get(self.config, "evaluate"):
-            parts += evaluations(**self._get(self.config_init, "evaluation"))
+        if self.get(self.config, "evaluate"):
+            parts += evaluations(**self.get(self.config_init, "evaluation"))
         parts += [Throughput(), GameMonitor()]
         bars = any(isinstance(part, ProgressBar) for part in parts)
         if not bars and config.enable_progress_bar is not False:
@@ -267,7 +265,7 @@ class CLI(LightningCLI):
         theirs = loggers(config.logger, self.config[self.subcommand], self.remembered)
         changed = {"callbacks": parts, "plugins": plugins, "logger": theirs}
         self.save_config_kwargs["origin"] = self._origin()
-        return self._instantiate_trainer({**config, **changed, **kwargs}, [])
+        return self.make_trainer({**config, **changed, **kwargs})
 
     def _origin(self) -> dict[str, Any]:
         """What a checkpoint is to remember of the model and the data."""
@@ -277,18 +275,17 @@ class CLI(LightningCLI):
 
     # The commands
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        if subcommand == "test":
-            kwargs["verbose"] &= tests_itself(self.model)
-        return {**kwargs, "ckpt_path": self.remembered.path, "weights_only": True}
+    def arguments_of(self, command: str, found: dict[str, Any]) -> dict[str, Any]:
+        if command == "test":
+            found["verbose"] &= tests_itself(self.model)
+        return {**found, "ckpt_path": self.remembered.path, "weights_only": True}
 
     def before_fit(self) -> None:
-        if (path := self._get(self.config, "init_from")) and not self.remembered.path:
+        if (path := self.get(self.config, "init_from")) and not self.remembered.path:
             checkpoints.init_from(self.model, path)
 
     def after_fit(self) -> None:
-        if self._get(self.config, "test_after_fit"):
+        if self.get(self.config, "test_after_fit"):
             self.trainer.test(
                 self.model,
                 self.datamodule,
@@ -304,11 +301,11 @@ class CLI(LightningCLI):
         if predictions is not None and not self.trainer.fast_dev_run:
             AtomicCheckpointIO().save_checkpoint(predictions, path)
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_command(self, command: str) -> None:
         first = next(iter(self.trainer.loggers), None)  # a dry run has others
         folder = Path(first.log_dir) if isinstance(first, CSVLogger) else None
         try:
-            super()._run_subcommand(subcommand)
+            super().run_command(command)
         except BaseException:
             if folder is not None and not self.remembered.goes_on and self.trainer.is_global_zero:
                 remove_empty(folder)

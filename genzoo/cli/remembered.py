@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from .._lightning.training import epochs_of
 from ..runs import checkpoints
 from ..runs.folders import last_checkpoint
 from ..runs.suggestions import Misuse
@@ -34,9 +35,7 @@ class Remembered:
         self.path = path
         checkpoint = checkpoints.read(path)
         self.made = checkpoints.origin(checkpoint)
-        loops = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_progress", {})
-        epochs = loops.get("current", {}).get("processed", checkpoint.get("epoch", 0))
-        self.reached = (checkpoint.get("global_step", 0), epochs)
+        self.reached = (checkpoint.get("global_step", 0), epochs_of(checkpoint))
         return self._as_made(self.made, path, given)
 
     def start_from(self, path: str, given: dict[str, Any]) -> dict[str, Any] | None:

@@ -28,7 +28,8 @@ from torch.nn.functional import softplus
 from torch.optim import Optimizer
 
 from ... import latent
-from ..._lightning import place_of
+from ..._lightning import place_of, trainer_of
+from ..._torch import BATCH_NORM
 from ...checks import at_least
 from ...modes import eager, evaluating
 from .. import networks
@@ -242,7 +243,7 @@ class GAN(Adversarial):
         # Those that say their version have all weights of it; what is missing there is missing.
         versioned = VERSION in checkpoint
         older = not versioned and carry_over(self, checkpoint["state_dict"])
-        if older and self._trainer is not None and self.trainer.state.fn == "fit":
+        if older and trainer_of(self) is not None and self.trainer.state.fn == "fit":
             raise ValueError(
                 "ckpt_path must be of this version to be trained further: in this older one the "
                 "discriminator was not wholly regularised. It can be tested and drawn from"
@@ -315,7 +316,7 @@ class GAN(Adversarial):
         super().setup(stage)
         if stage == "fit" and self.regularisation.r1:
             for name, module in self.discriminator.named_modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if isinstance(module, BATCH_NORM):
                     raise ValueError(
                         "r1 must be 0 for a discriminator with batch normalisation (each image's "
                         f"slope must be its own; spectral_norm takes it out), got {module} at "

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 from torch.nn.utils import parametrize
 
+from ..._torch import Stored
 from .conditional import beside, checked
 from .conv import halvings
 from .regularisation import spectrally_normal
@@ -76,7 +77,7 @@ class DownBlock(nn.Module):
         return avg_pool2d(h, 2) + self.shortcut(avg_pool2d(x, 2))
 
 
-class Told(nn.Module):
+class Told(Stored):
     """How one of these networks is told the class.
 
     Attributes:
@@ -85,7 +86,7 @@ class Told(nn.Module):
 
     in_blocks = True
 
-    def _load_from_state_dict(self, state_dict, prefix, *settings) -> None:
+    def before_loading(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         start = state_dict.get(f"{prefix}start.weight")
         start = state_dict.get(f"{prefix}start.parametrizations.weight.original", start)
         if self.num_classes and self.in_blocks and start is not None:
@@ -94,7 +95,6 @@ class Told(nn.Module):
                 self.tell_beside()
                 if normal:
                     spectrally_normal(self)
-        super()._load_from_state_dict(state_dict, prefix, *settings)
 
 
 class ResidualGenerator(Told):
