@@ -92,7 +92,7 @@ def has_validated(trainer: L.Trainer) -> bool:
 
 
 def count_as_begun(trainer: L.Trainer) -> None:
-    """Sets the loggers' axis to the batches that were begun.
+    """Sets the loggers' axis to the number of batches before the one that has begun.
 
     Lightning's is one too far where it goes on at an epoch's end.
     """
