@@ -42,7 +42,7 @@ LAYERS = (
     ("human",),
     ("datamodules",),
     ("zoo.networks",),
-    ("zoo.base", "zoo.ema"),
+    ("zoo.base", "zoo.ema", "zoo.phases"),
     ("zoo.logistic", "zoo.pixelwise", "zoo.adversarial"),
     (*(f"zoo.{family}" for family in FAMILIES), "zoo.bayes", "zoo.external"),
     ("callbacks",),

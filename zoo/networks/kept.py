@@ -16,10 +16,14 @@ class Kept(Stored):
     kept: tuple[str, ...] = ()
 
     def stored(self) -> dict[str, Tensor]:
-        return {name: torch.tensor(self._kind(name)(getattr(self, name))) for name in self.kept}
+        own = {name: torch.tensor(self._kind(name)(getattr(self, name))) for name in self.kept}
+        return super().stored() | own
 
     def restore(self, name: str, value: Tensor) -> None:
-        setattr(self, name, self._kind(name)(value))
+        if name in self.kept:
+            setattr(self, name, self._kind(name)(value))
+        else:
+            super().restore(name, value)
 
     def _kind(self, name: str) -> type:
         return type(getattr(type(self), name))
