@@ -1,6 +1,5 @@
 """Who moves in which phase, when a phase begins, and that a resumed game is in the right one."""
 
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
