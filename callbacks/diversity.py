@@ -180,7 +180,7 @@ class Diversity(Evaluation):
         draws = 10 if min(len(samples), len(real)) > 500 else 20  # few are soon compared
         whole = compare_vendi(samples, real, width, draws=draws, seed=self.seed)
         numbers["vendi_ratio"] = whole.ratio()
-        parts = self._within_classes(evidence, classes, width)
+        parts = _within_classes(evidence, classes, width, self.seed)
         if not parts:
             return ""
         numbers["vendi_within_ratio"] = overall([*parts.values()])
@@ -192,23 +192,6 @@ class Diversity(Evaluation):
         ratios[c].note = f"the narrowest of {len(parts)} classes, {name}; {ratios[c].note}"
         numbers["vendi_within_least"] = ratios[c]
         return name
-
-    def _within_classes(
-        self, evidence: Evidence, classes: Classes | None, width: float
-    ) -> dict[int, Varied]:
-        held_out, generated = evidence.held_out, evidence.generated
-        if generated.labels is not None and held_out.labels is not None:
-            ours, theirs = generated.labels, held_out.labels
-        elif classes is not None:
-            ours, theirs = generated.logits.argmax(1), held_out.logits.argmax(1)
-        else:
-            return {}
-        found = {}
-        for c in theirs[theirs >= 0].unique().tolist():
-            samples, real = generated.features[ours == c], held_out.features[theirs == c]
-            if min(len(samples), len(real)) >= IN_CLASS:
-                found[c] = compare_vendi(samples, real, width, 300, draws=20, seed=self.seed)
-        return found
 
     def _classes(self, evidence: Evidence, numbers: dict[str, Number]) -> Classes | None:
         """None where the extractor is no classifier, or one of other classes than the data's."""
@@ -314,6 +297,25 @@ class Diversity(Evaluation):
             + ("; no class is missing" if found.classes else "")
             + f". No two of {size:,} samples are nearer than {closest}."
         )
+
+
+def _within_classes(
+    evidence: Evidence, classes: Classes | None, width: float, seed: int
+) -> dict[int, Varied]:
+    """By class how samples vary beside its real images."""
+    held_out, generated = evidence.held_out, evidence.generated
+    if generated.labels is not None and held_out.labels is not None:
+        ours, theirs = generated.labels, held_out.labels
+    elif classes is not None:
+        ours, theirs = generated.logits.argmax(1), held_out.logits.argmax(1)
+    else:
+        return {}
+    found = {}
+    for c in theirs[theirs >= 0].unique().tolist():
+        samples, real = generated.features[ours == c], held_out.features[theirs == c]
+        if min(len(samples), len(real)) >= IN_CLASS:
+            found[c] = compare_vendi(samples, real, width, 300, draws=20, seed=seed)
+    return found
 
 
 def pairs_panel(

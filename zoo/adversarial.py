@@ -128,7 +128,7 @@ class Adversarial(Phased, GenerativeModel):
                     loss = torch.zeros((), device=self.device)  # it waits
                 if schedule is not None:
                     schedule.step()
-            self._losses[player.name] = loss
+            self.losses.last[player.name] = loss
             self.log(f"loss/{player.name}", loss, prog_bar=True)
         self._log_axis()
 

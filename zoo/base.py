@@ -8,7 +8,6 @@ between disturbs nothing.
 """
 
 import inspect
-import math
 from collections.abc import Mapping
 from functools import wraps
 from itertools import zip_longest
@@ -27,12 +26,9 @@ from .._lightning.training import UnpackedBatches
 from ..checks import PutOff, put_off, refuse_unless
 from ..images import check_images, from_uint8, refuse_from_zero
 from ..rng import seed_of
+from .losses import Losses
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
-# A loss is huge from GROWN times what it was at the first batch, or 1 if that was less, where it
-# stays so; sums over pixels begin large. From HUGE on it is so at once. Missed: one that grows by
-# less, and in a training that goes on, one that had grown before.
-GROWN, HUGE = 1e6, 1e12
 VERSION = "genzoo_version"  # where a checkpoint says which version wrote it; older ones do not
 LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
@@ -62,10 +58,7 @@ class GenerativeModel(UnpackedBatches, L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self._put_off = PutOff()
-        self._losses: dict[str, Tensor] = {}  # the last of each player; "": of a model without any
-        self._first_losses: dict[str, Tensor] = {}
-        self._grown: set[str] = set()  # whose loss was huge when it was last looked at
-        self._lost: set[str] = set()  # what was said of them
+        self.losses = Losses()
 
     def save_hyperparameters(self, *args: Any, ignore=None, frame=None, logger=True) -> None:
         """As Lightning's; numbers that the model cannot have are refused, before it is built."""
@@ -89,8 +82,7 @@ class GenerativeModel(UnpackedBatches, L.LightningModule):
         self._choose_noise()
         self._looked_at, self._lowest, self._highest = 0, float("inf"), -float("inf")
         self._put_off.forget()
-        for remembered in (self._losses, self._first_losses, self._grown, self._lost):
-            remembered.clear()
+        self.losses = Losses()
 
     def _choose_noise(self) -> None:
         if self.noise_seed is None:  # else a checkpoint brought it
@@ -117,52 +109,22 @@ class GenerativeModel(UnpackedBatches, L.LightningModule):
         if (batch_idx + 1) % LOOK_EVERY == 0:
             self._put_off.look()
         if isinstance(outputs, Mapping) and "loss" in outputs:
-            self._losses[""] = outputs["loss"].detach()
-        for name in self._losses.keys() - self._first_losses.keys():
-            self._first_losses[name] = self._losses[name].float().mean()
+            self.losses.last[""] = outputs["loss"].detach()
+        self.losses.keep_first()
         # Now and then only: a GPU would have to wait for each number that is looked at.
         place = place_of(self.trainer)
         if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
-            self._name_lost_losses()
+            self.losses.name_lost(self)
 
     def on_train_epoch_end(self) -> None:
         self._put_off.look()
 
     def on_train_end(self) -> None:
-        self._name_lost_losses(last=True)
+        self.losses.name_lost(self, last=True)
 
     def log_number(self, name: str, value: float) -> None:
         """Logs a number that the host knows; the GPU is not waited for, as `log` would."""
         self.log(name, torch.full((), float(value), device=self.device))
-
-    def _name_lost_losses(self, last: bool = False) -> None:
-        """Says once which losses are not finite, and once which are huge.
-
-        Args:
-            last: Whether no other look follows: one that has just grown is said, too.
-        """
-        if not self._losses:
-            return
-        pairs = [(self._losses[name], self._first_losses[name]) for name in self._losses]
-        values = torch.stack([loss.float().mean() for pair in pairs for loss in pair]).tolist()
-        named = dict(zip(self._losses, zip(values[::2], values[1::2], strict=True), strict=True))
-        grown = {n for n, (now, first) in named.items() if abs(now) >= GROWN * max(1, abs(first))}
-        stays = grown if last else grown & self._grown
-        lost = {n: now for n, (now, _) in named.items() if not abs(now) < HUGE or n in stays}
-        self._grown = grown
-        kinds = {"huge" if math.isfinite(value) else "not finite" for value in lost.values()}
-        if kinds <= self._lost:
-            return
-        self._lost |= kinds
-        said = " and ".join(
-            f"the loss of {f'the {name}' if name else f'this {type(self).__name__}'} is {value:.3g}"
-            for name, value in lost.items()
-        )
-        clip = "clip_norm" if hasattr(self, "clip_norm") else "Trainer(gradient_clip_val=...)"
-        rank_zero_warn(
-            f"step {self.trainer.global_step:,}: {said}: start again, or from an earlier "
-            f"checkpoint, with a smaller lr or {clip}, if no image of the data has NaN"
-        )
 
     # What is trained on
 

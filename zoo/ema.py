@@ -76,5 +76,34 @@ class Average(Stored):
         self.updates = int(value)
 
 
+class Averaging:
+    """A model of which one network may be averaged; before its other base classes.
+
+    Attributes:
+        averaged: The name of that network.
+        ema_decay: Share of the average that a step keeps, in [0, 1); 0: there is none.
+        ema_warmup: Whether the average forgets faster at first.
+    """
+
+    averaged: str
+    ema_decay: float = 0.0
+    ema_warmup: bool = True
+
+    def average(self) -> None:
+        """Begins the average, or begins it anew, of the network as it is now."""
+        if self.ema_decay:
+            self.ema = Average(getattr(self, self.averaged), self.ema_decay, self.ema_warmup)
+
+    @property
+    def average_network(self) -> nn.Module:
+        """The average where there is one, else the network itself."""
+        return self.ema.module if self.ema_decay else getattr(self, self.averaged)
+
+    def average_after(self, optimizer: Optimizer) -> None:
+        """Averages the network after each step of the optimizer, where it is averaged."""
+        if self.ema_decay:
+            self.ema.follow(optimizer, lambda: getattr(self, self.averaged))
+
+
 def _tensors(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *network.buffers()]

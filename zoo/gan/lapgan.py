@@ -177,7 +177,7 @@ class LAPGAN(GAN):
         self.discriminator = PyramidDiscriminator([self.discriminator, *discriminators])
         self.image_shape, self.latent_dim = tuple(image_shape), sum(sizes)
         self.sides = sides
-        self.average_generator()
+        self.average()
 
     # The game
 
@@ -216,8 +216,7 @@ class LAPGAN(GAN):
 
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()
-        if self.ema_decay:  # after the last player's move all levels have moved
-            self.ema.follow(optimizers[-1], lambda: self.generator)
+        self.average_after(optimizers[-1])  # by then all levels have moved
         return optimizers, schedules
 
     # What it can do
@@ -250,7 +249,7 @@ class LAPGAN(GAN):
             raise ValueError(f"x must be (B, ...) of one of {shapes}, got {tuple(x.shape)}")
         level = shapes.index(tuple(x.shape[1:]))
         details = self.prior(len(x)).split(self.generator.sizes, dim=1)[level + 1 :]
-        network = self.sampling_generator
+        network = self.average_network
         y = self.labels(len(x), y)
         with evaluating(self):
             return network.refine(x, details, *(() if y is None else (y,))).clamp(-1, 1)

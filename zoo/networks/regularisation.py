@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from ..._torch import (
+    BATCH_NORM,
     CONVOLUTION,
     NORM,
     hooks_before,
@@ -104,6 +105,22 @@ class Regularisation:
     def by_chance(self) -> bool:
         """Whether images are changed at random."""
         return bool(self.augment or self.instance_noise)
+
+    def refuse_points(self, image_shape: tuple[int, ...]) -> None:
+        """Raises: ValueError: it changes images, and there are none."""
+        if self.augment and len(image_shape) != 3:
+            got = ", ".join(self.augment)
+            raise ValueError(f"augment must be empty for points, got {got}")
+
+    def refuse_batch_norm(self, network: nn.Module) -> None:
+        """Raises: ValueError: a slope is punished, and depends on the other images."""
+        for name, module in network.named_modules() if self.r1 else ():
+            if isinstance(module, BATCH_NORM):
+                raise ValueError(
+                    "r1 must be 0 for a discriminator with batch normalisation (each image's "
+                    f"slope must be its own; spectral_norm takes it out), got {module} at "
+                    f"{name}"
+                )
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The same network, bound; what is bound already stays as it is.
