@@ -172,7 +172,7 @@ class CCGAN(SemiSupervisedGAN):
             got = tuple(mask.shape)
             raise ValueError(f"mask must be ({len(x)}, 1, H, W) as the images, got {got}")
         self.labels(len(x), y)
-        generator = self.average_network
+        generator = self.sampling_generator
         x = x.to(self.device, self.dtype)
         with evaluating(self):
             return self.filled(x, mask.to(x), generator)

@@ -151,7 +151,7 @@ class AdaGAN(GAN):
         self.discriminator = InTurn([self.discriminator, *rivals])
         self.classifier = self.make_discriminator()
         self.latent_dim += 1
-        self.average()
+        self.average_generator()
 
     # The games
 

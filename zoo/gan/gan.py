@@ -115,6 +115,7 @@ class GAN(Averaging, Adversarial):
     Discriminator = networks.MLPDiscriminator
     pairs = networks.PAIRS
     averaged = "generator"
+    average_generator, sampling_generator = Averaging.average, Averaging.average_network
 
     def __init__(
         self,
@@ -181,7 +182,7 @@ class GAN(Averaging, Adversarial):
         self.gaussian_prior = prior == "gaussian"
         self.generator = self.make_generator()
         self.discriminator = self.make_discriminator()
-        self.average()
+        self.average_generator()
 
     # Networks
 
@@ -253,11 +254,9 @@ class GAN(Averaging, Adversarial):
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
         every = self.regularisation.r1_every
-        turn = place_of(self.trainer)
-        if self.regularisation.r1 and player.regularised and turn % every == 0:
+        if self.regularisation.r1 and player.regularised and not place_of(self.trainer) % every:
             pay = player.loss
-            also = replace(player, loss=lambda b: pay(b) + every * self.slope_penalty(b))
-            return super().move(also, optimizer, batch)
+            player = replace(player, loss=lambda b: pay(b) + every * self.slope_penalty(b))
         return super().move(player, optimizer, batch)
 
     def slope_penalty(self, batch: Batch) -> Tensor:
@@ -297,7 +296,7 @@ class GAN(Averaging, Adversarial):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W), by the averaged generator where there is one."""
-        network = self.average_network
+        network = self.sampling_generator
         with evaluating(self):
             return network(z, self.labels(len(z), y)) if self.num_classes else network(z)
 

@@ -96,7 +96,7 @@ class ImprovedGAN(GAN):
         if virtual_batch_norm:
             reference = self.prior(virtual_batch_norm)
             self.generator = WithReference(self.generator, reference, num_classes)
-            self.average()
+            self.average_generator()
         if historical_weight:
             self.history = nn.ModuleDict(
                 {

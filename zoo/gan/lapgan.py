@@ -177,7 +177,7 @@ class LAPGAN(GAN):
         self.discriminator = PyramidDiscriminator([self.discriminator, *discriminators])
         self.image_shape, self.latent_dim = tuple(image_shape), sum(sizes)
         self.sides = sides
-        self.average()
+        self.average_generator()
 
     # The game
 
@@ -249,7 +249,7 @@ class LAPGAN(GAN):
             raise ValueError(f"x must be (B, ...) of one of {shapes}, got {tuple(x.shape)}")
         level = shapes.index(tuple(x.shape[1:]))
         details = self.prior(len(x)).split(self.generator.sizes, dim=1)[level + 1 :]
-        network = self.average_network
+        network = self.sampling_generator
         y = self.labels(len(x), y)
         with evaluating(self):
             return network.refine(x, details, *(() if y is None else (y,))).clamp(-1, 1)

@@ -344,7 +344,7 @@ class ProgressiveGAN(Kept, WGANGP):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, D) to (n, C, H, W) of full size, whatever the growth."""
-        network = self.average_network
+        network = self.sampling_generator
         y = self.labels(len(z), y)
         with evaluating(self):
             x = network(z, self.growth, y)

@@ -83,7 +83,7 @@ class AEGAN(GAN):
         code = self.code(image, *label)
         if self.loss_space == "latent":
             return (code - z).square().mean()
-        decoder = self.average_network
+        decoder = self.sampling_generator
         with evaluating(decoder), torch.enable_grad():  # as it decodes, not as it learned
             again = decoder(code, *label)
         return (again - image).square().mean()

@@ -169,7 +169,7 @@ class IAN(VAEGAN):
         """
         if mask.shape != (len(x), 1, *x.shape[2:]):
             raise ValueError(f"mask must be (B, 1, H, W) beside x, got {tuple(mask.shape)}")
-        generator = self.average_network
+        generator = self.sampling_generator
         label = () if y is None else (y,)
         z = self.encode(x, y)
         before, z = self.decode(z, y), z.clone().requires_grad_()
