@@ -26,7 +26,8 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
         temporary.chmod(0o644)  # temporary files are private
         temporary.replace(path)
     except OSError as error:
-        error.filename = str(path)
+        if error.errno is not None:  # else it would lose its text
+            error.filename = str(path)
         raise
     finally:
         if temporary is not None:
