@@ -60,6 +60,14 @@ def test_steps_are_counted_between_batches():
     assert game.begun == [(1, 3), (2, 3)]
 
 
+def test_each_phase_counts_its_own_moves():
+    game = Game()
+    phases = *(Phase(name, 2, (name,)) for name in "ab"), Phase("c")
+    game.phases = lambda: phases
+    fit(game, DATA, steps=2)
+    assert game.turns == ["a", "ab", "bc", "abc"]
+
+
 def test_who_has_left_is_not_spoken_of_and_who_waits_pays_nothing():
     logged = {}
     for waiting in (False, True):
