@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from .._torch import compiled_call, set_compiled_call
+
 GRAPHS = 64  # of one network: one that grows needs two for each time that its side doubles
 
 
@@ -61,7 +63,7 @@ class Compile(L.Callback):
         for network in self._networks:
             network.compile(backend=self.backend, **options)
             if self.mode != "default":
-                network._compiled_call_impl = kept(network._compiled_call_impl)
+                set_compiled_call(network, kept(compiled_call(network)))
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._leave()
@@ -74,7 +76,7 @@ class Compile(L.Callback):
             self._watch.called()
             self._watch = None
         for network in self._networks:
-            network._compiled_call_impl = None
+            set_compiled_call(network, None)
         self._networks = []
         if self._limit:
             torch._dynamo.config.recompile_limit, self._limit = self._limit, 0

@@ -12,12 +12,11 @@ extractor is a classifier, classes may be missing (`genzoo.metrics.classes`).
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..features.evidence import Evidence
+from ..features.evidence import Evidence, Known
 from ..metrics.birthday import Birthday, count_support, duplicate_threshold
 from ..metrics.breadth import breadth
 from ..metrics.classes import Classes, class_shares, effective_classes, missing_classes
@@ -26,6 +25,7 @@ from ..metrics.number import Number, written
 from ..metrics.vendi import Varied, compare_vendi, natural_width, overall
 from ..report.card import Section
 from ..report.figures import grid
+from ..rng import shuffled
 from .evaluation import Evaluation
 
 FEW = 12  # images, of which recall and coverage cannot be asked
@@ -94,17 +94,14 @@ class Diversity(Evaluation):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._known: dict[str, Any] = {}
+        self._known = Known()
 
     def evaluate(self, evidence: Evidence) -> Section:
         train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
         size = min(len(generated), len(held_out), len(train))
         if size < 3:
             raise ValueError(f"samples and real images must be at least 3, got {size}")
-        of = id(train.features), id(held_out.features), size
-        if self._known.get("of") != of:
-            # The tensors are kept, so that their ids stay theirs.
-            self._known = {"of": of, "kept": (train.features, held_out.features)}
+        self._known.about(train.features, held_out.features)
         found = Findings(size)
         pictured = generated.images.ndim == 4 and generated.images.shape[1] in (1, 3)
         if size >= FEW:
@@ -121,7 +118,7 @@ class Diversity(Evaluation):
         found.numbers["closest_pair/pixels"] = Number(closest[0][0].item(), note=note)
         found.numbers |= of_classes
         found.repeats = self._repeats(evidence, size, closest[0], found.numbers)
-        found.least = self._least_diverse(evidence, found.numbers)
+        found.least = self._least_diverse(evidence, tau, found.numbers)
         if pictured:
             panel = pairs_panel(generated.images[:size], train.images, closest)
             found.figures["closest_pairs"] = panel
@@ -165,12 +162,13 @@ class Diversity(Evaluation):
     ) -> tuple[float, Number]:
         """The distance of duplicates, from held-out images, and what training images, which had
         no part in it, show at it."""
-        if space not in self._known:
+        known = self._known.found
+        if (space, size) not in known:
             tau = duplicate_threshold(held_out, size, self.seed)
             most = -(-10_000 // size) * size  # enough batches for any lower end that is needed
             real = Birthday.of(train[_chosen(len(train), most, self.seed)], tau, size, self.seed)
-            self._known[space] = tau, real.support()
-        return self._known[space]
+            known[space, size] = tau, real.support()
+        return known[space, size]
 
     def _vary(self, evidence: Evidence, classes: Classes | None, numbers: dict[str, Number]) -> str:
         """The Vendi scores, and the name of the narrowest class, where classes are known."""
@@ -182,7 +180,7 @@ class Diversity(Evaluation):
         draws = 10 if min(len(samples), len(real)) > 500 else 20  # few are soon compared
         whole = compare_vendi(samples, real, width, draws=draws, seed=self.seed)
         numbers["vendi_ratio"] = whole.ratio()
-        parts = self._within_classes(evidence, classes, width)
+        parts = _within_classes(evidence, classes, width, self.seed)
         if not parts:
             return ""
         numbers["vendi_within_ratio"] = overall([*parts.values()])
@@ -194,23 +192,6 @@ class Diversity(Evaluation):
         ratios[c].note = f"the narrowest of {len(parts)} classes, {name}; {ratios[c].note}"
         numbers["vendi_within_least"] = ratios[c]
         return name
-
-    def _within_classes(
-        self, evidence: Evidence, classes: Classes | None, width: float
-    ) -> dict[int, Varied]:
-        held_out, generated = evidence.held_out, evidence.generated
-        if generated.labels is not None and held_out.labels is not None:
-            ours, theirs = generated.labels, held_out.labels
-        elif classes is not None:
-            ours, theirs = generated.logits.argmax(1), held_out.logits.argmax(1)
-        else:
-            return {}
-        found = {}
-        for c in theirs[theirs >= 0].unique().tolist():
-            samples, real = generated.features[ours == c], held_out.features[theirs == c]
-            if min(len(samples), len(real)) >= IN_CLASS:
-                found[c] = compare_vendi(samples, real, width, 300, draws=20, seed=self.seed)
-        return found
 
     def _classes(self, evidence: Evidence, numbers: dict[str, Number]) -> Classes | None:
         """None where the extractor is no classifier, or one of other classes than the data's."""
@@ -237,9 +218,9 @@ class Diversity(Evaluation):
         numbers["classes_effective_train"] = Number(effective_classes(real))
         return classes
 
-    def _least_diverse(self, evidence: Evidence, numbers: dict[str, Number]) -> str:
+    def _least_diverse(self, evidence: Evidence, tau: float, numbers: dict[str, Number]) -> str:
         """What is to be said of the class that repeats itself most, "" if nothing."""
-        train, generated, tau = evidence.train, evidence.generated, self._known["pixels"][0]
+        train, generated = evidence.train, evidence.generated
         if train.labels is None or generated.labels is None:
             return ""
         found = {}
@@ -318,6 +299,25 @@ class Diversity(Evaluation):
         )
 
 
+def _within_classes(
+    evidence: Evidence, classes: Classes | None, width: float, seed: int
+) -> dict[int, Varied]:
+    """By class how samples vary beside its real images."""
+    held_out, generated = evidence.held_out, evidence.generated
+    if generated.labels is not None and held_out.labels is not None:
+        ours, theirs = generated.labels, held_out.labels
+    elif classes is not None:
+        ours, theirs = generated.logits.argmax(1), held_out.logits.argmax(1)
+    else:
+        return {}
+    found = {}
+    for c in theirs[theirs >= 0].unique().tolist():
+        samples, real = generated.features[ours == c], held_out.features[theirs == c]
+        if min(len(samples), len(real)) >= IN_CLASS:
+            found[c] = compare_vendi(samples, real, width, 300, draws=20, seed=seed)
+    return found
+
+
 def pairs_panel(
     samples: Tensor, train: Tensor, closest: tuple[Tensor, Tensor] | None = None, pairs: int = SHOWN
 ) -> Tensor:
@@ -353,7 +353,7 @@ def _missing(evidence: Evidence, classes: Classes) -> str:
 
 
 def _chosen(n: int, most: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:most]
+    return shuffled(n, seed)[:most]
 
 
 def _name(evidence: Evidence, c: int) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 
+from .._lightning.training import has_own
 from ..checks import at_least
 from ..features.evidence import Evidence
 from ..features.extractors import refuse_unknown
@@ -17,9 +17,9 @@ from ..protocols import Sampler
 from ..report.card import Section
 from ..rng import isolated
 from ..run import Run
-from ..watch import watching
+from ..watch import Lines, watching
 from .evidence import Settings, gather_evidence
-from .progress import Lines, track
+from .progress import track
 from .publish import log_numbers, publish
 from .run import forget, refuse_batch, refuse_shape_of, run_of
 
@@ -86,7 +86,7 @@ class Question(L.Callback, ABC):
                 found = self.ask(run, model)
             self.tell(trainer, model, run, found)
         if found is not None:
-            run.kept["result", id(self)] = found
+            run.kept["result", self] = found
 
     def _due(self, trainer: L.Trainer) -> bool:
         """Whether this validation counts: not sanity checking, nor epochs between."""
@@ -157,7 +157,7 @@ class Evaluation(Question):
         if self.able(pl_module):
             refuse_shape_of(trainer, pl_module)
         self._seen = False
-        if stage == "fit" and not is_overridden("validation_step", pl_module):
+        if stage == "fit" and not has_own("validation_step", pl_module):
             name = type(pl_module).__name__
             rank_zero_warn(
                 f"{name} has no validation_step, so Lightning never validates and "
@@ -212,7 +212,7 @@ def make_evaluable(model: L.LightningModule) -> L.LightningModule:
     called. Steps that exist stay. Returns the same model.
     """
     for name in ("validation_step", "test_step"):
-        if not is_overridden(name, model):
+        if not has_own(name, model):
             setattr(model, name, _idle)
     return model
 

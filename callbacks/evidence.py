@@ -204,7 +204,7 @@ def _mixed(train: Tensor, held_out: Tensor) -> Tensor:
 
 def _real_features(run: Run, extractor: Extractor, part: str, real: Real) -> Features:
     """Looked up in memory, then on the disk, then made."""
-    place = ("features", part, len(real.images), id(extractor))
+    place = ("features", part, len(real.images), extractor)
     if place in run.kept:
         return run.kept[place]
     saved, key = None, ""

@@ -29,9 +29,9 @@ from torch import Tensor
 from .. import __version__
 from ..checks import at_least
 from ..conditions import take, to
-from ..images import from_uint8, to_levels
-from ..metrics.independent import independent_nats
-from ..metrics.intervals import NORMAL
+from ..images import from_uint8
+from ..metrics.independent import independent
+from ..metrics.intervals import difference_of, mean_of
 from ..metrics.number import Number
 from ..modes import evaluating
 from ..protocols import Bounded, Density, Estimated, ImportanceWeighted
@@ -171,7 +171,7 @@ def judge(
         tighter: By a tighter bound, the costs of some held-out images (M,), and what independent
             pixels pay for these.
     """
-    nats, gap = _mean(held_out), _difference(held_out, train)
+    nats, gap = mean_of(held_out), difference_of(held_out, train)
     kind = "exact" if exact else "an estimate" if estimated else "a lower bound"
     numbers: dict[str, Number] = {}
     if exact:
@@ -188,13 +188,13 @@ def judge(
         numbers[unit] = Number(*(v / per for v in nats), note=f"held out, {kind}")
     else:
         unit, per = "nats", 1.0
-    seen = _mean(train)
+    seen = mean_of(train)
     numbers[f"{unit}/train"] = Number(*(v / per for v in seen), note="training images")
     value, low, high = (v / per for v in gap)
     numbers[f"{unit}/gap"] = Number(value, low, high, "held out minus training")
     if free is not None:
         note = f"what {FREE[pixels]} pay for the same held-out images"
-        numbers[f"{unit}/independent"] = Number(*(v / per for v in _mean(free)), note=note)
+        numbers[f"{unit}/independent"] = Number(*(v / per for v in mean_of(free)), note=note)
     words = unit.replace("_per_", "/").replace("bits/dim", "bits per dimension")
     about = "about " if estimated else "" if exact else "at most "
     cost = f"held-out images cost {about}{nats[0] / per:.4g} {words}"
@@ -234,7 +234,7 @@ def _level(
         known: Whether they are likelihoods, not bounds of them.
     """
     # In pairs: an image that costs one much costs the other much.
-    over = [_mean(ours - theirs) for ours, theirs in costs]
+    over = [mean_of(ours - theirs) for ours, theirs in costs]
     others = FREE[pixels]
     if all(low > 0 for _, low, _ in over):
         if known:
@@ -251,31 +251,6 @@ def _level(
     return f"Better than {others}", "good"
 
 
-def independent(train: Tensor, images: Tensor, levels: int) -> Tensor:
-    """What images cost who knows only how each pixel is distributed, float64 (N,) nats; of points
-    (N, D), who knows the mean and the deviation of each coordinate.
-
-    Args:
-        train: Where that is learned from, as `images`: uint8 (N, C, H, W), or points.
-        levels: Of a pixel.
-    """
-    if images.ndim == 2:
-        train, images = train.double(), images.double()
-        spread = train.std(dim=0).clamp(min=1e-12)
-        z = (images - train.mean(dim=0)) / spread
-        return (z.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).sum(1)
-    seen, asked = (_at_levels(x, levels) for x in (train, images))
-    return independent_nats(seen, asked, levels)
-
-
-def _at_levels(images: Tensor, levels: int) -> Tensor:
-    """uint8 images to uint8 levels."""
-    if levels == 256:
-        return images
-    table = to_levels(from_uint8(torch.arange(256)), levels).to(torch.uint8)
-    return table[images.long()]
-
-
 def _levels(model: L.LightningModule, *real: Real) -> int:
     """How many values a pixel may have: as the model says, or as the images look."""
     said = getattr(model, "levels", None)
@@ -288,29 +263,16 @@ def _levels(model: L.LightningModule, *real: Real) -> int:
 
 def tightened(held_out: Tensor, train: Tensor, shape: tuple[int, ...]) -> dict[str, Number]:
     """The numbers of the importance-weighted bound. Arguments as `judge`."""
-    cost, low, high = _mean(held_out)
-    seen = _mean(train)
+    cost, low, high = mean_of(held_out)
+    seen = mean_of(train)
     note = f"importance-weighted: {DRAWS} draws each, {len(held_out)} images, held out"
     numbers = {
         "iw_bound": Number(-cost, -high, -low, note),
         "iw_bound/train": Number(-seen[0], -seen[2], -seen[1], f"{len(train)} training images"),
-        "iw_bound/gap": Number(*_difference(held_out, train), "nats, held out minus training"),
+        "iw_bound/gap": Number(*difference_of(held_out, train), "nats, held out minus training"),
     }
     if len(shape) == 3:
         per = math.prod(shape) * math.log(2)
         bits = (v / per for v in (cost, low, high))
         numbers["bits_per_dim/iw"] = Number(*bits, note="by the importance-weighted bound")
     return numbers
-
-
-def _mean(x: Tensor) -> tuple[float, float, float]:
-    mean = x.mean().item()
-    half = NORMAL * (x.var() / len(x)).sqrt().item() if len(x) > 1 else math.inf
-    return mean, mean - half, mean + half
-
-
-def _difference(a: Tensor, b: Tensor) -> tuple[float, float, float]:
-    mean = (a.mean() - b.mean()).item()
-    few = min(len(a), len(b)) < 2
-    half = math.inf if few else NORMAL * (a.var() / len(a) + b.var() / len(b)).sqrt().item()
-    return mean, mean - half, mean + half

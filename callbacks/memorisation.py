@@ -17,13 +17,12 @@ beside the same with training and held-out images exchanged.
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..checks import at_least
-from ..features.evidence import Evidence
+from ..features.evidence import Evidence, Known
 from ..features.spaces import Spaces, chosen
 from ..metrics.copies import CopyTest, Nearest, Pool, pool
 from ..metrics.copying import authentic, copied_by_authenticity, data_copying
@@ -33,6 +32,7 @@ from ..metrics.neighbours import nearest
 from ..metrics.number import Number
 from ..report.card import Section
 from ..report.figures import grid
+from ..rng import shuffled
 from .evaluation import Evaluation
 
 PLANTED = 200  # copies of each kind, at most; a fifth of the samples' number
@@ -87,7 +87,7 @@ class Memorisation(Evaluation):
         super().__init__(*args, **kwargs)
         at_least(20, num_samples=self.num_samples, num_samples_fit=self.num_samples_fit, most=most)
         self.space, self.most = space, most
-        self._known: dict[str, Any] = {}
+        self._known = Known()
 
     def evaluate(self, evidence: Evidence) -> Section:
         train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
@@ -149,11 +149,10 @@ class Memorisation(Evaluation):
         """Made once for the same real images."""
         parts = [part for part in (evidence, copies) if part is not None]
         tensors = [x.features for part in parts for x in (part.train, part.held_out)]
-        of = [id(x) for x in tensors]
-        if self._known.get("of") != of:  # the tensors are kept, so that their ids stay theirs
-            spaces = Spaces(evidence, copies, self.seed)
-            self._known = {"of": of, "kept": tensors, "spaces": spaces}
-        return self._known["spaces"]
+        known = self._known.about(*tensors)
+        if "spaces" not in known:
+            known["spaces"] = Spaces(evidence, copies, self.seed)
+        return known["spaces"]
 
     def _planted(self, test: CopyTest, spaces: "Spaces") -> dict[str, Number]:
         """From which share on copies of each kind would be found."""
@@ -187,7 +186,7 @@ class Memorisation(Evaluation):
 
     def _authentic(self, key: str, images: Tensor, real: Tensor) -> Tensor:
         distances, indices = (part[:, 0] for part in nearest(images, real))
-        radius = self._known.setdefault(f"radius{key}", real.new_full((len(real),), math.nan))
+        radius = self._known.found.setdefault(f"radius{key}", real.new_full((len(real),), math.nan))
         asked = indices.unique()
         asked = asked[radius[asked].isnan()]  # only where somebody is near
         if len(asked):
@@ -285,7 +284,7 @@ class Memorisation(Evaluation):
             ("nearest_training_images", evidence.generated.images, found.argsort(stable=True)),
             ("nearest_training_images_of_held_out", evidence.held_out.images, None),
         ):
-            lot = torch.randperm(len(images), generator=torch.Generator().manual_seed(self.seed))
+            lot = shuffled(len(images), self.seed)
             chosen = lot[:10] if order is None else torch.cat([order[:10], lot[:5]])
             panels[name] = panel(images[chosen], evidence.train.images)
         return panels

@@ -12,7 +12,6 @@ held-out image. A conditional model that needs the class to encode is not asked.
 
 import inspect
 import math
-import warnings
 
 import lightning as L
 import torch
@@ -23,6 +22,7 @@ from ..checks import at_least
 from ..images import from_uint8
 from ..metrics.intervals import NORMAL
 from ..metrics.number import Number
+from ..metrics.probe import baselines, linear_probe
 from ..modes import evaluating
 from ..protocols import Encoder
 from ..report.card import Section
@@ -30,99 +30,12 @@ from ..rng import isolated
 from ..run import BLOCK, Real, Run, blocks
 from .evaluation import Question
 
-PENALTIES = tuple(10.0**k for k in range(-4, 2))  # of which one is chosen: sklearn's C
 BASELINES = {
     "pixels": "the pixels themselves",
     "pca": "principal components, as many as the code has numbers",
     "random_projection": "as many random sums of the pixels",
     "untrained": "codes before training",
 }
-Split = tuple[Tensor, Tensor]  # features (N, d) and labels (N,)
-
-
-def linear_probe(
-    train: Split, test: Split, num_labels: int = 0, draws: int = 5, seed: int = 0
-) -> Tensor:
-    """Accuracies of multinomial logistic regression on features, (draws,), float64.
-
-    Each draw takes other labelled images, as equally many of each class as there are. The L2
-    penalty is chosen by the likelihood of a fifth of them, then all are used. Features are
-    centred and divided by one number, so that a code's less important directions stay so.
-
-    Args:
-        train: Features (N, d) and their labels (N,) in 0..K-1; all features serve the scaling.
-        test: Likewise, of held-out images.
-        num_labels: Labelled images; 0: all, in which case there is one draw only.
-        draws: Of labelled images.
-        seed: Of the draws.
-
-    Raises:
-        ValueError: there are fewer than two labels for each class, or than are asked for.
-    """
-    (x, y), (x_test, y_test) = train, test
-    num_labels, draws = (num_labels, draws) if num_labels else (len(x), 1)
-    classes = len(y.unique())
-    if classes < 2:
-        raise ValueError(f"train must have labels of at least 2 classes, got {classes}")
-    if not 2 * classes <= num_labels <= len(x):
-        span = f"{2 * classes}, two of each class, to {len(x)}, all"
-        raise ValueError(f"num_labels must be from {span}, got {num_labels}")
-    mean, scale = x.double().mean(0), x.double().std(0, correction=0).square().mean().sqrt()
-    x, x_test = ((part.double() - mean) / scale.clamp(min=1e-12) for part in (x, x_test))
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for _ in range(draws):
-        order = _class_by_class(y, generator)[:num_labels]
-        found.append(_accuracy(x[order], y[order], x_test, y_test))
-    return torch.tensor(found, dtype=torch.float64)
-
-
-def _class_by_class(y: Tensor, generator: torch.Generator) -> Tensor:
-    """A random order (N,) in which each class comes once, then each again, while there are any."""
-    order = torch.randperm(len(y), generator=generator)
-    member = y[order][:, None] == y.unique()  # (N, K)
-    turn = member.cumsum(0)[member]  # how many of its class have come
-    return order[turn.sort(stable=True).indices]
-
-
-def _accuracy(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    def fitted(penalty: float, count: int) -> LogisticRegression:
-        model = LogisticRegression(C=penalty, max_iter=200)
-        return model.fit(x[:count].numpy(), y[:count].numpy())
-
-    used = len(x) - len(x) // 5
-    likelihood = {}
-    with warnings.catch_warnings():
-        # The weakest penalties need more steps, and are not the ones that are chosen.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for penalty in PENALTIES:
-            model = fitted(penalty, used)
-            log_prob = model.predict_log_proba(x[used:].numpy())
-            place = {label: i for i, label in enumerate(model.classes_.tolist())}
-            own = [place[label] for label in y[used:].tolist()]
-            likelihood[penalty] = log_prob[range(len(own)), own].mean()
-        model = fitted(max(likelihood, key=likelihood.get), len(x))
-    return float(model.score(x_test.numpy(), y_test.numpy()))
-
-
-def baselines(train: Tensor, test: Tensor, size: int, seed: int = 0) -> dict[str, Split]:
-    """What needs no training, of flat images (N, P): features of training and of test images.
-
-    Args:
-        size: Numbers in a code. There are at most P principal components.
-    """
-    _, vectors = torch.linalg.eigh(train.double().T.cov())  # ascending
-    components = vectors[:, -size:].to(train)
-    generator = torch.Generator().manual_seed(seed)
-    random = torch.randn(train.shape[1], size, generator=generator).to(train)
-    return {
-        "pixels": (train, test),
-        "pca": (train @ components, test @ components),
-        "random_projection": (train @ random, test @ random),
-    }
 
 
 def untrained(model: L.LightningModule, seed: int = 0) -> L.LightningModule | None:

@@ -36,6 +36,7 @@ from ..metrics.torchmetrics import (
 )
 from ..modes import evaluating
 from ..report.card import Section
+from ..rng import shuffled
 from .evaluation import Evaluation
 
 # What lived here before it moved to `genzoo.metrics`, for scripts that import it from here.
@@ -146,9 +147,7 @@ class Realism(Evaluation):
         pixels = independent_pixels(train.images, min(n, 1000), generator)
         with evaluating(evidence.extractor):
             blocks = [evidence.extractor(block)[0].float() for block in pixels.split(100)]
-        generator = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(train), generator=generator)
-        neighbours = train.features[order[: min(n, self.most)]]
+        neighbours = train.features[shuffled(len(train), self.seed)[: min(n, self.most)]]
         yardstick = Yardstick(train, chosen, torch.cat(blocks), neighbours, held_out)
         real = chosen.features, chosen.logits
         rows = self._compare(evidence, *real, yardstick.floor, yardstick)
@@ -186,7 +185,7 @@ class Realism(Evaluation):
             limit.note = f"from {total:,} images"
             numbers[f"{fd}_infinity"] = limit
         some = features[: min(n, self.most)]
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))
+        order = shuffled(len(train), self.seed)
         real = train[order[: self.most]]
         if kd.startswith("kid"):
             numbers[kd] = kernel_distance_of_subsets(real, some)

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from ..protocols import Bounded, Density, Sampler
 from ..report.card import Number, Report, Section, spoken, written
 from ..report.figures import to_picture
-from ..watch import watching
+from ..watch import shown, watching
 from ..zoo.external import GivenSamples, RealFolder, SampleFolder, Wrapped
 from .evaluation import make_evaluable
-from .progress import Parts, shown
+from .progress import Parts
 from .publish import figure_path
 from .run import data_name, results
 

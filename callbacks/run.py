@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 from ..batches import unpack
 from ..conditions import join, take, to
 from ..images import check_images, refuse_from_zero, to_uint8
+from ..rng import shuffled
 from ..run import Data, Real, Run
 from .progress import track
 
@@ -98,8 +99,7 @@ def data_name(trainer: L.Trainer) -> str:
 def _choose(total: int, limit: int) -> Tensor:
     if total <= limit:
         return torch.arange(total)
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
-    return order[:limit].sort().values
+    return shuffled(total)[:limit].sort().values
 
 
 def _read(trainer: L.Trainer, split: str, limit: int) -> Real:

@@ -13,21 +13,23 @@ queue between processes.
 """
 
 import dataclasses
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
 
-
-def generator(purpose: str, *key: int) -> torch.Generator:
-    """Random numbers that are a function of what they are for and of these whole numbers."""
-    sequence = np.random.SeedSequence((zlib.crc32(purpose.encode()), *key))
-    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+from .._lightning import place_of
+from .._lightning.training import (
+    batches_begun,
+    drop_places,
+    loaders_before,
+    move_on,
+    places_to_load,
+)
+from ..rng import generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,24 +182,20 @@ def go_on(loader: TrainingBatches, trainer: L.Trainer) -> None:
     Lightning keeps a loader's place but forgets it where an epoch has just ended. Where batches
     are of another size than those of the checkpoint, its epoch is as far as the images are.
     """
-    fit = trainer.fit_loop
-    loop = fit.epoch_loop
-    before = fit._combined_loader.flattened if fit._combined_loader is not None else []
-    places = fit._combined_loader_states_to_load
+    before = loaders_before(trainer)
     if len(before) == 1 and isinstance(before[0], TrainingBatches):  # it is made anew each epoch
         loader.load_state_dict(before[0].state_dict())
-    elif len(places) == 1 and "images" in places[0]:
+        return
+    places = places_to_load(trainer)
+    if len(places) == 1 and "images" in places[0]:
         loader.load_state_dict(places[0])
-        current, used = loop.batch_progress.current, places[0]["images"]
-        if trainer.limit_train_batches == 1.0 and current.ready * loader.whole != used > 0:
+        begun, used = batches_begun(trainer), places[0]["images"]
+        if trainer.limit_train_batches == 1.0 and begun * loader.whole != used > 0:
             left = max(0, len(loader.data) - used) // loader.whole
-            more = len(loader) - left - current.ready
-            for event in ("ready", "started", "processed", "completed"):
-                setattr(current, event, getattr(current, event) + more)
-            loop.batch_progress.is_last_batch = left == 0
-        fit._combined_loader_states_to_load = []
+            move_on(trainer, len(loader) - left - begun, over=left == 0)
+        drop_places(trainer)
     else:
-        loader.load_state_dict({"batches": loop.total_batch_idx + 1})
+        loader.load_state_dict({"batches": place_of(trainer) + 1})
 
 
 class SemiSupervisedBatches(TrainingBatches):

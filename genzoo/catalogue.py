@@ -40,15 +40,15 @@ def models() -> list[Entry]:
     Last what is of no family: samples that come from elsewhere.
     """
     zoo = _folder("zoo")
-    families = sorted(init.parent for init in zoo.glob("*/__init__.py"))
+    elsewhere = zoo / "external"
+    families = sorted({init.parent for init in zoo.glob("*/__init__.py")} - {elsewhere})
     entries = [
         entry
         for family in families
         for entry in _exported(family, "LightningModule", family.name)
         if entry.path.is_relative_to(family)
     ]
-    others = _exported(zoo, "LightningModule", "external")
-    return entries + [entry for entry in others if entry.path == zoo / "external.py"]
+    return entries + [*_exported(elsewhere, "LightningModule", "external")]
 
 
 def data() -> list[Entry]:

@@ -6,6 +6,8 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import nn
 
+from ._torch import compiled_call, set_compiled_call
+
 
 @contextmanager
 def evaluating(module: nn.Module, compiled: bool = False) -> Iterator[None]:
@@ -32,11 +34,11 @@ def eager(module: nn.Module) -> Iterator[None]:
     Looking at a model is not worth another compilation, and a penalty on a gradient cannot be
     compiled: it descends a second derivative.
     """
-    compiled = [(part, call) for part in module.modules() if (call := part._compiled_call_impl)]
+    compiled = [(part, call) for part in module.modules() if (call := compiled_call(part))]
     for part, _ in compiled:
-        part._compiled_call_impl = None
+        set_compiled_call(part, None)
     try:
         yield
     finally:
         for part, call in compiled:
-            part._compiled_call_impl = call
+            set_compiled_call(part, call)

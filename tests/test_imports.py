@@ -27,6 +27,7 @@ LAYERS = (
         "__version__",
         "__path__",
         "_moved",
+        "_torch",
         "files",
         "images",
         "checks",
@@ -41,7 +42,7 @@ LAYERS = (
     ("human",),
     ("datamodules",),
     ("zoo.networks",),
-    ("zoo.base", "zoo.ema"),
+    ("zoo.base", "zoo.ema", "zoo.losses", "zoo.phases"),
     ("zoo.logistic", "zoo.pixelwise", "zoo.adversarial"),
     (*(f"zoo.{family}" for family in FAMILIES), "zoo.bayes", "zoo.external"),
     ("callbacks",),
@@ -246,3 +247,26 @@ def test_no_model_file_repeats_another():
         runs = (i for i in range(len(lines) - 5) if len(homes[tuple(lines[i : i + 6])]) > 1)
         repeated += len({line for start in runs for line in range(start, start + 6)})
     assert repeated < 0.05 * sum(map(len, files.values()))
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+def too_long(tree: ast.AST, most: int) -> list[str]:
+    """Classes of more lines than these."""
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return [node.name for node in classes if node.end_lineno - node.lineno + 1 > most]
+
+
+def test_no_file_holds_two_things():
+    """What is longer than this does; then it is split by meaning."""
+    assert {dotted(path): n for path in EVERY if (n := lines_of(path)) > 450} == {}
+    long = {dotted(path): too_long(ast.parse(path.read_text()), 250) for path in EVERY}
+    assert {name: found for name, found in long.items() if found} == {}
+    assert too_long(ast.parse("class A:\n    x = 1\n    y = 2\nclass B:\n    pass"), 2) == ["A"]
+
+
+def test_a_folder_of_callbacks_holds_callbacks():
+    files = sources("callbacks")
+    assert len(files) <= 24 and sum(map(lines_of, files)) <= 3500

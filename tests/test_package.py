@@ -1,7 +1,10 @@
+import ast
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -96,3 +99,44 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# What is imported by another name than it is installed by
+INSTALLED = {
+    "PIL": "pillow",
+    "faiss": "faiss-cpu",
+    "sklearn": "scikit-learn",
+    "torch_fidelity": "torch-fidelity",
+    "yaml": "pyyaml",
+}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def declared(*extras: str) -> set[str]:
+    """Distributions that come with the package, and with these extras of it."""
+    lists = PROJECT["dependencies"], *(PROJECT["optional-dependencies"][name] for name in extras)
+    return {re.match(r"[\w-]+", entry)[0].lower() for entry in sum(lists, [])}
+
+
+def imported(*folders: str) -> set[str]:
+    """Distributions that are imported in these folders, also within functions."""
+    found = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module.partition(".")[0])
+    return {INSTALLED.get(name, name) for name in found - sys.stdlib_module_names - {"genzoo"}}
+
+
+def test_what_is_imported_is_declared_and_nothing_else_is():
+    used = imported("genzoo", *FOLDERS)
+    assert used - declared() == set()
+    assert declared() - used == set()
+
+
+def test_what_tests_and_examples_import_is_declared():
+    ours = {"tests", "foreign_model"}  # the latter is written by a test
+    assert imported("tests") - declared("test", "benchmark") - ours == set()
+    assert imported("examples") - declared() == set()

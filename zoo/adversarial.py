@@ -13,14 +13,16 @@ from functools import partial
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from .._lightning import place_of
+from .._lightning.training import allow_unused, saves_by_time, saves_every
 from ..checks import decay_rates
 from .base import GenerativeModel
+from .phases import Phase as Phase
+from .phases import Phased
 
 Batch = Sequence[Tensor]
 
@@ -38,8 +40,6 @@ class Player:
         clip_norm: Largest norm of its gradient; 0: as it is.
         lr: Its learning rate; None: that of the game.
         regularised: Whether it pays for its slope at data (R1), where the game asks for it.
-        until: It leaves the game when so many steps are made; 0: never. Not for the last player,
-            whose moves are the steps.
     """
 
     name: str
@@ -50,7 +50,6 @@ class Player:
     clip_norm: float = 0.0
     lr: float | None = None
     regularised: bool = False
-    until: int = 0
 
     def parameters(self) -> list[nn.Parameter]:
         """Each one once, though modules may share it; what is frozen stays out."""
@@ -58,7 +57,7 @@ class Player:
         return [parameter for parameter in both if parameter.requires_grad]
 
 
-class Adversarial(GenerativeModel):
+class Adversarial(Phased, GenerativeModel):
     """A game. Subclasses say who plays; the last player's moves are the steps that count.
 
     During a turn only the mover's parameters require gradients, so no loss needs `detach`.
@@ -117,18 +116,24 @@ class Adversarial(GenerativeModel):
         *optimizers, _ = _listed(self.optimizers(use_pl_optimizer=False))
         optimizers.append(_listed(self.optimizers())[-1])
         for player, optimizer, schedule in zip(players, optimizers, self._schedules, strict=True):
-            left = player.until and self.trainer.global_step >= player.until
-            if left or turn % player.every:
+            if turn % player.every or self._has_left(player):
                 continue
             for _ in range(player.moves):
                 if player is players[-1] and self.trainer.global_step == self.trainer.max_steps:
                     break  # several moves a turn must not overshoot
-                loss = self.move(player, optimizer, batch)
+                if self.moves_in_phase(player.name):
+                    loss = self.move(player, optimizer, batch)
+                    self.count_in_phase(player.name, players[-1].name)
+                else:
+                    loss = torch.zeros((), device=self.device)  # it waits
                 if schedule is not None:
                     schedule.step()
-            self._losses[player.name] = loss
+            self.losses.last[player.name] = loss
             self.log(f"loss/{player.name}", loss, prog_bar=True)
         self._log_axis()
+
+    def _has_left(self, player: Player) -> bool:
+        return not self.moves_in_phase(player.name) and not self.waits_in_phase()
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
         """One step of one player; gives its loss before the step."""
@@ -160,9 +165,7 @@ class Adversarial(GenerativeModel):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self._refuse_what_would_fail_silently()
-            strategy = self.trainer.strategy
-            if isinstance(strategy, DDPStrategy):  # in each turn some parameters are not used
-                strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+            allow_unused(self.trainer.strategy)  # in each turn some parameters are not used
 
     def _refuse_what_would_fail_silently(self) -> None:
         trainer = self.trainer
@@ -175,12 +178,12 @@ class Adversarial(GenerativeModel):
                 f"got {trainer.precision}: {why}"
             )
         for callback in trainer.checkpoint_callbacks:
-            if getattr(callback, "_train_time_interval", None) is not None:
+            if saves_by_time(callback):
                 raise ValueError(
                     "train_time_interval must be None where players move in turn (Lightning "
                     "would never save): use every_n_train_steps or every_n_epochs"
                 )
-            every = getattr(callback, "_every_n_train_steps", 0) or 0
+            every = saves_every(callback)
             if (moves := self.players()[-1].moves) and every % moves:
                 raise ValueError(
                     f"every_n_train_steps must be a multiple of the {moves} steps that are "
@@ -194,6 +197,8 @@ class Adversarial(GenerativeModel):
 
     def on_train_batch_start(self, batch, batch_idx) -> None:
         super().on_train_batch_start(batch, batch_idx)
+        if self.phases():
+            self.begin_phases(self.trainer.global_step, self.players()[-1].name)
         self._share_buffers()
 
     def on_validation_start(self) -> None:

@@ -8,14 +8,12 @@ between disturbs nothing.
 """
 
 import inspect
-import math
 from collections.abc import Mapping
 from functools import wraps
 from itertools import zip_longest
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_warn
@@ -23,22 +21,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from .. import __version__, batches, checks, conditions
-from .._lightning import keep_place, place_of
+from .._lightning import keep_place, place_of, trainer_of
+from .._lightning.training import UnpackedBatches
 from ..checks import PutOff, put_off
 from ..conditions import Classes, Condition, Nothing, condition_of
 from ..images import check_images, from_uint8, refuse_from_zero
+from ..rng import seed_of
+from .losses import Losses
 
 ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
-# A loss is huge from GROWN times what it was at the first batch, or 1 if that was less, where it
-# stays so; sums over pixels begin large. From HUGE on it is so at once. In the claims of thirteen
-# models no sound training grew by 1e3, and one that explodes on purpose by 1.8e9 and more. Missed:
-# one that grows by less, and in a training that goes on, one that had grown before.
-GROWN, HUGE = 1e6, 1e12
 VERSION = "genzoo_version"  # where a checkpoint says which version wrote it; older ones do not
 LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
 
-class GenerativeModel(L.LightningModule):
+class GenerativeModel(UnpackedBatches, L.LightningModule):
     """Base of the zoo's models.
 
     Attributes:
@@ -72,10 +68,7 @@ class GenerativeModel(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self._put_off = PutOff()
-        self._losses: dict[str, Tensor] = {}  # the last of each player; "": of a model without any
-        self._first_losses: dict[str, Tensor] = {}
-        self._grown: set[str] = set()  # whose loss was huge when it was last looked at
-        self._lost: set[str] = set()  # what was said of them
+        self.losses = Losses()
 
     def save_hyperparameters(self, *args: Any, ignore=None, frame=None, logger=True) -> None:
         """As Lightning's; numbers that the model cannot have are refused, before it is built."""
@@ -130,8 +123,7 @@ class GenerativeModel(L.LightningModule):
         self._choose_noise()
         self._looked_at, self._lowest, self._highest = 0, float("inf"), -float("inf")
         self._put_off.forget()
-        for remembered in (self._losses, self._first_losses, self._grown, self._lost):
-            remembered.clear()
+        self.losses = Losses()
 
     def _choose_noise(self) -> None:
         if self.noise_seed is None:  # else a checkpoint brought it
@@ -149,8 +141,7 @@ class GenerativeModel(L.LightningModule):
         state = self.trainer.state  # which says so where a step ends in an error
         put_off(lambda: state.status == TrainerStatus.RUNNING, self._put_off)
         place = place_of(self.trainer)
-        key = (self.noise_seed, self.trainer.global_rank, place)
-        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+        seed = seed_of(self.noise_seed, self.trainer.global_rank, place)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # the other asks for every device
         else:
@@ -161,52 +152,22 @@ class GenerativeModel(L.LightningModule):
         if (batch_idx + 1) % LOOK_EVERY == 0:
             self._put_off.look()
         if isinstance(outputs, Mapping) and "loss" in outputs:
-            self._losses[""] = outputs["loss"].detach()
-        for name in self._losses.keys() - self._first_losses.keys():
-            self._first_losses[name] = self._losses[name].float().mean()
+            self.losses.last[""] = outputs["loss"].detach()
+        self.losses.keep_first()
         # Now and then only: a GPU would have to wait for each number that is looked at.
         place = place_of(self.trainer)
         if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
-            self._name_lost_losses()
+            self.losses.name_lost(self)
 
     def on_train_epoch_end(self) -> None:
         self._put_off.look()
 
     def on_train_end(self) -> None:
-        self._name_lost_losses(last=True)
+        self.losses.name_lost(self, last=True)
 
     def log_number(self, name: str, value: float) -> None:
         """Logs a number that the host knows; the GPU is not waited for, as `log` would."""
         self.log(name, torch.full((), float(value), device=self.device))
-
-    def _name_lost_losses(self, last: bool = False) -> None:
-        """Says once which losses are not finite, and once which are huge.
-
-        Args:
-            last: Whether no other look follows: one that has just grown is said, too.
-        """
-        if not self._losses:
-            return
-        pairs = [(self._losses[name], self._first_losses[name]) for name in self._losses]
-        values = torch.stack([loss.float().mean() for pair in pairs for loss in pair]).tolist()
-        named = dict(zip(self._losses, zip(values[::2], values[1::2], strict=True), strict=True))
-        grown = {n for n, (now, first) in named.items() if abs(now) >= GROWN * max(1, abs(first))}
-        stays = grown if last else grown & self._grown
-        lost = {n: now for n, (now, _) in named.items() if not abs(now) < HUGE or n in stays}
-        self._grown = grown
-        kinds = {"huge" if math.isfinite(value) else "not finite" for value in lost.values()}
-        if kinds <= self._lost:
-            return
-        self._lost |= kinds
-        said = " and ".join(
-            f"the loss of {f'the {name}' if name else f'this {type(self).__name__}'} is {value:.3g}"
-            for name, value in lost.items()
-        )
-        clip = "clip_norm" if hasattr(self, "clip_norm") else "Trainer(gradient_clip_val=...)"
-        rank_zero_warn(
-            f"step {self.trainer.global_step:,}: {said}: start again, or from an earlier "
-            f"checkpoint, with a smaller lr or {clip}, if no image of the data has NaN"
-        )
 
     # What is trained on
 
@@ -249,14 +210,6 @@ class GenerativeModel(L.LightningModule):
             rows = conditions.take(batch[1], slice(self.bank_size - kept))
             rows = conditions.to(rows, "cpu")
             self.bank = conditions.join([rows] if self.bank is None else [self.bank, rows])
-
-    def _apply_batch_transfer_handler(
-        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
-    ) -> Any:
-        # Lightning's hooks for this are the model's or the data's, never both; here all are done.
-        batch = super()._apply_batch_transfer_handler(batch, device, dataloader_idx)
-        own = device is None or self.trainer.predicting  # an example input, or a subclass's matter
-        return batch if own else self.unpack(batch)
 
     def check_data(self, batch) -> None:
         """Refuses first batches that would be trained on without a word, and in vain."""
@@ -318,8 +271,9 @@ class GenerativeModel(L.LightningModule):
             self.condition.check(y, len(x))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        if self._trainer is not None:
-            keep_place(self._trainer, checkpoint)
+        trainer = trainer_of(self)
+        if trainer is not None:
+            keep_place(trainer, checkpoint)
         checkpoint[VERSION] = __version__
         checkpoint["noise_seed"] = self.noise_seed
         # So that the file alone is enough to draw from.
@@ -327,7 +281,7 @@ class GenerativeModel(L.LightningModule):
         if self.bank is not None:
             checkpoint["bank"] = self.bank
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
-        data = self._trainer and getattr(self._trainer, "datamodule", None)
+        data = trainer and getattr(trainer, "datamodule", None)
         checkpoint["class_names"] = list(getattr(data, "class_names", self.class_names))
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
@@ -340,10 +294,11 @@ class GenerativeModel(L.LightningModule):
                 f"condition must be that of the checkpoint, {conditions.from_plain(made_for)}, "
                 f"got {self.condition}"
             )
-        if self._trainer is not None and self._trainer.state.fn == "fit":
+        trainer = trainer_of(self)
+        if trainer is not None and trainer.state.fn == "fit":
             self._keep_rates(checkpoint.get("hyper_parameters", {}))
         self.class_names = tuple(checkpoint.get("class_names", ()))
-        data = self._trainer and getattr(self._trainer, "datamodule", None)
+        data = trainer and getattr(trainer, "datamodule", None)
         names = tuple(getattr(data, "class_names", ()))
         if self.num_classes and self.class_names and names and names != self.class_names:
             at = next(i for i, (a, b) in enumerate(zip_longest(names, self.class_names)) if a != b)

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._torch import Stored, lerp_all
 
-class Average(nn.Module):
+
+class Average(Stored):
     """A network of averaged weights and buffers, in `module`; nothing trains it.
 
     Args:
@@ -52,7 +54,7 @@ class Average(nn.Module):
             else:
                 mean.copy_(now)
         if means:
-            torch._foreach_lerp_(means, values, 1 - kept)
+            lerp_all(means, values, 1 - kept)
         self.updates += 1
 
     def decay_now(self) -> float:
@@ -67,23 +69,40 @@ class Average(nn.Module):
 
     # The count lies in a checkpoint as torch's own averages have it, so that these can be read.
 
-    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[f"{prefix}n_averaged"] = torch.tensor(self.updates)
+    def stored(self) -> dict[str, Tensor]:
+        return {"n_averaged": torch.tensor(self.updates)}
 
-    def _load_from_state_dict(
-        self, state_dict, prefix, metadata, strict, missing, unexpected, errors
-    ) -> None:
-        super()._load_from_state_dict(
-            state_dict, prefix, metadata, strict, missing, unexpected, errors
-        )
-        key = f"{prefix}n_averaged"
-        if key in state_dict:
-            self.updates = int(state_dict[key])
-            if key in unexpected:
-                unexpected.remove(key)
-        elif strict:
-            missing.append(key)
+    def restore(self, name: str, value: Tensor) -> None:
+        self.updates = int(value)
+
+
+class Averaging:
+    """A model of which one network may be averaged; before its other base classes.
+
+    Attributes:
+        averaged: The name of that network.
+        ema_decay: Share of the average that a step keeps, in [0, 1); 0: there is none.
+        ema_warmup: Whether the average forgets faster at first.
+    """
+
+    averaged: str
+    ema_decay: float = 0.0
+    ema_warmup: bool = True
+
+    def average(self) -> None:
+        """Begins the average, or begins it anew, of the network as it is now."""
+        if self.ema_decay:
+            self.ema = Average(getattr(self, self.averaged), self.ema_decay, self.ema_warmup)
+
+    @property
+    def average_network(self) -> nn.Module:
+        """The average where there is one, else the network itself."""
+        return self.ema.module if self.ema_decay else getattr(self, self.averaged)
+
+    def average_after(self, optimizer: Optimizer) -> None:
+        """Averages the network after each step of the optimizer, where it is averaged."""
+        if self.ema_decay:
+            self.ema.follow(optimizer, lambda: getattr(self, self.averaged))
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:

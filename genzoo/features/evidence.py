@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -60,3 +61,22 @@ class Evidence:
         if flag == "good" and (copies := self.findings.get("copies")):
             return flag, f"{verdict} But {copies}: see the first answer."
         return flag, verdict
+
+
+class Known:
+    """What an evaluation found of some tensors, until it is asked about others.
+
+    Attributes:
+        found: Of those that it was asked about last, by a key.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[Any, Any] = {}
+        self._of: tuple[Tensor, ...] = ()
+
+    def about(self, *tensors: Tensor) -> dict[Any, Any]:
+        """What is known of these very tensors, and not of others with the same values."""
+        known = len(tensors) == len(self._of)
+        if not (known and all(a is b for a, b in zip(tensors, self._of, strict=True))):
+            self._of, self.found = tensors, {}
+        return self.found

@@ -11,6 +11,7 @@ from ..metrics.alterations import blurred, kinds, plant
 from ..metrics.copies import Nearest, nearest_aligned, pool
 from ..metrics.neighbours import nearest
 from ..modes import evaluating
+from ..rng import shuffled
 from .evidence import Evidence
 from .extractors import Extractor
 
@@ -80,7 +81,7 @@ class Spaces:
     @cached_property
     def bounds(self) -> dict[str, float]:
         """Half the gap that all but one in a thousand real images have, by space."""
-        lot = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.seed))
+        lot = shuffled(len(self.images), self.seed)
         few = lot[:2000]
         bounds = {}
         for name, real in [
@@ -129,4 +130,4 @@ def _movable(images: Tensor) -> Tensor:
 
 
 def chosen(n: int, most: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:most]
+    return shuffled(n, seed)[:most]

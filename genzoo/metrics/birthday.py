@@ -18,6 +18,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..rng import shuffled
 from .intervals import NORMAL
 from .neighbours import closest_pairs, collisions
 from .number import Number
@@ -54,7 +55,7 @@ def duplicate_threshold(real: Tensor, size: int, seed: int = 0) -> float:
 def batches(x: Tensor, size: int, seed: int = 0) -> list[Tensor]:
     """Disjoint random batches of equal size; one of all, where there are fewer."""
     size = min(size, len(x))
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    order = shuffled(len(x), seed)
     return [x[part] for part in order[: len(x) // size * size].split(size)]
 
 

@@ -8,8 +8,12 @@ under which each training image is the most probable given all others: so few im
 and many on what their own place has shown.
 """
 
+import math
+
 import torch
 from torch import Tensor
+
+from ..images import from_uint8, to_levels
 
 PLACES = 2**22  # entries of a table of levels, at most, that is held at once
 WEIGHTS = tuple(2.0**k for k in range(-2, 15))  # of q, in images
@@ -72,3 +76,28 @@ def _counts(seen: Tensor, levels: int) -> Tensor:
     places = seen.shape[1]
     index = seen.long() + levels * torch.arange(places)
     return index.flatten().bincount(minlength=places * levels).view(places, levels).double()
+
+
+def independent(train: Tensor, images: Tensor, levels: int) -> Tensor:
+    """What images cost who knows only how each pixel is distributed, float64 (N,) nats; of points
+    (N, D), who knows the mean and the deviation of each coordinate.
+
+    Args:
+        train: Where that is learned from, as `images`: uint8 (N, C, H, W), or points.
+        levels: Of a pixel.
+    """
+    if images.ndim == 2:
+        train, images = train.double(), images.double()
+        spread = train.std(dim=0).clamp(min=1e-12)
+        z = (images - train.mean(dim=0)) / spread
+        return (z.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).sum(1)
+    seen, asked = (_at_levels(x, levels) for x in (train, images))
+    return independent_nats(seen, asked, levels)
+
+
+def _at_levels(images: Tensor, levels: int) -> Tensor:
+    """uint8 images to uint8 levels."""
+    if levels == 256:
+        return images
+    table = to_levels(from_uint8(torch.arange(256)), levels).to(torch.uint8)
+    return table[images.long()]

@@ -1,6 +1,10 @@
-"""Intervals of 95 %, for what is counted."""
+"""Intervals of 95 %, for what is counted and for means."""
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NORMAL = 1.959964  # 95 % of a normal distribution lie within so many deviations
 
@@ -20,3 +24,18 @@ def student(freedom: int) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.975, freedom))
+
+
+def mean_of(x: "Tensor") -> tuple[float, float, float]:
+    """The mean of values (N,), and its interval."""
+    mean = x.mean().item()
+    half = NORMAL * (x.var() / len(x)).sqrt().item() if len(x) > 1 else math.inf
+    return mean, mean - half, mean + half
+
+
+def difference_of(a: "Tensor", b: "Tensor") -> tuple[float, float, float]:
+    """By how much the mean of values (N,) is above that of others (M,), and its interval."""
+    mean = (a.mean() - b.mean()).item()
+    few = min(len(a), len(b)) < 2
+    half = math.inf if few else NORMAL * (a.var() / len(a) + b.var() / len(b)).sqrt().item()
+    return mean, mean - half, mean + half

@@ -21,11 +21,12 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, _load
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from .._lightning import keep_place
+from .._lightning.checkpoint import OpenCheckpoint, is_local, load
+from .._lightning.training import count_as_begun, has_validated
 from . import suggestions as hints
 
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
@@ -48,7 +49,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's reading and writing of checkpoints, made safe; `Trainer(plugins=[...])`."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
-        if storage_options is not None or not _is_local_file_protocol(path):
+        if storage_options is not None or not is_local(path):
             return super().save_checkpoint(checkpoint, path, storage_options)
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         with warnings.catch_warnings():  # of a bare pickle torch says more than that it is none
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            checkpoint = _load(path, map_location=map_location, weights_only=True)
+            checkpoint = load(path, map_location)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"no checkpoint at {path}") from None
     except Exception as error:  # what reads garbage can raise anything
@@ -269,7 +270,7 @@ def _takes_text(annotation: Any) -> bool:
     return annotation in (Any, str, Path, os.PathLike)
 
 
-class NamedCheckpoint(ModelCheckpoint):
+class NamedCheckpoint(OpenCheckpoint):
     """A ModelCheckpoint whose file names are true, and are names of files.
 
     The step is the Trainer's, and not one that was logged at the last validation. A number stands
@@ -281,27 +282,24 @@ class NamedCheckpoint(ModelCheckpoint):
     def state_key(self) -> str:  # what Lightning's class saved is found by this one
         return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint", 1)
 
-    def _monitor_candidates(self, trainer: L.Trainer) -> dict[str, Tensor]:
-        candidates = super()._monitor_candidates(trainer)
-        candidates["epoch"] = torch.tensor(trainer.current_epoch)
-        candidates["step"] = torch.tensor(trainer.global_step)
-        return candidates
+    def candidates(self, trainer: L.Trainer, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        found["epoch"] = torch.tensor(trainer.current_epoch)
+        found["step"] = torch.tensor(trainer.global_step)
+        return found
 
-    def _format_checkpoint_name(self, filename, metrics, *args: Any, **kwargs: Any) -> str:
-        metrics |= {name.replace("/", "_"): value for name, value in metrics.items()}
-        if filename:
-            filename = re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), filename)
-        return super()._format_checkpoint_name(filename, metrics, *args, **kwargs)
+    def file_name(self, pattern: str | None, values: dict[str, Tensor]) -> str | None:
+        values |= {name.replace("/", "_"): value for name, value in values.items()}
+        return pattern and re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), pattern)
 
-    def _save_topk_checkpoint(self, trainer: L.Trainer, monitor_candidates) -> None:
-        missing = self.monitor is not None and self.monitor not in monitor_candidates
-        if missing and trainer.fit_loop.epoch_loop.val_loop._has_run:
-            known = sorted(set(monitor_candidates) - {"epoch", "step"})
+    def before_best(self, trainer: L.Trainer, candidates: dict[str, Tensor]) -> None:
+        """Raises: ValueError: there is no such number, though there was a validation."""
+        missing = self.monitor is not None and self.monitor not in candidates
+        if missing and has_validated(trainer):
+            known = sorted(set(candidates) - {"epoch", "step"})
             raise ValueError(
                 f"monitor must be a number that is logged, got {self.monitor}."
                 + hints.hint(self.monitor, known)
             )
-        super()._save_topk_checkpoint(trainer, monitor_candidates)
 
 
 class Checkpoints(NamedCheckpoint):
@@ -362,23 +360,15 @@ class Checkpoints(NamedCheckpoint):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if trainer.accumulate_grad_batches == 1:
-            # The loggers' axis. Lightning's is one too far where it goes on at an epoch's end.
-            loop = trainer.fit_loop.epoch_loop
-            loop._batches_that_stepped = loop.total_batch_idx
+            count_as_begun(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._validated = not trainer.sanity_checking  # what was saved before does not know it
         trainer.callback_metrics.pop("step", None)  # the axis of its numbers, true until here
 
-    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
-        super()._save_checkpoint(trainer, filepath)
+    def saved(self) -> None:
         self._validated = False
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Lightning leaves out what came after the last multiple.
-        candidates = self._monitor_candidates(trainer)
-        if not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, candidates)
-            self._save_last_checkpoint(trainer, candidates)
-        elif self._validated and not trainer.fast_dev_run:
-            self._save_last_checkpoint(trainer, candidates)
+        self.save_now(trainer, again=self._validated)

@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-from lightning.pytorch.loggers.logger import rank_zero_experiment
+from .._lightning.logger import OpenCSVLogger, OpenWriter
 
 
-class RunLogger(CSVLogger):
+class RunLogger(OpenCSVLogger):
     """A CSVLogger whose metrics.csv a resumed run goes on with.
 
     Lightning's would delete what is there.
@@ -31,12 +29,8 @@ class RunLogger(CSVLogger):
         self.keep = keep
         self.last_step = -1 if keep is None else keep
 
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
-        if self._experiment is None:
-            self._experiment = _Writer(self.log_dir, self.keep)
-        return self._experiment
+    def writer(self) -> OpenWriter:
+        return _Writer(self.log_dir, self.keep)
 
     def log_metrics(self, metrics, step=None) -> None:
         if step is not None:
@@ -44,20 +38,18 @@ class RunLogger(CSVLogger):
         super().log_metrics(metrics, step)
 
 
-class _Writer(ExperimentWriter):
+class _Writer(OpenWriter):
     def __init__(self, log_dir: str, keep: int | None):
-        self._keep = keep
+        self.keep = keep
         super().__init__(log_dir)
 
-    def _check_log_dir_exists(self) -> None:
-        if not self._fs.isfile(self.metrics_file_path):
-            return
-        last = float("inf") if self._keep is None else self._keep
-        with open(self.metrics_file_path, newline="") as file:
+    def take_up(self, path: str) -> None:
+        last = float("inf") if self.keep is None else self.keep
+        with open(path, newline="") as file:
             reader = csv.DictReader(file)
             rows = [row for row in reader if float(row["step"]) <= last]
             self.metrics_keys = list(reader.fieldnames or ())
-        with open(self.metrics_file_path, "w", newline="") as file:
+        with open(path, "w", newline="") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)

@@ -13,10 +13,10 @@ from threading import Event, Thread, current_thread
 from typing import Any
 
 import torch
-from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from .._lightning.logger import OpenWandbLogger, is_nobody, nobody
 from ..images import to_uint8
 
 # Not Python's warnings: under `-W error` they would stop what must go on.
@@ -37,7 +37,7 @@ def _behind(method):
     return enqueue
 
 
-class SafeWandbLogger(WandbLogger):
+class SafeWandbLogger(OpenWandbLogger):
     """Lightning's `WandbLogger` behind a queue and a thread of its own, which swallow its failures.
 
     Without a key and without WANDB_MODE the run is written to disk, to be sent by `wandb sync`.
@@ -59,8 +59,8 @@ class SafeWandbLogger(WandbLogger):
     ):
         project = project or os.environ.get("WANDB_PROJECT", "genzoo")
         super().__init__(project=project, **kwargs)
-        if self._wandb_init.get("anonymous") is None:
-            self._wandb_init.pop("anonymous")  # wandb warns of it even so
+        if self.arguments.get("anonymous") is None:
+            self.arguments.pop("anonymous")  # wandb warns of it even so
         self.patience = patience
         self._queue: Queue = Queue(queue_size)
         self._worker: Thread | None = None
@@ -68,44 +68,38 @@ class SafeWandbLogger(WandbLogger):
 
     def settle(self, folder: str | Path, name: str) -> None:
         """Keeps a run's files in its run directory, so that a resumed run is the same run there."""
-        if self._wandb_init["dir"] in (None, "."):
-            self._wandb_init["dir"] = self._save_dir = str(Path(folder).absolute())
-        if self._wandb_init["name"] is None:
-            self._wandb_init["name"] = self._name = name
+        if self.arguments["dir"] in (None, "."):
+            self.settle_in(folder)
+        if self.arguments["name"] is None:
+            self.rename(name)
         earlier = sorted(Path(folder, "wandb").glob("*run-*-*"), key=os.path.getmtime)
-        if self._wandb_init["id"] is None and earlier:
-            self._wandb_init["id"] = self._id = earlier[-1].name.rpartition("-")[-1]
+        if self.arguments["id"] is None and earlier:
+            self.go_on_with(earlier[-1].name.rpartition("-")[-1])
 
-    @property
-    @rank_zero_experiment
-    def experiment(self):
-        if self._experiment is None:
-            self._experiment = self._start()
-        return self._experiment
-
-    def _start(self):
+    def begin(self) -> Any:
+        """The run, or one on the disk, or nobody who is told."""
         import wandb
 
-        if self._wandb_init.get("settings") is None:
+        if self.arguments.get("settings") is None:
             times = {"init_timeout": 20, "finish_timeout": self.patience}
-            self._wandb_init["settings"] = wandb.Settings(**times)
-        if self._wandb_init["dir"]:
-            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
+            self.arguments["settings"] = wandb.Settings(**times)
+        if self.arguments["dir"]:
+            Path(self.arguments["dir"]).mkdir(parents=True, exist_ok=True)
         try:
-            if not (self._offline or self._wandb_init.get("mode") or "WANDB_MODE" in os.environ):
+            if not (self.is_offline or self.arguments.get("mode") or "WANDB_MODE" in os.environ):
                 if not has_key(wandb):
                     self._warn("has no API key", "the run is written to disk, wandb sync sends it")
-                    self._wandb_init["mode"] = "offline"
-            return WandbLogger.experiment.fget(self)
+                    self.arguments["mode"] = "offline"
+            return self.begin_run()
         except Exception as error:
             self._warn("could not start", error, "the run is written to disk instead")
         try:
             wandb.teardown()
-            self._wandb_init["mode"] = "offline"
-            return WandbLogger.experiment.fget(self)
+            self.arguments["mode"] = "offline"
+            return self.begin_run()
         except Exception as error:
             self._warn("could not start", error, "training goes on without it")
-            return _DummyExperiment()
+            return nobody()
 
     log_hyperparams = _behind(WandbLogger.log_hyperparams)
     log_metrics = _behind(WandbLogger.log_metrics)
@@ -128,17 +122,17 @@ class SafeWandbLogger(WandbLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        if self._experiment is not None:
+        if self.run is not None:
             self._put(WandbLogger.finalize, (status,), {}, self.patience)
             self.wait()
 
     def finish(self) -> bool:
         """Ends the run; False if the service still hangs when patience is at its end."""
-        if self._experiment is None or isinstance(self._experiment, _DummyExperiment):
+        if self.run is None or is_nobody(self.run):
             return True
-        self._put(lambda self: self._experiment.finish(), (), {}, self.patience)
+        self._put(lambda self: self.run.finish(), (), {}, self.patience)
         done = self.wait()
-        self._experiment = None
+        self.forget_run()
         return done
 
     def wait(self) -> bool:

@@ -27,7 +27,7 @@ from genzoo.human import (
     section,
     verdict,
 )
-from genzoo.human import _resamples as resamples
+from genzoo.human.analysis import counts_of_raters as resamples
 from genzoo.report.card import Number, Report
 from tests.browser import Browser
 
@@ -222,7 +222,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("genzoo.human.os.utime", full)
+    monkeypatch.setattr("genzoo.human.study.os.utime", full)
     with pytest.raises(OSError, match="No space"):
         study(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from genzoo.callbacks import Likelihood, report_card
-from genzoo.callbacks.likelihood import independent, judge
+from genzoo.callbacks.likelihood import judge
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8, to_levels
-from genzoo.metrics.independent import independent_nats
+from genzoo.metrics.independent import independent, independent_nats
 from genzoo.zoo import RBM, VAE, PixelCNN
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from genzoo.callbacks import LinearProbe, ReportCard
-from genzoo.callbacks.probe import baselines, judge, linear_probe, untrained
+from genzoo.callbacks.probe import judge, untrained
 from genzoo.datamodules import MNIST10k
+from genzoo.metrics.probe import baselines, linear_probe
 from genzoo.zoo import VAE
 from genzoo.zoo.variational import Autoencoder
 from tests.callbacks.toys import Data, Toy, trainer

@@ -8,11 +8,12 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from PIL import Image
 
+from genzoo import watch
 from genzoo.callbacks import progress, report_card
 from genzoo.callbacks.evaluation import Question
-from genzoo.callbacks.progress import Lines, Parts, ProgressLines, duration, track
+from genzoo.callbacks.progress import Parts, ProgressLines, track
 from genzoo.metrics.neighbours import nearest
-from genzoo.watch import watched, watching
+from genzoo.watch import Lines, duration, watched, watching
 from tests.callbacks.toys import Data, Toy, pictures, trainer
 
 
@@ -21,7 +22,8 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(progress, "monotonic", lambda: self.now)
+        for module in (progress, watch):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
 
     def work(self, items, seconds):
         for item in items:
@@ -135,7 +137,8 @@ def test_without_a_bar_there_is_silence(tmp_path, clock, capsys):
 
 def test_on_a_terminal_there_is_a_bar(tmp_path, clock, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(progress, "SILENT", 0.0)
+    for module in (progress, watch):
+        monkeypatch.setattr(module, "SILENT", 0.0)
     for bar in (Parts, ProgressLines, TQDMProgressBar):
         trainer(tmp_path, [Long(clock), bar()], enable_progress_bar=True).test(
             Toy(), Data(), verbose=False
@@ -162,7 +165,8 @@ def test_loops_without_a_trainer_are_watched():
 
 
 def test_reading_a_folder_is_in_sight(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "SILENT", 0.0)
+    for module in (progress, watch):
+        monkeypatch.setattr(module, "SILENT", 0.0)
     for i, image in enumerate(pictures(40)[0]):
         Image.fromarray(image[0].numpy()).save(tmp_path / f"{i}.png")
     report_card(str(tmp_path), str(tmp_path), extractor="pixels")
@@ -171,7 +175,8 @@ def test_reading_a_folder_is_in_sight(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.usefixtures("empty_cache")
 def test_a_card_in_a_log_says_what_takes_long(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "SILENT", 0.0)
+    for module in (progress, watch):
+        monkeypatch.setattr(module, "SILENT", 0.0)
     settings = {"extractor": "pixels", "num_samples": 100}
     report_card(pictures(120, seed=3)[0], Data(), **settings)
     said = capsys.readouterr().out

@@ -1,7 +1,6 @@
 """Turns, counts and ranks: each silent failure of alternating training has a test here."""
 
 import csv
-from dataclasses import replace
 
 import pytest
 import torch
@@ -76,14 +75,6 @@ def test_steps_are_the_generators(d_steps, g_steps, max_steps):
     runner = fit(game, data, max_steps)
     assert runner.global_step == game.turns.count("g") == max_steps  # no overshoot
     assert game.turns.count("d") == -(-max_steps // g_steps) * d_steps
-
-
-def test_a_player_leaves_when_its_steps_are_made(monkeypatch):
-    game = Game(d_steps=2)
-    leaver = replace(game.players()[0], until=2)
-    monkeypatch.setattr(game, "players", lambda: (leaver, Game.players(game)[1]))
-    fit(game, data, steps=4)
-    assert game.turns == "ddg" * 2 + "g" * 2
 
 
 def test_checkpoints_and_loggers_count_generator_steps(tmp_path):

@@ -44,7 +44,7 @@ class Told(GoGAN):
 def test_losses_by_hand():
     model = Told((2,), width=4, margin=1.0, ranking_weight=10.0)
     assert model.judged(0.3, 0.1, 0.2) == pytest.approx((0.8, -0.1))  # no stage before the first
-    model.stage += 1
+    model.phase += 1
     critic = 0.8 + 10 * (2 - 0.3 + 0.2)
     generator = -0.1 + 10 * (1 + 0.2 - 0.1)
     assert model.judged(0.3, 0.1, 0.2) == pytest.approx((critic, generator))
@@ -58,7 +58,7 @@ def test_stages_begin_where_the_last_ended_and_leave_it_as_it_was():
     def step(batch, batch_idx, start=model.on_train_batch_start):
         start(batch, batch_idx)
         weights = [next(g.parameters()).clone() for g in (*model.gang, model.generator)]
-        seen.append((int(model.stage), *weights))
+        seen.append((model.stage, *weights))
 
     model.on_train_batch_start = step
     runner = fit(model, loader(bits(24)), steps=9)
@@ -73,7 +73,7 @@ def test_stages_begin_where_the_last_ended_and_leave_it_as_it_was():
 
 def test_the_samples_of_both_generators_are_of_the_same_latents():
     model, seen = GoGAN((1, 8, 8), num_classes=3, width=8, num_stages=2), []
-    model.stage += 1
+    model.phase += 1
     for generator in (model.generator, model.gang[0]):
         generator.register_forward_pre_hook(lambda _, given: seen.append(given))
     batch = bits(6), torch.arange(6) % 3

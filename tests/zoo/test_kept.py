@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.zoo import LFVI, AdaGAN, GoGAN, ProgressiveGAN
+from genzoo.zoo import AEGAN, LFVI, AdaGAN, GoGAN, ProgressiveGAN
 from genzoo.zoo.networks.kept import Kept
 
 NUMBERS = {"width": 4, "latent_dim": 4}
@@ -46,9 +46,9 @@ def test_a_file_without_them_is_refused_unless_that_is_allowed():
 @pytest.mark.parametrize(
     ("model", "key", "value"),
     [
-        (GoGAN((1, 8, 8), **NUMBERS), "stage", 1),
+        (GoGAN((1, 8, 8), **NUMBERS), "phase", 1),
         (AdaGAN((1, 8, 8), **NUMBERS), "discriminator.turn", 2),
-        (AdaGAN((1, 8, 8), **NUMBERS), "lessons", 7),
+        (AdaGAN((1, 8, 8), **NUMBERS), "phase_moves", 7),
         (ProgressiveGAN((1, 8, 8), **NUMBERS), "growth", 0.25),
         (LFVI((1, 8, 8), **NUMBERS), "num_data", 100),
     ],
@@ -60,3 +60,22 @@ def test_files_of_before_have_the_same_names(model, key, value):
     assert key in model.state_dict() and key not in dict(model.named_buffers())
     model.load_state_dict(state)
     assert model.state_dict()[key].item() == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "older", "phase"),
+    [
+        (GoGAN, {"stage": 1}, (1, 0)),
+        (AdaGAN, {"discriminator.turn": 0, "lessons": 0}, (0, 0)),
+        (AdaGAN, {"discriminator.turn": 2, "lessons": 7}, (3, 7)),
+        (AdaGAN, {"discriminator.turn": 2, "lessons": 500}, (4, 0)),
+        (ProgressiveGAN, {"growth": 0.25}, (0, 0)),
+        (AEGAN, {}, (0, 0)),
+    ],
+)
+def test_files_of_before_there_were_phases_are_read(kind, older, phase):
+    model = kind((1, 8, 8), **NUMBERS)
+    state = {k: v for k, v in model.state_dict().items() if k not in ("phase", "phase_moves")}
+    model.phase, model.phase_moves = 9, 9
+    model.load_state_dict({**state, **{key: torch.tensor(n) for key, n in older.items()}})
+    assert (model.phase, model.phase_moves) == phase

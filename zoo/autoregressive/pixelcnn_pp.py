@@ -30,7 +30,7 @@ from torch.nn.functional import elu
 from torch.optim import Optimizer
 
 from ...checks import at_least
-from ..ema import Average
+from ..ema import Averaging
 from ..logistic import LogisticMixture
 from ..networks.gated import VerticalConv2d
 from ..networks.masked import Cached, ClassBias, MaskedConv2d, OncePerRow, Place, ThisPixel
@@ -205,7 +205,7 @@ class ShiftedUNet(Cached):
         return step
 
 
-class PixelCNNpp(Autoregressive):
+class PixelCNNpp(Averaging, Autoregressive):
     """Exact likelihood of ordered levels, by a network of three sizes.
 
     Args:
@@ -220,6 +220,7 @@ class PixelCNNpp(Autoregressive):
     """
 
     Network = ShiftedUNet
+    averaged = "network"
 
     def __init__(
         self,
@@ -238,27 +239,23 @@ class PixelCNNpp(Autoregressive):
         super().__init__(image_shape, num_classes, levels, lr)
         at_least(1, layers=layers, mixtures=mixtures, width=width)
         at_least(0, stages=stages)
-        for name, share in (("dropout", dropout), ("ema_decay", ema_decay)):
-            if not 0 <= share < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {share}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.save_hyperparameters()
-        self.ema_decay = ema_decay
+        self.ema_decay, self.ema_warmup = ema_decay, ema_warmup
         colours = self.image_shape[0]
         outputs = mixtures * (1 + 2 * colours + colours * (colours - 1) // 2)
         sizes = (num_classes, outputs, width, layers, stages, dropout)
         self.network = self.Network(self.image_shape, *sizes)
         self.pixel = ThisPixel()
-        if ema_decay:
-            self.ema = Average(self.network, ema_decay, ema_warmup)
+        self.average()
 
     def conditionals(self, x: Tensor, *condition: Tensor) -> LogisticMixture:
-        averaged = self.ema_decay and not self.training
-        network = self.ema.module if averaged else self.network
+        network = self.network if self.training else self.average_network
         parameters = network(x, *condition).to(x.dtype)  # mixed precision ends here
         return LogisticMixture.of_pixels(parameters, self.pixel(x), self.levels)
 
     def configure_optimizers(self) -> Optimizer:
         optimizer = super().configure_optimizers()
-        if self.ema_decay:
-            self.ema.follow(optimizer, lambda: self.network)
+        self.average_after(optimizer)
         return optimizer

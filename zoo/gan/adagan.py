@@ -34,11 +34,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ...checks import at_least
 from ...modes import evaluating
-from ..adversarial import Batch, Player
+from ..adversarial import Batch, Phase, Player
 from ..networks.kept import Kept
 from .gan import GAN, cross_entropy
 
@@ -104,7 +103,7 @@ class Mixture(nn.Module):
         return torch.cat(drawn)[chosen.argsort(stable=True).argsort()]
 
 
-class AdaGAN(Kept, GAN):
+class AdaGAN(GAN):
     """A mixture of GANs, each trained on what those before it miss.
 
     Its latents have an entry more than its components' `latent_dim`: the last says which of them
@@ -121,9 +120,6 @@ class AdaGAN(Kept, GAN):
             most; "uniform", bagging.
         top_share: How many those images are, of all, in (0, 1]. Other arguments as `GAN`.
     """
-
-    kept = ("lessons",)
-    lessons = 0  # of the classifier in this stage
 
     def __init__(
         self,
@@ -164,16 +160,25 @@ class AdaGAN(Kept, GAN):
         """The number of the component that plays, from 0."""
         return self.discriminator.turn
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        super().on_train_batch_start(batch, batch_idx)
-        over = self.trainer.global_step >= (self.stage + 1) * self.stage_steps
-        if over and self.stage + 1 < self.num_components:
-            self.next_stage()
+    def phases(self) -> tuple[Phase, ...]:
+        """Before each component but the first the classifier learns, alone."""
+        players = tuple(player.name for player in super().players())
+        found = [Phase("component 0", self.stage_steps, players, waiting=True)]
+        for k in range(1, self.num_components):
+            lessons = self.classifier_steps, ("classifier",), self.next_stage
+            found.append(Phase(f"lessons {k}", *lessons, waiting=True))
+            found.append(Phase(f"component {k}", self.stage_steps, players, waiting=True))
+        return tuple(found)
+
+    def phase_of_older(self, state_dict: dict[str, Tensor], prefix: str) -> tuple[int, int]:
+        turn = int(state_dict.get(f"{prefix}discriminator.turn", 0))
+        lessons = int(state_dict.pop(f"{prefix}lessons", 0))
+        learns = turn > 0 and lessons < self.classifier_steps
+        return 2 * turn - learns, lessons * learns
 
     def next_stage(self) -> None:
         """What was learned stands still, and the next component joins the mixture."""
         self.discriminator.turn += 1
-        self.lessons = 0
         if self.ema_decay:
             self.generator.load_state_dict(self.ema.module.state_dict())
         share = self.beta or 1 / (self.stage + 1)
@@ -183,14 +188,6 @@ class AdaGAN(Kept, GAN):
 
     def players(self) -> tuple[Player, ...]:
         return Player("classifier", (self.classifier,), self.classifier_loss), *super().players()
-
-    def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
-        """The classifier learns first, then the component."""
-        lesson = self.stage > 0 and self.lessons < self.classifier_steps
-        if lesson != (player.name == "classifier"):
-            return torch.zeros((), device=self.device)  # it waits
-        self.lessons += lesson
-        return super().move(player, optimizer, batch)
 
     def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         """Samples of the component that plays."""

@@ -28,13 +28,13 @@ from torch.nn.functional import softplus
 from torch.optim import Optimizer
 
 from ... import latent
-from ..._lightning import place_of
+from ..._lightning import place_of, trainer_of
 from ...checks import at_least
 from ...modes import eager, evaluating
 from .. import networks
 from ..adversarial import Adversarial, Batch, Player
 from ..base import VERSION
-from ..ema import Average
+from ..ema import Averaging
 from ..networks.regularisation import Regularisation, carry_over, let_noise_fall
 
 
@@ -64,7 +64,7 @@ minimax = Payoff(cross_entropy, log_one_minus_d)
 non_saturating = Payoff(cross_entropy, minus_log_d)
 
 
-class GAN(Adversarial):
+class GAN(Averaging, Adversarial):
     """Goodfellow's game between two networks; the base of the family.
 
     A subclass changes what a paper changes: `loss`, the classes of the networks, what the
@@ -114,6 +114,8 @@ class GAN(Adversarial):
     Generator = networks.MLPGenerator
     Discriminator = networks.MLPDiscriminator
     pairs = networks.PAIRS
+    averaged = "generator"
+    average_generator, sampling_generator = Averaging.average, Averaging.average_network
 
     def __init__(
         self,
@@ -161,8 +163,6 @@ class GAN(Adversarial):
         if decay_start and decay_start >= decay_steps:
             raise ValueError(f"decay_start must be below decay_steps, got {decay_start}")
         at_least(0, **{name: rate for name, rate in (("d_lr", d_lr), ("g_lr", g_lr)) if rate})
-        if not 0 <= ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
         if prior not in ("uniform", "gaussian"):
             raise ValueError(f"prior must be uniform or gaussian, got {prior!r}")
         if prior != "uniform" and type(self).prior is not GAN.prior:
@@ -173,37 +173,19 @@ class GAN(Adversarial):
         self.clip_norm, self.ema_decay, self.ema_warmup = clip_norm, ema_decay, ema_warmup
         self.d_lr, self.g_lr, self.width = d_lr, g_lr, width
         self.decay_steps, self.decay_start = decay_steps, decay_start
+        if saturating and self.loss != non_saturating:
+            raise ValueError(f"saturating must be False: {type(self).__name__} has its own loss")
         if saturating:
-            if self.loss != non_saturating:
-                raise ValueError(
-                    f"saturating must be False: {type(self).__name__} has its own loss"
-                )
             self.loss = minimax
-        self._choose(network)
-        if self.regularisation.augment and len(self.image_shape) != 3:
-            got = ", ".join(self.regularisation.augment)
-            raise ValueError(f"augment must be empty for points, got {got}")
+        own = self.Generator, self.Discriminator
+        self.Generator, self.Discriminator = networks.pair(network, own, self.pairs, image_shape)
+        self.regularisation.refuse_points(self.image_shape)
         self.gaussian_prior = prior == "gaussian"
         self.generator = self.make_generator()
         self.discriminator = self.make_discriminator()
         self.average_generator()
 
     # Networks
-
-    def _choose(self, network: str) -> None:
-        """Sets `Generator` and `Discriminator`."""
-        if network not in ("auto", "own", *self.pairs):
-            names = ", ".join(("auto", "own", *self.pairs))
-            raise ValueError(f"network must be one of {names}, got {network!r}")
-        if network in self.pairs:
-            self.Generator, self.Discriminator = self.pairs[network]
-        elif network == "auto" and {"mlp", "conv"} <= set(self.pairs):
-            small = not networks.reached(self.image_shape) or self.image_shape[-1] < 16
-            Generator, Discriminator = self.pairs["mlp" if small else "conv"]
-            if self.Generator is self.pairs["mlp"][0]:
-                self.Generator = Generator
-            if self.Discriminator is self.pairs["mlp"][1]:
-                self.Discriminator = Discriminator
 
     def width_of(self, network: type[nn.Module]) -> int:
         """What was asked for, or what suits such a network."""
@@ -224,16 +206,6 @@ class GAN(Adversarial):
         width = self.width_of(self.Discriminator)
         return self.regularisation.wrap(self.Discriminator(self.image_shape, classes, width))
 
-    def average_generator(self) -> None:
-        """Begins the average anew, of the generator as it is now."""
-        if self.ema_decay:
-            self.ema = Average(self.generator, self.ema_decay, self.ema_warmup)
-
-    @property
-    def sampling_generator(self) -> nn.Module:
-        """The one that samples come from: the average where there is one."""
-        return self.ema.module if self.ema_decay else self.generator
-
     def configure_model(self) -> None:
         # A class that built its discriminator out of parts may have left some of them as they were.
         self.regularisation.wrap(self.discriminator)
@@ -241,9 +213,8 @@ class GAN(Adversarial):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         # Those that say their version have all weights of it; what is missing there is missing.
-        versioned = VERSION in checkpoint
-        older = not versioned and carry_over(self, checkpoint["state_dict"])
-        if older and self._trainer is not None and self.trainer.state.fn == "fit":
+        older = VERSION not in checkpoint and carry_over(self, checkpoint["state_dict"])
+        if older and trainer_of(self) is not None and self.trainer.state.fn == "fit":
             raise ValueError(
                 "ckpt_path must be of this version to be trained further: in this older one the "
                 "discriminator was not wholly regularised. It can be tested and drawn from"
@@ -252,25 +223,12 @@ class GAN(Adversarial):
     # The game
 
     def players(self) -> tuple[Player, ...]:
+        d = Player("discriminator", (self.discriminator,), self.discriminator_loss, lr=self.d_lr)
+        g = Player("generator", (self.generator,), self.generator_loss, lr=self.g_lr)
         clip = self.clip_norm
         return (
-            Player(
-                "discriminator",
-                (self.discriminator,),
-                self.discriminator_loss,
-                clip_norm=clip,
-                lr=self.d_lr,
-                regularised=True,
-            ),
-            Player(
-                "generator",
-                (self.generator,),
-                self.generator_loss,
-                every=self.d_steps,
-                moves=self.g_steps,
-                clip_norm=clip,
-                lr=self.g_lr,
-            ),
+            replace(d, clip_norm=clip, regularised=True),
+            replace(g, clip_norm=clip, every=self.d_steps, moves=self.g_steps),
         )
 
     def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
@@ -297,11 +255,9 @@ class GAN(Adversarial):
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
         every = self.regularisation.r1_every
-        turn = place_of(self.trainer)
-        if self.regularisation.r1 and player.regularised and turn % every == 0:
+        if self.regularisation.r1 and player.regularised and not place_of(self.trainer) % every:
             pay = player.loss
-            also = replace(player, loss=lambda b: pay(b) + every * self.slope_penalty(b))
-            return super().move(also, optimizer, batch)
+            player = replace(player, loss=lambda b: pay(b) + every * self.slope_penalty(b))
         return super().move(player, optimizer, batch)
 
     def slope_penalty(self, batch: Batch) -> Tensor:
@@ -314,26 +270,19 @@ class GAN(Adversarial):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if stage == "fit" and self.regularisation.r1:
-            for name, module in self.discriminator.named_modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    raise ValueError(
-                        "r1 must be 0 for a discriminator with batch normalisation (each image's "
-                        f"slope must be its own; spectral_norm takes it out), got {module} at "
-                        f"{name}"
-                    )
+        if stage == "fit":
+            self.regularisation.refuse_batch_norm(self.discriminator)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         if steps := self.regularisation.instance_noise_steps:
-            gone = self.trainer.global_step / steps
-            let_noise_fall(self, max(0.0, 1 - gone))
+            let_noise_fall(self, max(0.0, 1 - self.trainer.global_step / steps))
 
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()
         for player, optimizer in zip(self.players(), optimizers, strict=True):
-            if self.ema_decay and self.generator in player.modules:
-                self.ema.follow(optimizer, lambda: self.generator)
+            if self.generator in player.modules:
+                self.average_after(optimizer)
         return optimizers, schedules
 
     # What it can do

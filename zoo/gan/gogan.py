@@ -38,8 +38,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ...checks import at_least
 from ...modes import evaluating
-from ..adversarial import Batch, Player
-from ..networks.kept import Kept
+from ..adversarial import Batch, Phase, Player
 from .wgan import wasserstein
 from .wgan_gp import WGANGP
 
@@ -49,7 +48,7 @@ def out_of_order(above: Tensor, below: Tensor, margin: float) -> Tensor:
     return relu(margin - above + below).mean()
 
 
-class GoGAN(Kept, WGANGP):
+class GoGAN(WGANGP):
     """WGAN-GPs with a margin, one after the other, each better than the one before it.
 
     Args:
@@ -59,13 +58,10 @@ class GoGAN(Kept, WGANGP):
         ranking_weight: Of being above the generator before, lambda. Other arguments as `WGANGP`.
 
     Attributes:
-        stage: The number of the game that is played, from 0.
         gang: The generators of the games before, as they ended.
     """
 
     loss = wasserstein._replace(discriminator=out_of_order)
-    kept = ("stage",)
-    stage = 0
 
     def __init__(
         self,
@@ -89,12 +85,24 @@ class GoGAN(Kept, WGANGP):
 
     # The games
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        super().on_train_batch_start(batch, batch_idx)
-        if self.trainer.global_step >= (self.stage + 1) * self.stage_steps:
-            if self.stage < len(self.gang):
-                self.gang[self.stage].load_state_dict(self.generator.state_dict())
-                self.stage += 1
+    def phases(self) -> tuple[Phase, ...]:
+        games = range(len(self.gang))
+        return (
+            Phase("game 0", self.stage_steps if self.gang else 0),
+            *(Phase(f"game {k + 1}", self.stage_steps, begin=partial(self.keep, k)) for k in games),
+        )
+
+    def keep(self, game: int) -> None:
+        """The generator as it is now, as that of a game that is over."""
+        self.gang[game].load_state_dict(self.generator.state_dict())
+
+    @property
+    def stage(self) -> int:
+        """The number of the game that is played, from 0."""
+        return self.phase
+
+    def phase_of_older(self, state_dict: dict[str, Tensor], prefix: str) -> tuple[int, int]:
+        return int(state_dict.pop(f"{prefix}stage", 0)), 0
 
     def schedule(self, player: Player, optimizer: Optimizer) -> LambdaLR:
         return LambdaLR(optimizer, partial(self.lr_left, player))

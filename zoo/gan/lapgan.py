@@ -216,8 +216,7 @@ class LAPGAN(GAN):
 
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()
-        if self.ema_decay:  # after the last player's move all levels have moved
-            self.ema.follow(optimizers[-1], lambda: self.generator)
+        self.average_after(optimizers[-1])  # by then all levels have moved
         return optimizers, schedules
 
     # What it can do

@@ -43,7 +43,7 @@ from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from ...checks import at_least
 from ...modes import evaluating
-from ..adversarial import Batch
+from ..adversarial import Batch, Phase
 from ..networks.conditional import beside
 from ..networks.conv import halvings
 from ..networks.kept import Kept
@@ -300,10 +300,18 @@ class ProgressiveGAN(Kept, WGANGP):
 
     # Growing
 
+    def phases(self) -> tuple[Phase, ...]:
+        sides = len(self.generator.blocks)
+        found = [Phase("the smallest side", self.stage_steps)]
+        for k in range(1, sides + 1):
+            found.append(Phase(f"doubling {k}", self.stage_steps))
+            found.append(Phase(f"side {k}", self.stage_steps))
+        return tuple(found)
+
     def growth_at(self, step: int) -> float:
         """One stage at a side, one in which the next fades in, and so on to the full side."""
-        level, rest = divmod(step / self.stage_steps, 2)
-        return min(level + max(rest - 1, 0), len(self.generator.blocks))
+        number, share = self.phase_at(step)
+        return number // 2 + number % 2 * share
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)

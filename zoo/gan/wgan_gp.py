@@ -13,9 +13,10 @@ batch normalisation in the critic would spoil: it has layer normalisation or non
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import grad
 
+from ..._torch import BATCH_NORM
 from ...modes import eager, evaluating
 from .. import networks
 from .gan import GAN
@@ -52,7 +53,7 @@ class WGANGP(GAN):
         super().__init__(image_shape, num_classes, lr=lr, betas=betas, d_steps=d_steps, **kwargs)
         self.penalty_weight = penalty_weight
         for name, module in self.discriminator.named_modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, BATCH_NORM):
                 raise ValueError(
                     f"the critic must not have batch normalisation (each image's gradient must be "
                     f"its own), got {type(module).__name__} at {name}"

@@ -21,7 +21,6 @@ changes before it learns on the finished one; the encoder's output is bounded as
 networks as `GAN` or as `network` says; no translation between the domains of two generators.
 """
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from ...checks import at_least
 from ...modes import evaluating
-from ..adversarial import Batch, Player
+from ..adversarial import Batch, Phase, Player
 from ..gan.gan import GAN
 from ..networks import Encoder
 
@@ -64,8 +63,12 @@ class AEGAN(GAN):
     # The game
 
     def players(self) -> tuple[Player, ...]:
-        gan = (replace(player, until=self.gan_steps) for player in super().players())
-        return *gan, Player("encoder", (self.encoder,), self.encoder_loss, lr=self.encoder_lr)
+        return *super().players(), Player(
+            "encoder", (self.encoder,), self.encoder_loss, lr=self.encoder_lr
+        )
+
+    def phases(self) -> tuple[Phase, ...]:
+        return Phase("all", self.gan_steps), Phase("the encoder alone", players=("encoder",))
 
     def optimizer(self, player: Player) -> torch.optim.Optimizer:
         if player.name != "encoder":

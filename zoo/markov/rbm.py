@@ -207,10 +207,7 @@ class RBM(GenerativeModel):
     def configure_optimizers(self):
         optimizer = torch.optim.SGD(self.parameters(), self.lr, self.momentum)
         falling = torch.optim.lr_scheduler.LambdaLR(optimizer, self._share_left)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": falling, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
     def _share_left(self, step: int) -> float:
         """Of the training; 1 where it has no end."""
@@ -259,38 +256,11 @@ class RBM(GenerativeModel):
         biases = self.visible_bias, self.hidden_bias
         return self._once("exact", lambda: log_sum(self.weight, *biases))
 
-    @torch.no_grad()
     def log_partition_ais(self, chains: int = 200, betas: int = 1000, seed: int = 0) -> Estimate:
-        """log Z by annealed importance sampling, with its standard error.
-
-        Args:
-            chains: For each class.
-            betas: Distributions on the way, both ends included.
-            seed: Of noise of its own, so that a model has one value.
-        """
+        """log Z by `annealed_sum`, with its standard error."""
         at_least(2, chains=chains, betas=betas)
-        noise = torch.Generator(self.device).manual_seed(seed)
-        y = torch.arange(len(self.hidden_bias), device=self.device).repeat_interleave(chains)
-        b, c = self.visible_bias[y], self.hidden_bias[y]
-
-        def draw(logits: Tensor) -> Tensor:
-            return torch.bernoulli(logits.sigmoid(), generator=noise)
-
-        v = draw(b)
-        log_w = torch.zeros(len(y), dtype=torch.double, device=self.device)
-        ladder = torch.linspace(0, 1, betas, device=self.device).tolist()
-        for before, beta in zip(ladder, ladder[1:], strict=False):
-            into_hidden = c + v @ self.weight
-            change = softplus(beta * into_hidden) - softplus(before * into_hidden)
-            log_w += change.sum(1)
-            h = draw(beta * into_hidden)
-            v = draw(b + beta * (h @ self.weight.T))
-        log_w = log_w.view(-1, chains)
-        start = softplus(self.visible_bias.double()).sum(1) + self.weight.shape[1] * math.log(2)
-        value = start + log_w.logsumexp(1) - math.log(chains)
-        share = (log_w - log_w.amax(1, keepdim=True)).exp()
-        error = share.std(1) / share.mean(1) / math.sqrt(chains)
-        return Estimate(value, error)
+        biases = self.visible_bias, self.hidden_bias
+        return annealed_sum(self.weight, *biases, chains, betas, seed)
 
     @torch.no_grad()
     def _once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
@@ -361,3 +331,40 @@ def log_sum(weight: Tensor, near: Tensor, far: Tensor) -> Tensor:
         summed_out = softplus((s @ weight)[:, None] + far).sum(-1)  # (S, K)
         sums.append((s @ near.T + summed_out).logsumexp(0))
     return torch.stack(sums).logsumexp(0)
+
+
+@torch.no_grad()
+def annealed_sum(
+    weight: Tensor, near: Tensor, far: Tensor, chains: int, betas: int, seed: int
+) -> Estimate:
+    """The same sum by annealed importance sampling (Neal, 2001), with its standard error.
+
+    Args:
+        weight: (V, H).
+        near, far: The biases of V and H, as for `log_sum`.
+        chains: For each of the K sums.
+        betas: Distributions on the way, both ends included.
+        seed: Of noise of its own, so that a model has one value.
+    """
+    noise = torch.Generator(weight.device).manual_seed(seed)
+    y = torch.arange(len(far), device=weight.device).repeat_interleave(chains)
+    b, c = near[y], far[y]
+
+    def draw(logits: Tensor) -> Tensor:
+        return torch.bernoulli(logits.sigmoid(), generator=noise)
+
+    v = draw(b)
+    log_w = torch.zeros(len(y), dtype=torch.double, device=weight.device)
+    ladder = torch.linspace(0, 1, betas, device=weight.device).tolist()
+    for before, beta in zip(ladder, ladder[1:], strict=False):
+        into_hidden = c + v @ weight
+        change = softplus(beta * into_hidden) - softplus(before * into_hidden)
+        log_w += change.sum(1)
+        h = draw(beta * into_hidden)
+        v = draw(b + beta * (h @ weight.T))
+    log_w = log_w.view(-1, chains)
+    start = softplus(near.double()).sum(1) + weight.shape[1] * math.log(2)
+    value = start + log_w.logsumexp(1) - math.log(chains)
+    share = (log_w - log_w.amax(1, keepdim=True)).exp()
+    error = share.std(1) / share.mean(1) / math.sqrt(chains)
+    return Estimate(value, error)

@@ -15,6 +15,34 @@ PAIRS = {
     "residual": (ResidualGenerator, ResidualDiscriminator),
 }
 
+
+def pair(
+    name: str,
+    own: tuple[type, type],
+    pairs: dict[str, tuple[type, type]],
+    image_shape: tuple[int, ...],
+) -> tuple[type, type]:
+    """The classes of a generator and a discriminator by the name of their kind.
+
+    Args:
+        name: One of `pairs`; "own"; or "auto": "conv" for images of 16 pixels a side and more that
+            strided convolutions reach, "mlp" for others, and of `own` what is no "mlp" stays.
+        own: Those of a model's class.
+        pairs: What the model knows.
+    """
+    if name not in ("auto", "own", *pairs):
+        names = ", ".join(("auto", "own", *pairs))
+        raise ValueError(f"network must be one of {names}, got {name!r}")
+    if name in pairs:
+        return pairs[name]
+    if name == "own" or not {"mlp", "conv"} <= set(pairs):
+        return own
+    small = not reached(image_shape) or image_shape[-1] < 16
+    found = zip(own, pairs["mlp"], pairs["mlp" if small else "conv"], strict=True)
+    generator, discriminator = (new if mine is mlp else mine for mine, mlp, new in found)
+    return generator, discriminator
+
+
 __all__ = [
     "MLP",
     "PAIRS",
@@ -32,6 +60,7 @@ __all__ = [
     "ResidualDiscriminator",
     "ResidualGenerator",
     "labelled_cross_entropy",
+    "pair",
     "reached",
     "without_dropout",
     "without_label",

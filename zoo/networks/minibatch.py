@@ -6,6 +6,8 @@ Both from Salimans et al., 2016, https://arxiv.org/abs/1606.03498 (sec. 3.2 and 
 import torch
 from torch import Tensor, nn
 
+from ..._torch import BATCH_NORM
+
 
 class MinibatchDiscrimination(nn.Module):
     """Appends to each image's features how close the batch's other images come to it.
@@ -56,7 +58,7 @@ class VirtualBatchNorm(nn.Module):
         n: Rows of the reference batch.
     """
 
-    def __init__(self, norm: nn.modules.batchnorm._BatchNorm, n: int):
+    def __init__(self, norm: BATCH_NORM, n: int):
         super().__init__()
         self.weight, self.bias, self.eps, self.n = norm.weight, norm.bias, norm.eps, n
 
@@ -88,7 +90,7 @@ class WithReference(nn.Module):
     def __init__(self, generator: nn.Module, reference: Tensor, num_classes: int):
         super().__init__()
         n = len(reference)
-        kind = nn.modules.batchnorm._BatchNorm
+        kind = BATCH_NORM
         norms = [(name, m) for name, m in generator.named_modules() if isinstance(m, kind)]
         if not norms:
             raise ValueError(

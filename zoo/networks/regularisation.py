@@ -14,13 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+from ..._torch import (
+    BATCH_NORM,
+    CONVOLUTION,
+    NORM,
+    hooks_before,
+    remove_hooks_before,
+    state_without,
+)
 from ...checks import at_least
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+NORMS = (NORM, nn.GroupNorm, nn.LayerNorm)
 # Steps of the power method at each forward pass. One, as the paper has it, lags behind the weights
 # of linear layers that move fast: at a rate of 1e-2 scores came to slopes of 2 to 12.
 LINEAR_STEPS, KERNEL_STEPS = 4, 1
-LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding)
+LAYERS = (nn.Linear, CONVOLUTION, nn.Embedding)
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,22 @@ class Regularisation:
         """Whether images are changed at random."""
         return bool(self.augment or self.instance_noise)
 
+    def refuse_points(self, image_shape: tuple[int, ...]) -> None:
+        """Raises: ValueError: it changes images, and there are none."""
+        if self.augment and len(image_shape) != 3:
+            got = ", ".join(self.augment)
+            raise ValueError(f"augment must be empty for points, got {got}")
+
+    def refuse_batch_norm(self, network: nn.Module) -> None:
+        """Raises: ValueError: a slope is punished, and depends on the other images."""
+        for name, module in network.named_modules() if self.r1 else ():
+            if isinstance(module, BATCH_NORM):
+                raise ValueError(
+                    "r1 must be 0 for a discriminator with batch normalisation (each image's "
+                    f"slope must be its own; spectral_norm takes it out), got {module} at "
+                    f"{name}"
+                )
+
     def wrap(self, network: nn.Module) -> nn.Module:
         """The same network, bound; what is bound already stays as it is.
 
@@ -130,7 +154,7 @@ def spectrally_normal(network: nn.Module) -> nn.Module:
     without_norms(network)
     for module in list(network.modules()):
         if isinstance(module, LAYERS) and not parametrize.is_parametrized(module, "weight"):
-            kernel = isinstance(module, nn.modules.conv._ConvNd)
+            kernel = isinstance(module, CONVOLUTION)
             steps = KERNEL_STEPS if kernel else LINEAR_STEPS
             parametrizations.spectral_norm(module, n_power_iterations=steps)
             type(module).__reduce_ex__ = _reduce  # torch's own refuses
@@ -150,7 +174,7 @@ def without_norms(network: nn.Module) -> nn.Module:
             if layer is not None and layer.bias is None and channels == outputs(layer):
                 layer.bias = nn.Parameter(layer.weight.new_zeros(channels))
                 layer.got_bias_back = True
-        elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        elif isinstance(module, nn.Linear | CONVOLUTION):
             layer = module
     return network
 
@@ -195,9 +219,8 @@ def outputs(layer: nn.Module) -> int:
 def _reduce(layer: nn.Module, protocol: int) -> tuple:
     """Pickles a normal layer as a plain one and what makes it normal again: its own class is one
     that torch makes at run time."""
-    normal, state = layer.parametrizations.weight, dict(layer.__dict__)
-    state["_modules"] = {k: m for k, m in layer._modules.items() if k != "parametrizations"}
-    state["_parameters"] = {"weight": normal.original, **layer._parameters}
+    normal = layer.parametrizations.weight
+    state = state_without(layer, "parametrizations", weight=normal.original)
     return _normal_again, (type(layer).__bases__[0], state, normal.state_dict())
 
 
@@ -216,9 +239,7 @@ def unbound(network: nn.Module) -> nn.Module:
     for module in list(network.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
-        for key, hook in list(module._forward_pre_hooks.items()):
-            if isinstance(hook, Disturbance):
-                del module._forward_pre_hooks[key]
+        remove_hooks_before(module, Disturbance)
     return network
 
 
@@ -258,7 +279,7 @@ class Disturbance:
 def disturbances(network: nn.Module) -> Iterator[Disturbance]:
     """Those of all parts of a network."""
     for module in network.modules():
-        for hook in module._forward_pre_hooks.values():
+        for hook in hooks_before(module):
             if isinstance(hook, Disturbance):
                 yield hook
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 from torch.nn.utils import parametrize
 
+from ..._torch import Stored
 from .conditional import beside, checked
 from .conv import halvings
 from .regularisation import spectrally_normal
@@ -77,7 +78,7 @@ class DownBlock(nn.Module):
         return avg_pool2d(h, 2) + self.shortcut(avg_pool2d(x, 2))
 
 
-class Conditional(nn.Module):
+class Conditional(Stored):
     """How the class is a condition of one of these networks.
 
     Attributes:
@@ -86,7 +87,7 @@ class Conditional(nn.Module):
 
     in_blocks = True
 
-    def _load_from_state_dict(self, state_dict, prefix, *settings) -> None:
+    def before_loading(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         start = state_dict.get(f"{prefix}start.weight")
         start = state_dict.get(f"{prefix}start.parametrizations.weight.original", start)
         if self.num_classes and self.in_blocks and start is not None:
@@ -95,7 +96,6 @@ class Conditional(nn.Module):
                 self.join_beside()
                 if normal:
                     spectrally_normal(self)
-        super()._load_from_state_dict(state_dict, prefix, *settings)
 
 
 class ResidualGenerator(Conditional):

@@ -1,0 +1,127 @@
+"""The words of a command line: a parser of whole names, and what is scanned before it runs."""
+
+import json
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import yaml
+from lightning.pytorch.cli import LightningArgumentParser
+
+from ..runs import checkpoints
+from ..runs import suggestions as hints
+from ..runs.suggestions import Misuse
+
+# What the data says of the model, and how it is said on the command line.
+LINKED = {
+    "image_shape": "--data",
+    "num_classes": "--data.conditional true",
+    "class_names": "--data",
+    "condition": "--data.conditional true",
+}
+# The least that a number of the Trainer may be, where it would not say so itself: it would fail
+# in the middle of a training, or do something else without a word.
+TRAINER_LEAST = {
+    "check_val_every_n_epoch": 1,
+    "log_every_n_steps": 0,
+    "num_sanity_val_steps": -1,
+    "gradient_clip_val": 0,  # below, a loss would be climbed
+}
+
+
+class Parser(LightningArgumentParser):
+    """Whole names only, and errors of one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None):
+        if not self.exit_on_error:  # a union of types tries one after the other
+            super().error(message, ex)
+        options = list(self._option_string_actions)
+        for action in self._actions:  # the message may be about a command
+            for parser in (getattr(action, "choices", None) or {}).values():
+                options += getattr(parser, "_option_string_actions", ())
+        raise Misuse(hints.plain(message, options, _arguments)) from ex
+
+
+def _arguments(class_path: str) -> list[str]:
+    parser = LightningArgumentParser(exit_on_error=False)
+    kind = checkpoints.import_class(class_path)
+    return [
+        name.removeprefix("x.")
+        for name in parser.add_class_arguments(kind, "x", fail_untyped=False)
+        if name.removeprefix("x.") not in LINKED
+    ]
+
+
+def scan(args: list[str]) -> dict[str, Any]:
+    """`--model`, `--data` and `--ckpt_path` as they are given, in arguments or --config files."""
+    found: dict[str, Any] = {}
+    for index, argument in enumerate(args):
+        name, equals, value = argument.partition("=")
+        value = value if equals else "".join(args[index + 1 : index + 2])
+        if name in ("-c", "--config"):
+            if not Path(value).is_file():
+                continue  # the parser will say it
+            try:
+                content = yaml.safe_load(Path(value).read_text())
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise Misuse(f"{value} is not YAML: {hints.one_line(str(error))}") from None
+            if not isinstance(content, dict):
+                got = "an empty file" if content is None else f"a {type(content).__name__}"
+                raise Misuse(f"{value} must hold a mapping of settings, as model: GAN, got {got}")
+            for key in ("model", "data"):
+                if isinstance(content.get(key), dict):
+                    arguments = content[key].get("init_args")
+                    if not isinstance(arguments, (dict, NoneType)):
+                        must = "must be a mapping of arguments"
+                        raise Misuse(f"{key}.init_args {must}, got {arguments} in {value}")
+                if key in content and not isinstance(class_path_of(content[key]), str):
+                    if isinstance(content[key], dict) and "class_path" not in content[key]:
+                        continue  # its arguments alone
+                    got = "null" if content[key] is None else content[key]
+                    raise Misuse(
+                        f"{key} must be a class, got {got} in {value}."
+                        + hints.hint("", hints.names(key))
+                    )
+            found.update(content)
+        elif name in ("--model", "--data", "--ckpt_path", "--init_from"):
+            found[name.removeprefix("--")] = value
+    for name in ("ckpt_path", "init_from"):
+        if found.get(name) in ("", "null"):
+            del found[name]
+    return found
+
+
+def class_path_of(value: Any) -> str | None:
+    return value.get("class_path") if isinstance(value, dict) else value
+
+
+def listed(value: Any) -> list:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal, whether a list or a tuple holds the numbers."""
+    return json.loads(json.dumps(a, default=str)) == json.loads(json.dumps(b, default=str))
+
+
+def refuse_trainer(config) -> None:
+    """What Lightning's Trainer would take, and then fail over or ignore."""
+    for name, least in TRAINER_LEAST.items():
+        value = config.get(name)
+        if value is not None and value < least:
+            raise Misuse(f"--trainer.{name} must be at least {least}, got {value}")
+    interval = config.get("val_check_interval")
+    if isinstance(interval, (int, float)) and not interval > 0:
+        raise Misuse(
+            "--trainer.val_check_interval must be above 0, a share of an epoch or a number of "
+            f"batches, got {interval}"
+        )
+
+
+def refuse_seed(seed: int | bool | None) -> None:
+    """What is no seed of all generators."""
+    if isinstance(seed, int) and not 0 <= seed < 2**32:
+        raise Misuse(f"--seed_everything must be in 0..{2**32 - 1}, got {seed}")
