@@ -14,6 +14,9 @@ KINDS, FEW = tuple(kinds(28)), ("unchanged", "mirrored", "rotated")
 REAL = pytest.param(clothes, marks=[pytest.mark.slow, pytest.mark.data])
 COLOUR = pytest.param(emoji, marks=[pytest.mark.slow, pytest.mark.data])
 WORLDS = [digits, REAL, COLOUR]
+RUNS: list[
+    tuple
+] = []  # of altered copies: whether the interval of the copied share holds the truth
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +65,7 @@ def test_fresh_real_images_and_leaks(world_of, seed, monkeypatch):
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in SEEDS[1:])])
 @pytest.mark.parametrize("world_of", WORLDS)
 def test_altered_copies(world_of, seed, monkeypatch):
-    """3, 10, 30 and 100 % of each kind: the interval holds the truth; what the card says it would
+    """3, 10, 30 and 100 % of each kind: what the card says it would
     notice from a tenth on is never good at a tenth; what it would from 30 % on is bad at 30 %."""
     world = made(world_of, seed, monkeypatch)
     promised = memorisation(world, world.fresh).numbers
@@ -74,13 +77,23 @@ def test_altered_copies(world_of, seed, monkeypatch):
         for share in (0.1, 0.3) if quick else (0.03, 0.1, 0.3, 1.0):
             section = memorisation(world, world.mixed(altered, share))
             flag, copied = section.flag, section.numbers["copied"]
-            wrong += [(kind, share, "interval", copied)] * (not holds(copied, share))
+            RUNS.append((world_of.__name__, seed, kind, share, holds(copied, share)))
             if share >= max(0.1, noticed):
                 wrong += [(kind, share, section.verdict)] * (flag == "good")
             if share >= max(0.3, noticed):
                 wrong += [(kind, share, section.verdict)] * (flag != "bad")
-    # An interval of 95 % may miss once in 32.
-    assert len(wrong) <= 1, wrong
+    assert not wrong, wrong
+
+
+@pytest.mark.slow
+def test_intervals_miss_in_at_most_one_of_twenty_runs():
+    """Of all that went before: those of one world share its split and its fresh images, so that
+    they miss together or not at all."""
+    if len(RUNS) < 200:
+        pytest.skip(f"200 runs are needed, and {len(RUNS)} were made: run the whole file with -n 0")
+    missed = [run for run in RUNS if not run[-1]]
+    print(f"{len(missed)} of {len(RUNS)} intervals missed: {missed}")
+    assert len(missed) <= 0.05 * len(RUNS), missed
 
 
 @pytest.mark.slow
@@ -133,10 +146,12 @@ def test_fresh_images_are_seldom_called_copies(monkeypatch):
     bad, missed = [], []
     for world_of, draws in ((digits, 20), (clothes, 10), (emoji, 10)):
         for seed in range(draws):
-            world = made(world_of, seed % 5, monkeypatch)
-            order = torch.randperm(len(world.fresh), generator=torch.Generator().manual_seed(seed))
-            half = world.fresh[order[: len(order) // 2]]
-            section = memorisation(world, half)
+            # Each world by itself: what an image lies near to is remembered for one.
+            with monkeypatch.context() as patch:
+                world = made(world_of, seed % 5, patch)
+                chosen = torch.Generator().manual_seed(seed)
+                order = torch.randperm(len(world.fresh), generator=chosen)
+                section = memorisation(world, world.fresh[order[: len(order) // 2]])
             name, copied = world_of.__wrapped__.__name__, section.numbers["copied"]
             bad += [(name, seed, section.verdict)] * (section.flag == "bad")
             missed += [(name, seed, copied)] * (not holds(copied, 0))
