@@ -1,14 +1,14 @@
 """A model's networks through torch.compile while it trains."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal
 
 import lightning as L
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch import nn
 
-from .._torch import compiled_call, set_compiled_call
+from .._torch import compiled_call, recompile_limit, set_compiled_call
+from ..calls import Watch, kept
 
 GRAPHS = 64  # of one network: one that grows needs two for each time that its side doubles
 
@@ -47,8 +47,8 @@ class Compile(L.Callback):
         self._watch = Watch(pl_module)
         players = getattr(pl_module, "players", tuple)()  # of a game
         self._watched = max((player.every for player in players), default=1)
-        self._limit = torch._dynamo.config.recompile_limit
-        torch._dynamo.config.recompile_limit = max(GRAPHS, self._limit)
+        self._limit = recompile_limit()
+        recompile_limit(max(GRAPHS, self._limit))
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if self.mode != "default":
@@ -79,58 +79,5 @@ class Compile(L.Callback):
             set_compiled_call(network, None)
         self._networks = []
         if self._limit:
-            torch._dynamo.config.recompile_limit, self._limit = self._limit, 0
-
-
-class Watch:
-    """Notes which parts of a model are called by the model itself, not by another part."""
-
-    def __init__(self, model: nn.Module):
-        self.model, self.seen, self.depth = model, set(), 0
-        parts = [part for part in model.modules() if part is not model]
-        self.hooks = [part.register_forward_pre_hook(self._enter) for part in parts]
-        self.hooks += [part.register_forward_hook(self._leave, always_call=True) for part in parts]
-
-    def _enter(self, part: nn.Module, inputs: Any) -> None:
-        if not self.depth:
-            self.seen.add(part)
-        self.depth += 1
-
-    def _leave(self, part: nn.Module, inputs: Any, outputs: Any) -> None:
-        self.depth -= 1
-
-    def called(self) -> list[nn.Module]:
-        """These parts, as far as they have weights, and who stands in one list with them and has
-        its turn later. A network of which nothing was called yet, as it is. Ends the watch."""
-        for hook in self.hooks:
-            hook.remove()
-        for part in self.model.modules():
-            if isinstance(part, nn.ModuleList) and self.seen.intersection(part):
-                self.seen.update(part)
-        for network in networks(self.model):
-            if not self.seen.intersection(network.modules()):
-                self.seen.add(network)
-        return [part for part in self.model.modules() if part in self.seen and weighted(part)]
-
-
-def networks(part: nn.Module) -> Iterator[nn.Module]:
-    """A model's parts, and of lists of these their members, as a list is not called itself."""
-    for network in part.children():
-        if isinstance(network, nn.ModuleList | nn.ModuleDict):
-            yield from networks(network)
-        else:
-            yield network
-
-
-def weighted(part: nn.Module) -> bool:
-    return any(True for _ in part.parameters())
-
-
-def kept(call: Callable) -> Callable:
-    """The same call, whose results are copies: a CUDA graph writes the next ones over its own,
-    also where the first are still to be used, as samples are behind the scores of data."""
-
-    def copied(*args, **kwargs):
-        return tree_map_only(Tensor, torch.clone, call(*args, **kwargs))
-
-    return copied
+            recompile_limit(self._limit)
+            self._limit = 0

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..conditions import Classes, asked_of, size, take, to
+from ..batches import size, take, to
+from ..conditions import Classes, asked_of
 from ..features import cache
 from ..features.evidence import Evidence, Features
 from ..features.extractors import Extractor, make_extractor, resolve

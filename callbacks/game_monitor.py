@@ -26,7 +26,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from ..conditions import asked_of, take
+from ..batches import take
+from ..conditions import asked_of
 from ..modes import evaluating
 from ..protocols import Judge, Sampler
 from ..rng import isolated

@@ -6,8 +6,9 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from ..batches import take, to
 from ..checks import at_least
-from ..conditions import asked_of, take, to
+from ..conditions import asked_of
 from ..images import from_uint8
 from ..latent import direction, edit, manifold, traverse
 from ..protocols import Decoder, Encoder

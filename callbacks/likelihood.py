@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from ..batches import take, to
 from ..checks import at_least
-from ..conditions import take, to
 from ..images import from_uint8
 from ..metrics.independent import independent
 from ..metrics.intervals import difference_of, mean_of

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 
 from ..checks import at_least
 from ..features.evidence import Evidence, Known
-from ..features.spaces import Spaces, chosen
-from ..metrics.copies import CopyTest, Nearest, Pool, pool
+from ..features.panels import beside_nearest
+from ..features.spaces import Spaces, chosen, identical, outright
+from ..metrics.copies import CopyTest, Pool
 from ..metrics.copying import authentic, copied_by_authenticity, data_copying
 from ..metrics.fld import feature_likelihood_divergence
 from ..metrics.intervals import wilson
 from ..metrics.neighbours import nearest
 from ..metrics.number import Number
 from ..report.card import Section
-from ..report.figures import grid
 from ..rng import shuffled
 from .evaluation import Evaluation
 
@@ -112,8 +112,8 @@ class Memorisation(Evaluation):
             "asymmetry": Number(test.p_copies, note="p over all spaces, corrected for all of them"),
             "asymmetry/held_out": Number(test.p_leak, note="p of held-out images' attracting more"),
             **planted,
-            **_outright(look, spaces),
-            **_identical(evidence, spaces.pool.duplicates),
+            **outright(look, spaces),
+            **identical(evidence, spaces.pool.duplicates),
             **self._published(evidence),
         }
         # Not in the validations of a training, as it takes seconds; and of all training images or
@@ -286,40 +286,8 @@ class Memorisation(Evaluation):
         ):
             lot = shuffled(len(images), self.seed)
             chosen = lot[:10] if order is None else torch.cat([order[:10], lot[:5]])
-            panels[name] = panel(images[chosen], evidence.train.images)
+            panels[name] = beside_nearest(images[chosen], evidence.train.images)
         return panels
-
-
-def _outright(look: dict[str, Nearest], spaces: Spaces) -> dict[str, Number]:
-    """Shares of samples that are far nearer to one training image than real images are to any."""
-    numbers = {}
-    for name, bound in spaces.bounds.items():
-        near = look[name]
-        hit = (near.gap < bound) & spaces.pool.trained[near.index]
-        share = hit.double().mean().item()
-        note = (
-            f"with one training image nearer than {bound:.2g} of the next real image's distance "
-            f"({name}), {len(near.index[hit].unique()):,} different ones"
-        )
-        numbers[f"outright/{name}"] = Number(share, *wilson(share, len(hit)), note)
-    return numbers
-
-
-def _identical(evidence: Evidence, duplicates: int) -> dict[str, Number]:
-    """Shares of samples and of held-out images that are training images to the last bit."""
-    train, held_out, generated = (
-        part.images for part in (evidence.train, evidence.held_out, evidence.generated)
-    )
-    same = pool(train, generated).duplicates
-    numbers = {}
-    for name, count, total, who in (
-        ("identical", same, len(generated), "samples"),
-        ("duplicates", duplicates, len(held_out), "held-out images"),
-    ):
-        share = count / total
-        note = f"{who} that are equal to a training image, to the last bit"
-        numbers[name] = Number(share, *wilson(share, total), note)
-    return numbers
 
 
 def _noticed(numbers: dict[str, Number], words: dict[str, str]) -> str:
@@ -362,21 +330,6 @@ def _contradicted(numbers: dict[str, Number]) -> str:
         if ends[0] > max(0.0, ends[1]):
             return what
     return ""
-
-
-def panel(images: Tensor, train: Tensor, k: int = 5) -> Tensor:
-    """A row for each image: itself and its k nearest training images with their distances.
-
-    Returns:
-        uint8 (height, width, 3).
-    """
-    k = min(k, len(train))
-    distances, indices = nearest(images, train, k)
-    rows = torch.cat([images[:, None], train[indices]], 1).flatten(0, 1)  # (n (1 + k), C, H, W)
-    captions = [
-        caption for row in distances.tolist() for caption in ("", *(f"{d:.2f}" for d in row))
-    ]
-    return grid(rows, columns=1 + k, captions=captions)
 
 
 def _percent(share: float) -> str:

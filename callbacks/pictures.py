@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate as interpolate_sides
 
+from ..batches import repeat, size, take, to
 from ..checks import at_least
-from ..conditions import asked_of, repeat, size, take, to
+from ..conditions import asked_of
 from ..images import check_images, from_uint8, to_uint8
 from ..latent import interpolate
 from ..modes import evaluating

@@ -5,7 +5,7 @@ read through: batches that `unpack` reads, with x floats in [-1, 1] or uint8, in
 model is given, that is after the DataModule's transfer hooks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from ..batches import unpack
-from ..conditions import join, take, to
-from ..images import check_images, refuse_from_zero, to_uint8
+from ..batches import join, take, to, unpack
+from ..images import check_images, refuse_from_zero, refuse_shape, to_uint8
 from ..rng import shuffled
 from ..run import Data, Real, Run
 from .progress import track
@@ -126,19 +125,6 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
     known = all(isinstance(part, Tensor) for y in conditions for part in _parts(y))
     y = take(to(join(conditions), "cpu"), slice(limit)) if known else None
     return _checked(x, y, split, y)
-
-
-def refuse_shape(shape: Sequence[int]) -> None:
-    """Refuses what no evaluation can compare or draw: volumes, sequences, images of two channels.
-
-    Raises:
-        ValueError: says what must hold, before anything is trained or drawn.
-    """
-    if len(shape) != 1 and not (len(shape) == 3 and shape[0] in (1, 3)):
-        raise ValueError(
-            "the data must be images (C, H, W), grey or RGB, or points (D,), to be evaluated, got "
-            f"{tuple(shape)}: leave the evaluations out (--evaluate false) to train on it"
-        )
 
 
 def refuse_shape_of(trainer: L.Trainer, model: L.LightningModule) -> None:

@@ -96,3 +96,11 @@ def state_without(layer: nn.Module, part: str, **parameters: nn.Parameter) -> di
 def lerp_all(a: list[Tensor], b: list[Tensor], weight: float) -> None:
     """a + weight (b - a) in place of a, of all pairs at once."""
     torch._foreach_lerp_(a, b, weight)
+
+
+def recompile_limit(limit: int | None = None) -> int:
+    """How many graphs torch.compile makes of one network before it gives up; sets it, if given."""
+    config = torch._dynamo.config
+    if limit is not None:
+        config.recompile_limit = limit
+    return config.recompile_limit

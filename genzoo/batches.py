@@ -4,9 +4,10 @@ Loaders give batches of many forms: (x, y), (x,), x alone, or a dictionary. One 
 all, for models and evaluations alike.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 IMAGES = ("image", "images", "img", "pixel_values", "x")  # names in a dictionary
@@ -63,3 +64,40 @@ def _unread(got: str) -> str:
         "batches must be (x, y) or (x,) with a tensor x (B, C, H, W), x alone, or a dictionary "
         f"with one of {', '.join(IMAGES)} and perhaps one of {', '.join(LABELS)}, got {got}"
     )
+
+
+# y of any kind: a tensor, or a dictionary of tensors
+
+
+def given(y: Any) -> tuple[Any, ...]:
+    """One argument, or none."""
+    return () if y is None else (y,)
+
+
+def size(y: Any) -> int:
+    """Of how many images y is."""
+    return len(next(iter(y.values())) if isinstance(y, Mapping) else y)
+
+
+def take(y: Any, index: Any) -> Any:
+    """Some rows: by a slice, or by a tensor of places or of truths."""
+    return {name: part[index] for name, part in y.items()} if isinstance(y, Mapping) else y[index]
+
+
+def repeat(y: Any, times: int) -> Any:
+    """Each row so many times, one after the other."""
+    return take(y, torch.arange(size(y)).repeat_interleave(times))
+
+
+def join(some: Sequence[Any]) -> Any:
+    """One after the other."""
+    if isinstance(some[0], Mapping):
+        return {name: torch.cat([y[name] for y in some]) for name in some[0]}
+    return torch.cat([*some])
+
+
+def to(y: Any, device: Any) -> Any:
+    """On a device; what is no tensor yet becomes one."""
+    if isinstance(y, Mapping):
+        return {name: torch.as_tensor(part, device=device) for name, part in y.items()}
+    return torch.as_tensor(y, device=device)

@@ -5,6 +5,7 @@ feature extractors hold uint8 in 0..255; densities speak of levels in 0..L-1.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -128,3 +129,16 @@ def _deviation(levels: Tensor) -> Tensor:
     at = torch.arange(256, dtype=levels.dtype)
     mean = (levels * at).sum()
     return (levels * (at - mean).square()).sum().sqrt()
+
+
+def refuse_shape(shape: Sequence[int]) -> None:
+    """Refuses what no evaluation can compare or draw: volumes, sequences, images of two channels.
+
+    Raises:
+        ValueError: says what must hold, before anything is trained or drawn.
+    """
+    if len(shape) != 1 and not (len(shape) == 3 and shape[0] in (1, 3)):
+        raise ValueError(
+            "the data must be images (C, H, W), grey or RGB, or points (D,), to be evaluated, got "
+            f"{tuple(shape)}: leave the evaluations out (--evaluate false) to train on it"
+        )

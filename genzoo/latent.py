@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .batches import given, repeat
 from .checks import at_least
-from .conditions import given, repeat
 from .protocols import Decoder, Encoder
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from genzoo.batches import join, repeat, size, take, to
 from genzoo.conditions import (
     Classes,
     ImageOf,
@@ -16,11 +17,6 @@ from genzoo.conditions import (
     asked_of,
     from_plain,
     given_by,
-    join,
-    repeat,
-    size,
-    take,
-    to,
 )
 from genzoo.zoo import ACGAN, CGAN, GAN
 from genzoo.zoo.base import GenerativeModel

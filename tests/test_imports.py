@@ -28,6 +28,7 @@ LAYERS = (
         "__path__",
         "_moved",
         "_torch",
+        "calls",
         "files",
         "images",
         "checks",

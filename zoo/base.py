@@ -205,11 +205,11 @@ class GenerativeModel(UnpackedBatches, L.LightningModule):
 
     def _keep_conditions(self, batch: Any) -> None:
         """The first of the training, for `sample(n)`."""
-        kept = 0 if self.bank is None else conditions.size(self.bank)
+        kept = 0 if self.bank is None else batches.size(self.bank)
         if kept < self.bank_size:
-            rows = conditions.take(batch[1], slice(self.bank_size - kept))
-            rows = conditions.to(rows, "cpu")
-            self.bank = conditions.join([rows] if self.bank is None else [self.bank, rows])
+            rows = batches.take(batch[1], slice(self.bank_size - kept))
+            rows = batches.to(rows, "cpu")
+            self.bank = batches.join([rows] if self.bank is None else [self.bank, rows])
 
     def check_data(self, batch) -> None:
         """Refuses first batches that would be trained on without a word, and in vain."""
@@ -349,7 +349,7 @@ class GenerativeModel(UnpackedBatches, L.LightningModule):
             return self.condition.draw(n, self.device, self.bank)
         if self.condition == Nothing():
             raise ValueError(f"y must be None: this {type(self).__name__} is unconditional")
-        y = conditions.to(y, self.device)
+        y = batches.to(y, self.device)
         self.condition.check(y, n)
         return y
 

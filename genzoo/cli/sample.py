@@ -18,7 +18,8 @@ from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
-from ..conditions import Condition, asked_of, size, take
+from ..batches import size, take
+from ..conditions import Condition, asked_of
 from ..images import check_images, to_uint8
 from ..protocols import Sampler
 from ..runs.checkpoints import NotOurs, import_class, load_model

@@ -73,3 +73,18 @@ def _pictures(images: Tensor) -> bool:
 def _pairs(images: Tensor, beside: Tensor, captions: list[str], name: str) -> Tensor:
     captions = [text for caption in captions for text in (caption, name)]
     return grid(torch.stack([images, beside], 1).flatten(0, 1), columns=8, captions=captions)
+
+
+def beside_nearest(images: Tensor, train: Tensor, k: int = 5) -> Tensor:
+    """A row for each image: itself and its k nearest training images with their distances.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    k = min(k, len(train))
+    distances, indices = nearest(images, train, k)
+    rows = torch.cat([images[:, None], train[indices]], 1).flatten(0, 1)  # (n (1 + k), C, H, W)
+    captions = [
+        caption for row in distances.tolist() for caption in ("", *(f"{d:.2f}" for d in row))
+    ]
+    return grid(rows, columns=1 + k, captions=captions)

@@ -9,7 +9,9 @@ from torch import Tensor
 from ..images import from_uint8
 from ..metrics.alterations import blurred, kinds, plant
 from ..metrics.copies import Nearest, nearest_aligned, pool
+from ..metrics.intervals import wilson
 from ..metrics.neighbours import nearest
+from ..metrics.number import Number
 from ..modes import evaluating
 from ..rng import shuffled
 from .evidence import Evidence
@@ -131,3 +133,35 @@ def _movable(images: Tensor) -> Tensor:
 
 def chosen(n: int, most: int, seed: int) -> Tensor:
     return shuffled(n, seed)[:most]
+
+
+def outright(look: dict[str, Nearest], spaces: Spaces) -> dict[str, Number]:
+    """Shares of samples that are far nearer to one training image than real images are to any."""
+    numbers = {}
+    for name, bound in spaces.bounds.items():
+        near = look[name]
+        hit = (near.gap < bound) & spaces.pool.trained[near.index]
+        share = hit.double().mean().item()
+        note = (
+            f"with one training image nearer than {bound:.2g} of the next real image's distance "
+            f"({name}), {len(near.index[hit].unique()):,} different ones"
+        )
+        numbers[f"outright/{name}"] = Number(share, *wilson(share, len(hit)), note)
+    return numbers
+
+
+def identical(evidence: Evidence, duplicates: int) -> dict[str, Number]:
+    """Shares of samples and of held-out images that are training images to the last bit."""
+    train, held_out, generated = (
+        part.images for part in (evidence.train, evidence.held_out, evidence.generated)
+    )
+    same = pool(train, generated).duplicates
+    numbers = {}
+    for name, count, total, who in (
+        ("identical", same, len(generated), "samples"),
+        ("duplicates", duplicates, len(held_out), "held-out images"),
+    ):
+        share = count / total
+        note = f"{who} that are equal to a training image, to the last bit"
+        numbers[name] = Number(share, *wilson(share, total), note)
+    return numbers

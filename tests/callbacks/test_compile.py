@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from genzoo.callbacks import Compile
-from genzoo.callbacks.compile import kept
+from genzoo.calls import kept
 from genzoo.modes import eager
 from genzoo.zoo import ACGAN, GAN, LAPGAN, VAE, WGANGP, AdaGAN, ImprovedGAN, ProgressiveGAN
 from genzoo.zoo.adversarial import Adversarial

@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genzoo.callbacks.memorisation import Memorisation, _contradicted, _noticed, panel
+from genzoo.callbacks.memorisation import Memorisation, _contradicted, _noticed
 from genzoo.features import spaces
 from genzoo.features.extractors import Instance
+from genzoo.features.panels import beside_nearest
 from genzoo.images import to_uint8
 from genzoo.metrics.copies import pool
 from genzoo.metrics.number import Number
@@ -216,8 +217,8 @@ def test_points_have_no_alterations_and_no_pictures():
 
 def test_panel_is_a_row_for_each_image():
     train = texture(30, 0)[0]
-    assert panel(train[:4], train).shape == panel(train[4:8], train).shape
-    small, large = panel(train[:2], train, k=2), panel(train[:4], train, k=5)
+    assert beside_nearest(train[:4], train).shape == beside_nearest(train[4:8], train).shape
+    small, large = beside_nearest(train[:2], train, k=2), beside_nearest(train[:4], train, k=5)
     assert small.shape[0] < large.shape[0] and small.shape[1] < large.shape[1]
     with pytest.raises(ValueError, match="most must be at least 20, got 1"):
         settings(most=1)

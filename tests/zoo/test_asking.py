@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from genzoo.__main__ import main
-from genzoo.conditions import BANK, asked_of, size
+from genzoo.batches import size
+from genzoo.conditions import BANK, asked_of
 from genzoo.runs.checkpoints import load_model, read
 from tests.zoo import asking
 

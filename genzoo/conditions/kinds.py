@@ -1,17 +1,4 @@
-"""Conditions: what a model is given beside its noise, as values that data, models, evaluations and
-the command line share.
-
-    Classes(10)                         y int64 (n,)
-    Vector(2, names=("pose", "age"))    y float (n, D)
-    ImageOf((3, 64, 64))                y float (n, C, H, W) in [-1, 1]: a partner, a layout
-    Tokens(("a", "red", "bird"), 8)     y int64 (n, L): a caption
-    Together(caption=Tokens(...), box=Vector(4))    y a dictionary of these
-    Nothing()                           no y
-
-A DataModule says which one its batches carry, a model keeps it, a checkpoint has it as plain values
-(`to_plain`). Networks and losses take `*condition`, which `arguments` makes of y: one of it, or
-none where a model is unconditional.
-"""
+"""The kinds of conditions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -21,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .checks import at_least, refuse_unless
+from ..batches import given, size, take, to
+from ..checks import at_least, refuse_unless
 
 BANK = 512  # training conditions that a checkpoint carries, at most
 
@@ -419,86 +407,6 @@ class Together(Condition):
 
     def to_plain(self) -> dict[str, Any]:
         return {**super().to_plain(), "parts": {name: part.to_plain() for name, part in self.parts}}
-
-
-KINDS = {kind.__name__: kind for kind in (Nothing, Classes, Vector, ImageOf, Tokens, Together)}
-
-
-def from_plain(plain: Mapping[str, Any]) -> Condition:
-    """The value that `to_plain` was asked of."""
-    given = dict(plain)
-    name = given.pop("kind", None)
-    if name not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {name!r}")
-    if name == "Together":
-        return Together(**{part: from_plain(value) for part, value in given["parts"].items()})
-    try:
-        return KINDS[name](**given)
-    except TypeError:
-        raise ValueError(f"condition must be a {name} as to_plain gives it, got {plain}") from None
-
-
-def condition_of(value: Any) -> Condition:
-    """A condition of any way to say it: itself, plain values, the number of classes, None."""
-    if isinstance(value, Condition):
-        return value
-    if isinstance(value, Mapping):
-        return from_plain(value)
-    return Classes(int(value)) if value else Nothing()
-
-
-def asked_of(model: Any) -> Condition:
-    """What a model asks for, whoever wrote it; one without `condition` may have `num_classes`."""
-    condition = getattr(model, "condition", None)
-    if isinstance(condition, Condition):
-        return condition
-    return condition_of(getattr(model, "num_classes", 0))
-
-
-def given_by(data: Any) -> Condition:
-    """What a DataModule gives, whoever wrote it; one without `condition` may be `conditional` and
-    have `num_classes`."""
-    condition = getattr(data, "condition", None)
-    if isinstance(condition, Condition):
-        return condition
-    return condition_of(getattr(data, "num_classes", 0) if getattr(data, "conditional", 0) else 0)
-
-
-# y of any kind: a tensor, or a dictionary of tensors
-
-
-def given(y: Any) -> tuple[Any, ...]:
-    """One argument, or none."""
-    return () if y is None else (y,)
-
-
-def size(y: Any) -> int:
-    """Of how many images y is."""
-    return len(next(iter(y.values())) if isinstance(y, Mapping) else y)
-
-
-def take(y: Any, index: Any) -> Any:
-    """Some rows: by a slice, or by a tensor of places or of truths."""
-    return {name: part[index] for name, part in y.items()} if isinstance(y, Mapping) else y[index]
-
-
-def repeat(y: Any, times: int) -> Any:
-    """Each row so many times, one after the other."""
-    return take(y, torch.arange(size(y)).repeat_interleave(times))
-
-
-def join(some: Sequence[Any]) -> Any:
-    """One after the other."""
-    if isinstance(some[0], Mapping):
-        return {name: torch.cat([y[name] for y in some]) for name in some[0]}
-    return torch.cat([*some])
-
-
-def to(y: Any, device: Any) -> Any:
-    """On a device; what is no tensor yet becomes one."""
-    if isinstance(y, Mapping):
-        return {name: torch.as_tensor(part, device=device) for name, part in y.items()}
-    return torch.as_tensor(y, device=device)
 
 
 def plain(text: str) -> list[str]:
