@@ -21,22 +21,24 @@ def tiny(**settings) -> AEGAN:
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_the_gan_moves_until_it_is_done_and_the_encoder_always(ema):
     """Statistics of its batch normalisation are part of it."""
-    states = []
+    states, phases = [], []
 
     class Watched(AEGAN):
         def on_train_batch_start(self, batch, batch_idx):
             super().on_train_batch_start(batch, batch_idx)
             states.append({name: part.clone() for name, part in self.state_dict().items()})
+            phases.append(states[-1].pop("phase").item())
 
     model = Watched((1, 8, 8), latent_dim=3, width=16, gan_steps=4, ema_decay=ema)
     fit(model, loader(bits(80)), steps=8)
     states.append(model.state_dict())
     moved = [
-        {name.split(".")[0] for name in after if not torch.equal(before[name], after[name])}
+        {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
         for before, after in zip(states, states[1:], strict=False)
     ]
     gan = {"generator", "discriminator"} | ({"ema"} if ema else set())
     assert moved == 4 * [gan | {"encoder"}] + 4 * [{"encoder"}]
+    assert phases == 4 * [0] + 4 * [1]
 
 
 def test_losses_are_of_the_generator_as_it_decodes():

@@ -179,6 +179,7 @@ class AdaGAN(GAN):
     def next_stage(self) -> None:
         """What was learned stands still, and the next component joins the mixture."""
         self.discriminator.turn += 1
+        self.phase, self.phase_moves = 2 * self.stage - 1, 0  # lessons, also where it is by hand
         if self.ema_decay:
             self.generator.load_state_dict(self.ema.module.state_dict())
         share = self.beta or 1 / (self.stage + 1)
