@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.functional import jacobian
 from torch.distributions import Distribution
 
+from genzoo.conditions import given
 from genzoo.images import from_levels, to_levels
 from genzoo.modes import evaluating
 from genzoo.zoo.autoregressive.conditionals import Autoregressive
@@ -42,7 +43,7 @@ def dependence(model: Autoregressive, y: Tensor | None = None) -> Tensor:
     x = torch.rand(1, *model.image_shape, dtype=torch.float64) * 2 - 1
 
     def outputs(x):  # (values,): a level's logit for each, in order
-        return model.conditionals(x, y).logits[0, ..., 0].movedim(0, -1)
+        return model.conditionals(x, *given(y)).logits[0, ..., 0].movedim(0, -1)
 
     j = jacobian(outputs, x)[:, :, :, 0].permute(0, 1, 2, 4, 5, 3)
     values = prod(model.image_shape)
@@ -112,21 +113,21 @@ def assert_one_pass_is_every_step(
     level = torch.randint(model.levels, (n, c, h, w))
     x, y = from_levels(level, model.levels, model.dtype), labels(model, n)
     with evaluating(model):
-        conditionals = model.conditionals(x, y)
+        conditionals = model.conditionals(x, *given(y))
         with caching(model, w + model.margin) as place:
             for place.row in range(h):
                 for place.column in range(w + model.margin):
                     seen = x.clone()  # what is not drawn yet holds anything at all
                     drawn = place.row * w + min(place.column, w - 1) + 1
                     seen.flatten(2)[:, :, drawn:] = 9.0
-                    found = model.conditionals(seen, y)
+                    found = model.conditionals(seen, *given(y))
                     if place.column < w:
                         here = (slice(None), slice(None), place.row, place.column)
                         one = seen_of(found[:, :, 0, 0], level[here])
                         whole = seen_of(conditionals[here], level[here])
                         assert (one - whole).abs().max() < atol, place
         # Nothing is left over.
-        again = seen_of(model.conditionals(x, y), level)
+        again = seen_of(model.conditionals(x, *given(y)), level)
         assert torch.equal(again, seen_of(conditionals, level))
 
 

@@ -55,7 +55,7 @@ def test_the_prior_is_what_the_discriminator_takes_for_real():
             return torch.where((z == 7).all(1), -9.0, 9.0)
 
     model.discriminator = IsCode()
-    model.encoder.forward = lambda x, y: torch.full((len(x), 3), 7.0)
+    model.encoder.forward = lambda x, *y: torch.full((len(x), 3), 7.0)
     batch = bits(6), torch.arange(6)
     assert model.discriminator_loss(batch).item() == pytest.approx(0, abs=1e-3)
     assert model.generator_loss(batch).item() == pytest.approx(9, abs=1e-3)

@@ -86,7 +86,7 @@ def test_components_draw_by_their_shares(beta, shares):
     assert torch.equal(drawn.long(), place)  # in the order of z
     z[:, -1] = 1.2  # on the way from one latent to another
     assert (model.decode(z) == 2).all()
-    (before,) = model.before(model.prior(30_000), None)
+    (before,) = model.before(model.prior(30_000))
     assert (before == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
     assert (before < 2).all()
 

@@ -85,7 +85,7 @@ def test_support_vectors_are_those_in_the_margin():
     with torch.no_grad():
         model.discriminator.plane.weight.copy_(torch.tensor([[1.0, 0.0]]))
         model.discriminator.plane.bias.zero_()
-    model.fake = lambda z, y: (torch.tensor([[-2.0, 0.0], [-0.5, 0.0]]),)
+    model.fake = lambda z, *y: (torch.tensor([[-2.0, 0.0], [-0.5, 0.0]]),)
     real = torch.tensor([[2.0, 0.0], [3.0, 0.0]])
     assert model.support_fraction(real).item() == pytest.approx(0.25)
     with pytest.raises(ValueError, match="svm_c must be positive, got 0"):

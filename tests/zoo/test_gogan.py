@@ -33,9 +33,9 @@ class Told(GoGAN):
 
     def judged(self, real: float, now: float, then: float):
         self.discriminator.forward = lambda x: x.flatten(1)[:, 0]
-        self.real = lambda x, y: (torch.full((4, 2), real),)
-        self.fake = lambda z, y: (torch.full((4, 2), now),)
-        self.before = lambda z, y: (torch.full((4, 2), then),)
+        self.real = lambda x, *y: (torch.full((4, 2), real),)
+        self.fake = lambda z, *y: (torch.full((4, 2), now),)
+        self.before = lambda z, *y: (torch.full((4, 2), then),)
         self.penalty = lambda real, fake: 0.0
         batch = torch.zeros(4, 2), None
         return self.discriminator_loss(batch).item(), self.generator_loss(batch).item()

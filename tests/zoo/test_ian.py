@@ -69,7 +69,7 @@ def test_the_trunk_is_taught_by_the_three_kinds_alone():
     model.discriminator_loss(BATCH).backward()
     found = model.discriminator.body.body[0].weight.grad.clone()
     torch.manual_seed(1)
-    fakes = [tuple(image.detach() for image in seen) for seen in model._fakes(BATCH[0], None)]
+    fakes = [tuple(image.detach() for image in seen) for seen in model._fakes(BATCH[0])]
     model.zero_grad()
     scores = [model.discriminator(*seen) for seen in ((BATCH[0],), *fakes)]
     tell_apart(*scores).backward()

@@ -52,7 +52,7 @@ def test_an_ignorant_q_pays_the_entropy_of_the_codes_and_knows_nothing(info, con
 def test_a_q_that_knows_the_codes_knows_their_entropy():
     model, drawn = small(), []
     fake = model.fake
-    model.fake = lambda z, y: drawn.append(z) or fake(z, y)
+    model.fake = lambda z, *y: drawn.append(z) or fake(z, *y)
     model.q.forward = lambda _: torch.cat((1e3 * drawn[0][:, 3:9], drawn[0][:, 9:] + 0.01), dim=1)
     known = model.information(2000).tolist()
     sharp = math.log(2) - 0.5 * math.log(2 * math.pi * math.e * 0.01**2)
