@@ -43,7 +43,7 @@ LAYERS = (
     ("human",),
     ("datamodules",),
     ("zoo.networks",),
-    ("zoo.base", "zoo.ema", "zoo.losses", "zoo.phases"),
+    ("zoo.base", "zoo.inputs", "zoo.ema", "zoo.losses", "zoo.phases"),
     ("zoo.logistic", "zoo.pixelwise", "zoo.adversarial"),
     (*(f"zoo.{family}" for family in FAMILIES), "zoo.bayes", "zoo.external"),
     ("callbacks",),

@@ -27,7 +27,6 @@ from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.progress import Bar, ProgressLines
 from ..callbacks.report_cards import refuse_unaskable
 from ..callbacks.throughput import Throughput
-from ..conditions import Nothing, given_by
 from ..protocols import Classifier, Encoder, Filtering
 from ..runs import checkpoints
 from ..runs import suggestions as hints
@@ -38,6 +37,7 @@ from ..runs.wandb import SafeWandbLogger
 from ..watch import shown, watching
 from ..zoo.base import GenerativeModel
 from .errors import quiet, raised_in, words_of
+from .linked import Linked
 from .parser import (
     LINKED,
     Parser,
@@ -85,7 +85,7 @@ def run(command: str, args: list[str]) -> int:
     return 0
 
 
-class CLI(OpenCLI):
+class CLI(Linked, OpenCLI):
     """LightningCLI for any LightningModule on any LightningDataModule, in a run directory."""
 
     def __init__(self, command: str, args: list[str]):
@@ -196,59 +196,6 @@ class CLI(OpenCLI):
             )
         if self.config[command].init_from and self.remembered.path and not self.remembered.goes_on:
             raise Misuse("--init_from must be left out with --ckpt_path, which has the weights")
-
-    # What the data says of the model
-
-    def _takes(self, name: str) -> bool:
-        return name in self.get(self.config, "model").get("init_args", {})
-
-    def _image_shape(self, data: L.LightningDataModule) -> tuple[int, ...] | None:
-        if not self._takes("image_shape"):
-            return None
-        shape = getattr(data, "image_shape", None)
-        if shape is None:
-            raise Misuse(
-                f"{type(data).__name__} must have an attribute image_shape, (C, H, W), which "
-                f"{self._model_name()} is made for"
-            )
-        self.linked["image_shape"] = list(shape)
-        return tuple(shape)
-
-    def _classes(self, data: L.LightningDataModule) -> int:
-        condition, conditional = given_by(data), getattr(data, "conditional", False)
-        if conditional and condition == Nothing():
-            raise Misuse(f"--data.conditional must be false: {type(data).__name__} has no classes")
-        if not self._takes("condition"):
-            classes_alone = self._takes("num_classes")
-            if condition.from_data and (conditional or classes_alone):
-                raise Misuse(
-                    f"{self._model_name()} must take a condition of the kind "
-                    f"{type(condition).__name__}, which {type(data).__name__} gives, but takes "
-                    f"{'classes alone' if classes_alone else 'none'}"
-                    f"{': leave --data.conditional out' if conditional else ''}"
-                )
-            if conditional and not classes_alone:
-                raise Misuse(
-                    f"--data.conditional must be false: {self._model_name()} takes no num_classes"
-                )
-        if self._takes("num_classes"):
-            self.linked["num_classes"] = condition.num_classes
-        return condition.num_classes
-
-    def _condition(self, data: L.LightningDataModule) -> dict[str, Any] | None:
-        """As plain values; None where `num_classes` says it."""
-        if not self._takes("condition"):
-            return None
-        condition = given_by(data)
-        said = self._takes("num_classes") and not condition.from_data
-        self.linked["condition"] = None if said else condition.to_plain()
-        return self.linked["condition"]
-
-    def _class_names(self, data: L.LightningDataModule) -> tuple[str, ...]:
-        return tuple(getattr(data, "class_names", ()))
-
-    def _model_name(self) -> str:
-        return self.get(self.config, "model").class_path.rpartition(".")[-1]
 
     # The parts
 
