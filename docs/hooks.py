@@ -1,7 +1,8 @@
 """What mkdocs calls: code in pages comes from the files themselves, so that it cannot drift.
 
 A line `<!-- source: zoo/gan/gan.py GAN.players -->` becomes the code of that class, function or
-method; without a name, the whole file, folded. What is not there ends the build.
+method; with `*` for a name, the whole file; without, the whole file, folded. What is not there ends
+the build.
 """
 
 import ast
@@ -21,7 +22,7 @@ def source(path: str, name: str | None = None) -> str:
         ValueError: nothing of this name is defined there.
     """
     text = (ROOT / path).read_text(encoding="utf-8")
-    if name is None:
+    if name in (None, "*"):
         return text.rstrip()
     node: ast.AST = ast.parse(text)
     for part in name.split("."):
@@ -37,7 +38,8 @@ def included(found: re.Match) -> str:
     path, name = found.groups()
     code = source(path, name)
     if name:
-        return f'```python title="{path}"\n{code}\n```'
+        language = "yaml" if path.endswith(".yaml") else "python"
+        return f'```{language} title="{path}"\n{code}\n```'
     block = textwrap.indent(f"```python\n{code}\n```", "    ")
     return f'??? example "{path}"\n\n{block}'
 

@@ -43,8 +43,7 @@ def text(page: Path) -> str:
 
 def blocks(page: Path, language: str) -> list[str]:
     """Fenced code of this language that stands in the page itself."""
-    found = re.findall(rf"^```{language}[^\n]*\n(.*?)^```", text(page), re.S | re.M)
-    return [block for block in found if "--8<--" not in block]
+    return re.findall(rf"^```{language}[^\n]*\n(.*?)^```", text(page), re.S | re.M)
 
 
 # --- made by a program ---
@@ -182,7 +181,8 @@ def commands(page: Path) -> list[str]:
     for line in lines:
         for part in re.sub(r"\s(#|  ).*", "", line).split("&&"):
             part = part.strip().removeprefix("srun ")
-            if re.match(r"genzoo [a-z]", part) and "<" not in part:
+            bare = part.count(" ") == 1 and part not in ("genzoo models", "genzoo data")
+            if re.match(r"genzoo [a-z]", part) and "<" not in part and not bare:
                 found.append(part)
     return list(dict.fromkeys(found))
 
@@ -197,8 +197,10 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "my.yaml").write_text("model: DCGAN\ndata: Digits\n")
-    mine = "from genzoo.datamodules import Digits\nfrom genzoo.zoo import DCGAN\n"
-    for kind, base in (("Mine", "DCGAN"), ("HingeGAN", "DCGAN"), ("Stripes", "Digits")):
+    mine = "import lightning as L\nfrom genzoo.datamodules import Digits\n"
+    mine += "from genzoo.zoo import DCGAN\n"
+    kinds = {"Mine": "L.LightningModule", "HingeGAN": "DCGAN", "Stripes": "Digits"}
+    for kind, base in kinds.items():
         mine += f"\nclass {kind}({base}):\n    pass\n"
     (folder / "my_file.py").write_text(mine)
     with pytest.MonkeyPatch.context() as patch:
@@ -220,10 +222,12 @@ def test_command_lines_are_understood(page, place, monkeypatch, capsys):
         raise Parsed
 
     def parse_and_stop(self, *args, **options):
-        parse(self, *args, **options)
-        raise Parsed
+        known, unknown = parse(self, *args, **options)
+        if not unknown:
+            raise Parsed
+        return known, unknown
 
-    parse = argparse.ArgumentParser.parse_args
+    parse = argparse.ArgumentParser.parse_known_args
     monkeypatch.setattr(fit.CLI, "instantiate_classes", stop)
     for line in commands(page):
         _, *args = shlex.split(line)
@@ -231,7 +235,7 @@ def test_command_lines_are_understood(page, place, monkeypatch, capsys):
             continue
         with monkeypatch.context() as patch:
             if args[0] in ("sample", "compare", "judge"):
-                patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+                patch.setattr(argparse.ArgumentParser, "parse_known_args", parse_and_stop)
             try:
                 code = main(args)
             except Parsed:
