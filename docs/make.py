@@ -207,7 +207,7 @@ def model_page(model: Model) -> str:
     test = ROOT / "tests" / "zoo" / f"test_{model.stem}.py"
     setting = f"Setting: {results['setting']}. " if results["setting"] else ""
     out.append(
-        f"{setting}Seeds 0, 1, 2; one value where it is alike on all, or a range over them. "
+        f"{setting}Seeds 0, 1, 2; under *all seeds* one value that is alike on all, or a range. "
         f"Asserted against a baseline that should fail by `pytest -m claim "
         f"{test.relative_to(ROOT)}`."
     )
@@ -235,11 +235,16 @@ def sentence(text: str) -> str:
 
 
 def measured(results: dict[str, Any]) -> Iterator[str]:
-    yield "| | " + " | ".join(f"seed {seed}" for seed in results["seeds"]) + " |"
-    yield "|---|" + "---|" * len(results["seeds"])
-    for what, *values in results["measured"]:
-        cells = values if len(values) > 1 else [values[0], *[""] * (len(results["seeds"]) - 1)]
-        yield f"| {what} | " + " | ".join(cells) + " |"
+    """A table with a column for each seed, and one for what is alike on all, as far as needed."""
+    rows = [(what, *values) for what, *values in results["measured"]]
+    seeds = results["seeds"] if any(len(row) > 2 for row in rows) else []
+    together = ["all seeds"] if any(len(row) == 2 for row in rows) else []
+    heads = ["", *(f"seed {seed}" for seed in seeds), *together]
+    yield "| " + " | ".join(heads) + " |"
+    yield "|---" * len(heads) + "|"
+    for what, *values in rows:
+        apart = [""] * len(seeds) + values if len(values) == 1 else values + [""] * len(together)
+        yield f"| {what} | " + " | ".join(apart) + " |"
 
 
 def readme_table(every: list[Model]) -> str:
