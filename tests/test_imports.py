@@ -1,4 +1,4 @@
-"""The import graph is a tree, and every model has its example, its claim and its row."""
+"""The import graph is a tree, and every model has its example, its claim, page and row."""
 
 import ast
 import subprocess
@@ -213,10 +213,13 @@ def test_families_import_each_other_only_to_subclass(path):
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
-def test_a_model_has_an_example_a_test_and_a_row(path):
+def test_a_model_has_an_example_a_test_a_page_and_a_row(path):
     assert (ROOT / "examples" / path.parent.name / f"{path.stem}.yaml").is_file()
     assert (ROOT / "tests" / "zoo" / f"test_{path.stem}.py").is_file()
-    assert f"({path.relative_to(ROOT)})" in (ROOT / "README.md").read_text()
+    assert (ROOT / "results" / "models" / f"{path.stem}.yaml").is_file()
+    page = f"docs/models/{path.parent.name}/{path.stem}.md"
+    assert (ROOT / page).is_file(), "python docs/make.py makes it"
+    assert f"({page})" in (ROOT / "README.md").read_text()
     claims = [
         test
         for test in (ROOT / "tests" / "zoo").glob("test_*.py")
