@@ -247,7 +247,7 @@ class Diversity(Evaluation):
     def _judge(self, evidence: Evidence, found: Findings) -> tuple[str, str]:
         n, size, numbers = len(evidence.train), found.size, found.numbers
         ratios = {name: numbers[name] for name in RATIOS if name in numbers}
-        held = f"of what as many held-out images have ({size:,}) the samples have "
+        held = f"of what as many held-out images reach ({size:,}) the samples reach "
         faults, look = [], []
         if found.classes and found.classes.missing:
             faults.append(_missing(evidence, found.classes))

@@ -135,6 +135,9 @@ class Memorisation(Evaluation):
                     number.note,
                 )
         flag, verdict = self._judge(test, spaces, numbers, leak, evidence)
+        if "leak" in evidence.findings:
+            leak.note = f"the share of near-duplicates of held-out images: {leak.note}"
+            numbers = {"leaked": leak} | numbers
         figures = {}
         if train.images.ndim == 4 and train.images.shape[1] in (1, 3):
             figures = self._panels(evidence, spaces.pool, test)
@@ -161,7 +164,7 @@ class Memorisation(Evaluation):
         for kind, near in spaces.planted(few).items():
             share = test.noticed(near, spaces.pool.trained, self.LEVEL)
             words = spaces.kinds[kind]
-            note = f"of the samples: from here on copies would be found if {words}"
+            note = f"no finding but a limit: copies are found from this share on if {words}"
             if share > 1:
                 share, note = math.nan, f"copies would not be found if {words}"
             numbers[f"planted/{kind}"] = Number(share, note=note)
@@ -209,10 +212,11 @@ class Memorisation(Evaluation):
         if test.p_leak <= self.LEVEL and leak.low > copied.low:
             evidence.findings["leak"] = "the samples are near-duplicates of the held-out images"
             return "bad", (
-                f"The samples are near-duplicates of held-out images, at least "
-                f"{_percent(leak.low)} of {total:,} (p = {test.p_leak:.3f}): the model has seen "
-                "them, or the splits were exchanged. What is measured against these held-out "
-                "images means nothing." + known
+                f"Of held-out images: at least {_percent(leak.low)} of {total:,} samples are "
+                f"near-duplicates of held-out images, not of training images (p = "
+                f"{test.p_leak:.3f}). The model was trained on them, or training and held-out "
+                "images were exchanged: check the split first. What is measured against these "
+                "held-out images means nothing." + known
             )
         same = numbers["identical"]
         if test.p_copies <= self.LEVEL and (test.close(self.LEVEL) or copied.low > self.FRACTION):
@@ -271,23 +275,34 @@ class Memorisation(Evaluation):
             )
         return "good", verdict + known
 
-    def _panels(self, evidence: Evidence, real: Pool, test: CopyTest) -> dict[str, Tensor]:
-        """Samples with their nearest training images: the ten that the test found closest, and
-        five at random; and the same of held-out images."""
-        found = torch.ones(len(evidence.generated)).double()
+    def _closest(self, test: CopyTest, among: Tensor) -> Tensor:
+        """Samples in order of how near to one real image, of those among which (N,), they are."""
+        found = torch.ones(len(test.spaces["pixels"].index)).double()
         for near in test.spaces.values():
-            gap = torch.where(real.trained[near.index], near.gap, 1.0)
+            gap = torch.where(among[near.index], near.gap, 1.0)
             which = slice(None) if near.chosen is None else near.chosen
             found[which] = torch.minimum(found[which], gap)
-        panels = {}
-        for name, images, order in (
-            ("nearest_training_images", evidence.generated.images, found.argsort(stable=True)),
-            ("nearest_training_images_of_held_out", evidence.held_out.images, None),
-        ):
+        return found.argsort(stable=True)
+
+    def _panels(self, evidence: Evidence, real: Pool, test: CopyTest) -> dict[str, Tensor]:
+        """Samples with their nearest training images: the ten that the test found closest, and
+        five at random; and the same of held-out images. Where these have leaked, samples with
+        their nearest held-out images."""
+
+        def beside(images: Tensor, others: Tensor, order: Tensor | None = None) -> Tensor:
             lot = shuffled(len(images), self.seed)
             chosen = lot[:10] if order is None else torch.cat([order[:10], lot[:5]])
-            panels[name] = beside_nearest(images[chosen], evidence.train.images)
-        return panels
+            return beside_nearest(images[chosen], others)
+
+        generated, train = evidence.generated.images, evidence.train.images
+        held_out = evidence.held_out.images
+        if "leak" in evidence.findings:
+            order = self._closest(test, ~real.trained)
+            return {"nearest_held_out_images": beside(generated, held_out, order)}
+        return {
+            "nearest_training_images": beside(generated, train, self._closest(test, real.trained)),
+            "nearest_training_images_of_held_out": beside(held_out, train),
+        }
 
 
 def _noticed(numbers: dict[str, Number], words: dict[str, str]) -> str:

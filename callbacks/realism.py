@@ -129,7 +129,7 @@ class Realism(Evaluation):
         verdict = self._verdict(flag, way, numbers, fd, n, by_class.worst)
         flag, verdict = evidence.qualified(flag, verdict)
         figures = least_real(yardstick, samples) | not_reached(yardstick, samples)
-        if figures:
+        if figures and "leak" not in evidence.findings:
             verdict += " Look at the samples that are least real, and at the real images that none "
             verdict += "comes near."
         order = sorted(numbers, key=_rank)
@@ -231,7 +231,7 @@ class Realism(Evaluation):
                 f"No: the samples are no nearer to real images than independent pixels are ({sure})"
             )
         else:
-            kinds = {"good": "Yes", "bad": "No", "unsure": "Not sure"}
+            kinds = {"good": "Yes", "bad": "No", "unsure": "Too close to call"}
             how = (
                 f"{kinds[flag]}: the samples have come {min(way.value, 1):.0%} of the way from "
                 f"independent pixels to held-out real images ({sure})"
@@ -239,7 +239,7 @@ class Realism(Evaluation):
             if flag == "unsure" and n < self.LEAST:
                 how += f", but {n:,} images of each kind are too few to say more"
             elif flag == "unsure":
-                how += f", where {self.GOOD:.0%} would do"
+                how += f", of which {self.GOOD:.0%} is called good"
         precise, of_real = numbers["precision"].value, numbers["precision_held_out"].value
         return (
             f"{how}: {fd} {equal.value:.3g} between {ceiling.value:.3g} and {floor.value:.3g} at "

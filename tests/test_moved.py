@@ -32,7 +32,7 @@ def test_an_old_name_alone_is_enough():
         ("callbacks.lines", ("Bar", "Lines", "ProgressLines", "shown")),
         ("callbacks.probe", ("LinearProbe", "baselines", "linear_probe")),
         ("datamodules.batches", ("TrainingBatches", "generator")),
-        ("zoo.module", ("GenerativeModel", "arguments", "check_classes")),
+        ("zoo.module", ("GenerativeModel", "arguments")),
     ],
 )
 def test_a_module_that_was_split_still_shows_what_it_held(old, names):

@@ -6,6 +6,7 @@ import lightning as L
 
 from ..conditions import Nothing, given_by
 from ..runs.suggestions import Misuse
+from .parser import same
 
 
 class Linked:
@@ -52,6 +53,12 @@ class Linked:
         if not self._takes("condition"):
             return None
         condition = given_by(data)
+        made = self.remembered.made["model"]["init_args"] if self.remembered.made else {}
+        if made.get("condition") and not same(condition.to_plain(), made["condition"]):
+            raise Misuse(  # before a network is built that neither can be
+                f"{self.remembered.path} was made for condition {made['condition']}, "
+                f"{type(data).__name__} gives {condition.to_plain()}"
+            )
         said = self._takes("num_classes") and not condition.from_data
         self.linked["condition"] = None if said else condition.to_plain()
         return self.linked["condition"]

@@ -57,8 +57,8 @@ class Evidence:
         near-duplicates of the held-out images nothing can be said by comparing the two, and
         copies look as real and as diverse as what they are copies of."""
         if leak := self.findings.get("leak"):
-            return "unsure", f"Void: {leak}, so that comparing the two says nothing."
-        if flag == "good" and (copies := self.findings.get("copies")):
+            return "unsure", f"Cannot be said: {leak}. Check the split, and test again."
+        if flag != "bad" and (copies := self.findings.get("copies")):
             return flag, f"{verdict} But {copies}: see the first answer."
         return flag, verdict
 

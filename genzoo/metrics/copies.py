@@ -221,8 +221,8 @@ class CopyTest:
             min(1.0, max(0.0, low[best].item())),
             1.0,
             f"of {self.attracted[best]:,.0f} samples ({space}{within}) {found[best]:,.0f} are "
-            f"nearest to {'held-out' if held_out else 'training'} images, "
-            f"{share * self.attracted[best]:,.0f} by chance",
+            f"nearest to {'held-out' if held_out else 'training'} images; if none were copied, "
+            f"about {share * self.attracted[best]:,.0f} would be",
         )
 
     def noticed(self, planted: dict[str, Nearest], trained: Tensor, level: float) -> float:

@@ -9,6 +9,11 @@ CAPTIONS = {
         "distances. First the samples that lie closest of all, then some at random. A sample that "
         "is the image beside it, perhaps moved or mirrored, is a copy.",
     ),
+    "nearest_held_out_images": (
+        "samples beside their nearest held-out images",
+        "Left in each row a sample, right of it the held-out images nearest to it, with their "
+        "distances. First the samples that lie closest of all, then some at random.",
+    ),
     "nearest_training_images_of_held_out": (
         "the same for real images",
         "The same for held-out real images, left, which nobody can have copied: so alike are real "
@@ -21,11 +26,11 @@ CAPTIONS = {
     ),
     "not_reached": (
         "real images that no sample comes near",
-        "Held-out real images that all samples stay far from, each beside the sample nearest to "
-        "it. What they have in common is what the model does not draw at all.",
+        "The held-out real images that samples reach worst, each beside the sample nearest to it. "
+        "What they have in common is what the model hardly draws. 1 radius: just out of reach.",
     ),
     "missing": (
-        "real images that no sample comes near",
+        "training images that no sample comes near",
         "Training images that no sample comes near. What they have in common is what the model "
         "leaves out.",
     ),

@@ -167,8 +167,8 @@ def _picture(name: str, content: bytes) -> str:
     said = escape(caption(name.rpartition("/")[2]))
     return (
         f'<figure id="{_place(name)}">'
-        f'<img src="data:image/png;base64,{data}" alt="{said}">'
-        f"<figcaption>{said}</figcaption></figure>"
+        f"<figcaption>{said}</figcaption>"
+        f'<img src="data:image/png;base64,{data}" alt="{said}"></figure>'
     )
 
 

@@ -40,7 +40,7 @@ MEMORISATION = Topic(
     "memorised?",
     "no",
     "yes",
-    ("copied(/pixels)?|asymmetry|planted/(unchanged|rotated)",),
+    ("leaked|copied(/pixels)?|asymmetry|planted/(unchanged|rotated)",),
     0,
     always=True,
 )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.functional import jacobian
 from torch.distributions import Distribution
 
-from genzoo.conditions import given
+from genzoo.batches import given
 from genzoo.images import from_levels, to_levels
 from genzoo.modes import evaluating
 from genzoo.zoo.autoregressive.conditionals import Autoregressive

@@ -347,7 +347,7 @@ def test_an_evaluation_reads_the_same(form):
     loader = {**WITHOUT_LABELS, **WITH_LABELS}[form]()
     runner = trainer(max_epochs=1)
     runner.fit(VAE((1, 8, 8), latent_dim=2, width=8), loader)
-    images, labels = data_of(runner).read("train", 100)
+    images, labels, *_ = data_of(runner).read("train", 100)
     assert torch.equal(images, to_uint8(X))
     assert labels is None if form in WITHOUT_LABELS else torch.equal(labels.long(), Y)
 
