@@ -39,8 +39,7 @@ MIXTURE = "how many each component draws, which the classifier's lessons ask bet
 UNLABELLED = "how many images of a batch have no label"
 ALLOWED = [
     ("AdaGAN", "for number in chosen.unique():", MIXTURE),
-    ("AdaGAN", "(y[chosen == number],)", MIXTURE),
-    ("AdaGAN", "self.components[number](z[chosen == number", MIXTURE),
+    ("AdaGAN", "self.components[number](z[its", MIXTURE),
     ("CatGAN", "[without_label(y)]", UNLABELLED),
     ("CCGAN", "[plays]", UNLABELLED),
     ("CCGAN", "[without_label(y)]", UNLABELLED),
