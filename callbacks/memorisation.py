@@ -18,21 +18,19 @@ beside the same with training and held-out images exchanged.
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from ..checks import at_least
 from ..features.evidence import Evidence, Known
-from ..features.panels import beside_nearest
+from ..features.panels import beside_sources
 from ..features.spaces import Spaces, chosen, identical, outright
-from ..metrics.copies import CopyTest, Pool
+from ..metrics.copies import CopyTest
 from ..metrics.copying import authentic, copied_by_authenticity, data_copying
 from ..metrics.fld import feature_likelihood_divergence
 from ..metrics.intervals import wilson
 from ..metrics.neighbours import nearest
 from ..metrics.number import Number
 from ..report.card import Section
-from ..rng import shuffled
 from .evaluation import Evaluation
 
 PLANTED = 200  # copies of each kind, at most; a fifth of the samples' number
@@ -140,7 +138,7 @@ class Memorisation(Evaluation):
             numbers = {"leaked": leak} | numbers
         figures = {}
         if train.images.ndim == 4 and train.images.shape[1] in (1, 3):
-            figures = self._panels(evidence, spaces.pool, test)
+            figures = beside_sources(evidence, spaces.pool, test, self.seed)
         protocol: dict[str, str | int | float] = {"spaces": ", ".join(look)}
         if copies is not None:
             name = copies.extractor.name
@@ -274,35 +272,6 @@ class Memorisation(Evaluation):
                 "would be."
             )
         return "good", verdict + known
-
-    def _closest(self, test: CopyTest, among: Tensor) -> Tensor:
-        """Samples in order of how near to one real image, of those among which (N,), they are."""
-        found = torch.ones(len(test.spaces["pixels"].index)).double()
-        for near in test.spaces.values():
-            gap = torch.where(among[near.index], near.gap, 1.0)
-            which = slice(None) if near.chosen is None else near.chosen
-            found[which] = torch.minimum(found[which], gap)
-        return found.argsort(stable=True)
-
-    def _panels(self, evidence: Evidence, real: Pool, test: CopyTest) -> dict[str, Tensor]:
-        """Samples with their nearest training images: the ten that the test found closest, and
-        five at random; and the same of held-out images. Where these have leaked, samples with
-        their nearest held-out images."""
-
-        def beside(images: Tensor, others: Tensor, order: Tensor | None = None) -> Tensor:
-            lot = shuffled(len(images), self.seed)
-            chosen = lot[:10] if order is None else torch.cat([order[:10], lot[:5]])
-            return beside_nearest(images[chosen], others)
-
-        generated, train = evidence.generated.images, evidence.train.images
-        held_out = evidence.held_out.images
-        if "leak" in evidence.findings:
-            order = self._closest(test, ~real.trained)
-            return {"nearest_held_out_images": beside(generated, held_out, order)}
-        return {
-            "nearest_training_images": beside(generated, train, self._closest(test, real.trained)),
-            "nearest_training_images_of_held_out": beside(held_out, train),
-        }
 
 
 def _noticed(numbers: dict[str, Number], words: dict[str, str]) -> str:

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
+from ..metrics.copies import CopyTest, Pool
 from ..metrics.intervals import NORMAL
 from ..metrics.neighbours import nearest
 from ..metrics.number import Number
 from ..metrics.support import distance_to_nearest, rarity_from_balls, realism_from_balls
 from ..report.figures import grid
-from .evidence import Features
+from ..rng import shuffled
+from .evidence import Evidence, Features
 from .yardstick import Yardstick
 
 SHOWN = 24  # images of a panel, each with one beside it
@@ -88,3 +90,34 @@ def beside_nearest(images: Tensor, train: Tensor, k: int = 5) -> Tensor:
         caption for row in distances.tolist() for caption in ("", *(f"{d:.2f}" for d in row))
     ]
     return grid(rows, columns=1 + k, captions=captions)
+
+
+def _closest(test: CopyTest, among: Tensor) -> Tensor:
+    """Samples in order of how near to one real image, of those among which (N,), they are."""
+    found = torch.ones(len(test.spaces["pixels"].index)).double()
+    for near in test.spaces.values():
+        gap = torch.where(among[near.index], near.gap, 1.0)
+        which = slice(None) if near.chosen is None else near.chosen
+        found[which] = torch.minimum(found[which], gap)
+    return found.argsort(stable=True)
+
+
+def beside_sources(evidence: Evidence, real: Pool, test: CopyTest, seed: int) -> dict[str, Tensor]:
+    """Samples with their nearest training images: the ten that the test found closest, and
+    five at random; and the same of held-out images. Where these have leaked, samples with
+    their nearest held-out images."""
+
+    def beside(images: Tensor, others: Tensor, order: Tensor | None = None) -> Tensor:
+        lot = shuffled(len(images), seed)
+        chosen = lot[:10] if order is None else torch.cat([order[:10], lot[:5]])
+        return beside_nearest(images[chosen], others)
+
+    generated, train = evidence.generated.images, evidence.train.images
+    held_out = evidence.held_out.images
+    if "leak" in evidence.findings:
+        order = _closest(test, ~real.trained)
+        return {"nearest_held_out_images": beside(generated, held_out, order)}
+    return {
+        "nearest_training_images": beside(generated, train, _closest(test, real.trained)),
+        "nearest_training_images_of_held_out": beside(held_out, train),
+    }
