@@ -31,6 +31,7 @@ from .number import Number
 
 LIMITS = (math.inf, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 CLOSE = 0.9  # below this limit a surplus is of pairs that are closer than chance makes them
+UNLIKELY = 0.05  # p above which there may be no copies at all
 POWER = 1.645  # deviations: copies that would be noticed would be so in 95 of 100 cases
 
 
@@ -194,9 +195,9 @@ class CopyTest:
             c = (S - pi A) / ((1 - pi) n)
 
         estimates those that are found: each copy that is altered beyond recognition is missed. So
-        the lower end holds for the share of copies, and the upper end is 1. Of all limits, and of
-        all spaces if none is named, the one with the highest lower end counts; its interval is
-        wide enough for all of them.
+        the lower end holds for the share of copies, above 0 only where the test finds a surplus at
+        a level of 5 %, and the upper end is 1. Of all limits, and of all spaces if none is named,
+        the one with the highest lower end counts; its interval is wide enough for all of them.
 
         Args:
             held_out: Of copies of held-out images instead.
@@ -215,10 +216,12 @@ class CopyTest:
         mine = torch.tensor([name in (None, key) for key, _ in self.keys])
         best = torch.where(mine, low, -torch.inf).argmax().item()
         space, limit = self.keys[best]
+        p = self.p_leak if held_out else self.p_copies
         within = "" if limit == math.inf else f", gap below {limit:g}"
         return Number(
             c[best].item(),
-            min(1.0, max(0.0, low[best].item())),
+            # Where there may be none the exact test knows better than a normal approximation.
+            min(1.0, max(0.0, low[best].item())) if p <= UNLIKELY else 0.0,
             1.0,
             f"of {self.attracted[best]:,.0f} samples ({space}{within}) {found[best]:,.0f} are "
             f"nearest to {'held-out' if held_out else 'training'} images; if none were copied, "

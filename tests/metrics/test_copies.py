@@ -115,6 +115,20 @@ def test_the_lower_end_holds_in_repetitions():
     assert below <= 3
 
 
+def test_the_lower_end_says_no_more_than_the_test():
+    """Above 0 only where the test finds something, of fresh samples in one of twenty cases."""
+    above, few = 0, 0
+    for i in range(200):
+        x = points(200, i, dim=2)
+        test, _ = found(x[:60], x[60:160], x[160:], seed=i, permutations=99)
+        for held_out, p in ((False, test.p_copies), (True, test.p_leak)):
+            low = test.copied(held_out=held_out).low
+            assert low == 0 or p <= 0.05, (i, held_out)
+            above += low > 0
+            few += p <= 0.05
+    assert 0 < above <= few <= 0.05 * 400 + 3.5 * math.sqrt(0.05 * 0.95 * 400)
+
+
 def test_what_would_be_noticed_is_noticed():
     """The share that `noticed` names is found in at least 9 of 10 repetitions, half of it less."""
     full = half = 0
