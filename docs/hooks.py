@@ -48,12 +48,14 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     return SOURCE.sub(included, markdown)
 
 
-def on_config(config: object) -> object:
-    """The package as it is installed, for what reads the reference out of the code."""
+def on_startup(**_: object) -> None:
+    """The package as it is installed, for what reads the reference out of the code.
+
+    At the start, since the reader of code looks which of its folders exist before `on_config`.
+    """
     package = ROOT / "build" / "reference" / "genzoo"
     shutil.rmtree(package.parent, ignore_errors=True)
     shutil.copytree(ROOT / "genzoo", package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("zoo", "datamodules", "callbacks"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, package / name, ignore=ignored)
-    return config
