@@ -49,9 +49,9 @@ class Findings:
         figures: What there is to look at.
         repeats: By space the support of samples and of real images, where samples surely repeat
             themselves more.
-        classes: Who is missing; None where nobody can tell.
+        classes: Who is missing; None where it cannot be known.
         narrowest: The class whose samples vary least beside its real images.
-        least: What is to be said of the class that repeats itself most.
+        least: A clause about the class that repeats itself most.
     """
 
     size: int
@@ -219,7 +219,7 @@ class Diversity(Evaluation):
         return classes
 
     def _least_diverse(self, evidence: Evidence, tau: float, numbers: dict[str, Number]) -> str:
-        """What is to be said of the class that repeats itself most, "" if nothing."""
+        """A clause about the class that repeats itself most, "" without one."""
         train, generated = evidence.train, evidence.generated
         if train.labels is None or generated.labels is None:
             return ""

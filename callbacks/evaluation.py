@@ -176,7 +176,7 @@ class Evaluation(Question):
         forget(trainer, "evidence")
 
     def ask(self, run: Run, model: L.LightningModule) -> Section | None:
-        """The section; None where samples are bad, which is said."""
+        """The section; None where the samples cannot be evaluated, after a warning."""
         count = self.num_samples_fit if run.stage == "fit" else self.num_samples
         settings = Settings(self.extractor, count, self.seed, self.num_real)
         evidence = gather_evidence(run, model, settings)

@@ -26,7 +26,8 @@ from ..protocols import Finite, Sampler
 from ..rng import isolated
 from ..run import BLOCK, Real, Run, Unmeasurable, blocks
 
-USEFUL = 10  # samples for each held-out image, at most: the yardstick decides what can be told
+# Samples for each held-out image, at most: the number of held-out images limits every answer.
+USEFUL = 10
 
 
 class Settings(NamedTuple):
@@ -61,7 +62,8 @@ def _make_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | N
     train, held_out = (run.real(part, settings.num_real) for part in ("train", run.split))
     useful = max(BLOCK, USEFUL * len(held_out.images))
     settings = settings._replace(num_samples=min(settings.num_samples, useful))
-    _extractor(run, settings.extractor, train, held_out)  # what cannot be had is said first
+    # An extractor that is missing ends the evaluation before the work.
+    _extractor(run, settings.extractor, train, held_out)
     y = _conditions_to_draw(model, train, held_out, settings)
     labels = y if isinstance(y, Tensor) and isinstance(asked_of(model), Classes) else None
     shape = tuple(train.images.shape[1:])
@@ -158,8 +160,8 @@ def extract(
     """Features float32 (N, d) and logits (N, K) or None, the work shared among the ranks."""
 
     def block(i: int, place: slice) -> tuple[Tensor | None, ...]:
-        seen = extractor(images[place].to(run.device))
-        return tuple(None if x is None else x.float().cpu() for x in seen)
+        features = extractor(images[place].to(run.device))
+        return tuple(None if x is None else x.float().cpu() for x in features)
 
     with evaluating(extractor):
         what = f"{extractor.name} of {description} images"

@@ -29,11 +29,11 @@ from torch import Tensor, nn
 from ..batches import take
 from ..conditions import asked_of
 from ..modes import evaluating
-from ..protocols import Judge, Sampler
+from ..protocols import Sampler, Scorer
 from ..rng import isolated
 
 SHOWN = ("told_apart", "gradient", "offset", "spread", "swing")
-HINTS = {
+ADVICE = {
     "discriminator too good": "the generator has hardly a gradient left; a loss that does not "
     "saturate, fewer d_steps, r1, spectral_norm or augment give it one",
     "discriminator too bad": "it cannot tell samples from data that differ in their very mean; a "
@@ -76,7 +76,7 @@ class GameMonitor(L.Callback):
         named: Failures that were named, each with the step, in their order.
     """
 
-    TOO_GOOD, STARVED, STILL = 0.99, 0.01, 0.03  # told apart; gradient over the largest; swing
+    TOO_GOOD, STARVED, STILL = 0.99, 0.01, 0.03  # accuracy; gradient over the largest; swing
     TOO_BAD, OFFSET = 0.6, 0.5
     COLLAPSED = 0.2  # of the data's spread
     RESTLESS, IDLE = 0.8, 1 / 3  # swing of a look; way that is made, over the way that is gone
@@ -94,7 +94,7 @@ class GameMonitor(L.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         generator = getattr(pl_module, "generator", None)
-        able = isinstance(pl_module, Judge) and isinstance(pl_module, Sampler)
+        able = isinstance(pl_module, Scorer) and isinstance(pl_module, Sampler)
         if not able or not isinstance(generator, nn.Module):
             return
         step = trainer.global_step
@@ -176,7 +176,7 @@ class GameMonitor(L.Callback):
             self.named.append((failure, step))
             last = self._looks[-1]
             numbers = ", ".join(f"{name} {last[name]:.2g}" for name in SHOWN if name in last)
-            rank_zero_warn(f"step {step:,}: {failure} ({numbers}): {HINTS[failure]}")
+            rank_zero_warn(f"step {step:,}: {failure} ({numbers}): {ADVICE[failure]}")
         self._lasting = found
 
     def state_dict(self) -> dict[str, Any]:

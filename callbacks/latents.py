@@ -76,7 +76,7 @@ class Manifold(Picture):
 
     def able(self, model: L.LightningModule) -> bool:
         plane = getattr(model, "latent_dim", None) == 2
-        return super().able(model) and (plane or self.required)  # who asked is told why not
+        return super().able(model) and (plane or self.required)  # the user gets an error
 
     def draw(self, run: Run, model: L.LightningModule) -> Tensor:
         if asked_of(model).num_classes:

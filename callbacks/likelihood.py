@@ -107,7 +107,7 @@ class Likelihood(Question):
                 weighed = [self._nats(run, model, ask, real) for real in some]
                 weighed_free = weighed[0], independent(known.images, some[0].images, levels)
         shape = tuple(held_out.images.shape[1:])
-        section = judge(*costs, shape, exact, estimated, levels, free, weighed_free)
+        section = section_of(*costs, shape, exact, estimated, levels, free, weighed_free)
         if weighed:
             section.numbers |= tightened(*weighed, shape)
         section.protocol = {
@@ -149,7 +149,7 @@ class Likelihood(Question):
         return nats
 
 
-def judge(
+def section_of(
     held_out: Tensor,
     train: Tensor,
     shape: tuple[int, ...],
@@ -166,7 +166,7 @@ def judge(
         exact: Whether the costs are likelihoods, not bounds.
         estimated: Whether they are neither, as their normaliser is an estimate.
         levels: Of a pixel: one who knows nothing pays their logarithm.
-        free: What independent pixels pay for the held-out images, (N,); None: nobody asked them,
+        free: What independent pixels pay for the held-out images, (N,); None: not asked for,
             and no verdict is good.
         tighter: By a tighter bound, the costs of some held-out images (M,), and what independent
             pixels pay for these.
@@ -188,8 +188,8 @@ def judge(
         numbers[unit] = Number(*(v / per for v in nats), note=f"held out, {kind}")
     else:
         unit, per = "nats", 1.0
-    seen = mean_of(train)
-    numbers[f"{unit}/train"] = Number(*(v / per for v in seen), note="training images")
+    trained = mean_of(train)
+    numbers[f"{unit}/train"] = Number(*(v / per for v in trained), note="training images")
     value, low, high = (v / per for v in gap)
     numbers[f"{unit}/gap"] = Number(value, low, high, "held out minus training")
     if free is not None:
@@ -200,19 +200,19 @@ def judge(
     cost = f"held-out images cost {about}{nats[0] / per:.4g} {words}"
     if free is not None:
         cost = f"{cost}, {FREE[pixels]} {free.mean().item() / per:.4g}"
-    cost = f"{cost}, training images {seen[0] / per:.4g}"
-    share = value / max(abs(seen[0] / per), 1e-12)
+    cost = f"{cost}, training images {trained[0] / per:.4g}"
+    share = value / max(abs(trained[0] / per), 1e-12)
     apart = f"a gap of {value:.2g} ({share:.1%}), more than chance"
     if low <= 0:
         share, apart = 0.0, "no more than chance lies between held-out and training images"
     guess = math.log2(levels)
-    if not math.isfinite(nats[0] + seen[0]):
+    if not math.isfinite(nats[0] + trained[0]):
         flag, verdict = "bad", f"Not at all: {cost}: the likelihood is not finite."
     elif pixels and nats[1] / per > guess:
         flag = "bad"
         verdict = f"Worse than a guess: {cost}; one who knows nothing pays {guess:.3g}."
     elif share > 0.1:
-        flag, verdict = "bad", f"Far worse than what it has seen: {cost}: {apart}."
+        flag, verdict = "bad", f"Far worse than on its training images: {cost}: {apart}."
     elif free is None:
         flag, verdict = "unsure", f"There is nothing to compare with: {cost}; {apart}."
     else:
@@ -253,22 +253,24 @@ def _level(
 
 def _levels(model: L.LightningModule, *real: Real) -> int:
     """How many values a pixel may have: as the model says, or as the images look."""
-    said = getattr(model, "levels", None)
-    if isinstance(said, int) and 2 <= said <= 256:
-        return said
+    declared = getattr(model, "levels", None)
+    if isinstance(declared, int) and 2 <= declared <= 256:
+        return declared
     images = [part.images for part in real]
     binary = all(x.dtype == torch.uint8 and ((x == 0) | (x == 255)).all() for x in images)
     return 2 if binary else 256
 
 
 def tightened(held_out: Tensor, train: Tensor, shape: tuple[int, ...]) -> dict[str, Number]:
-    """The numbers of the importance-weighted bound. Arguments as `judge`."""
+    """The numbers of the importance-weighted bound. Arguments as `section_of`."""
     cost, low, high = mean_of(held_out)
-    seen = mean_of(train)
+    trained = mean_of(train)
     note = f"importance-weighted: {DRAWS} draws each, {len(held_out)} images, held out"
     numbers = {
         "iw_bound": Number(-cost, -high, -low, note),
-        "iw_bound/train": Number(-seen[0], -seen[2], -seen[1], f"{len(train)} training images"),
+        "iw_bound/train": Number(
+            -trained[0], -trained[2], -trained[1], f"{len(train)} training images"
+        ),
         "iw_bound/gap": Number(*difference_of(held_out, train), "nats, held out minus training"),
     }
     if len(shape) == 3:

@@ -98,7 +98,7 @@ class Memorisation(Evaluation):
         spaces = self._spaces(evidence, copies)
         features = {
             name: next(p for p in (copies, evidence) if p and p.extractor is extractor)
-            for name, (extractor, _) in spaces.seen.items()
+            for name, (extractor, _) in spaces.real.items()
         }
         features = {name: part.generated.features for name, part in features.items()}
         look = spaces.look(generated.images, features, self.most)
@@ -122,8 +122,8 @@ class Memorisation(Evaluation):
             numbers["fld"].note += "; 0 for fresh real images, more for copies and for bad samples"
         leak = test.copied(held_out=True)
         if test.p_copies > self.LEVEL:  # what was not found is at most what would have been
-            seen = [number.value for number in planted.values() if number.value <= 1]
-            high = max(seen, default=1.0)
+            noticed = [number.value for number in planted.values() if number.value <= 1]
+            high = max(noticed, default=1.0)
             for name in ("copied", *(f"copied/{space}" for space in look)):
                 number = numbers[name]
                 numbers[name] = Number(
@@ -249,8 +249,8 @@ class Memorisation(Evaluation):
                 f"(p = {test.p_copies:.3f}; {copied.note}), though none of them is close enough "
                 "to be called a copy. An overfitted model looks like this." + known
             )
-        seen, power = numbers["planted/unchanged"], _noticed(numbers, spaces.kinds)
-        if not seen.value <= self.FRACTION:
+        unchanged, power = numbers["planted/unchanged"], _noticed(numbers, spaces.kinds)
+        if not unchanged.value <= self.FRACTION:
             return "unsure", (
                 f"No copies were found among {total:,} samples (p = {test.p_copies:.2f}), "
                 f"which says little: {power}. It takes more samples or more held-out images to "

@@ -6,7 +6,7 @@ on the codes. An accuracy by itself says little of the encoder, so the same clas
 what anybody has without it: the pixels, their principal components and a random projection of
 them, both as many as the code has numbers, and codes of the same encoder before training.
 
-The encoder has seen training images without labels, as the principal components have, and no
+The encoder was trained on images without labels, as the principal components have, and no
 held-out image. A conditional model that needs the class to encode is not asked.
 """
 
@@ -127,7 +127,7 @@ class LinearProbe(Question):
                 for name, pair in features.items()
             }
 
-        section = judge(run.from_rank_zero(measure), len(labels[1]))
+        section = section_of(run.from_rank_zero(measure), len(labels[1]))
         section.protocol = {
             "split": run.split,
             "n_train": len(labels[0]),
@@ -143,7 +143,7 @@ class LinearProbe(Question):
 TITLE = "use of the codes"
 
 
-def judge(right: dict[str, dict[int, Tensor]], num_test: int) -> Section:
+def section_of(right: dict[str, dict[int, Tensor]], num_test: int) -> Section:
     """What accuracies (draws,) of the codes, "", and of baselines say, by counts of labels.
 
     Raises:

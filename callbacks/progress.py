@@ -41,11 +41,11 @@ def track(
     if bar is None or not getattr(bar, "is_enabled", True):
         yield from iterable
     elif live:
-        seen = bar.progress.console.is_terminal or bar.progress.console.is_jupyter
+        live_bar = bar.progress.console.is_terminal or bar.progress.console.is_jupyter
         task = bar.progress.add_task(description, total=total, visible=False)
         late = monotonic() + SILENT
         try:
-            for item in iterable if seen else lines(iterable, description, total):
+            for item in iterable if live_bar else lines(iterable, description, total):
                 yield item
                 bar.progress.update(task, advance=1, visible=monotonic() >= late)
         finally:

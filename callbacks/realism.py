@@ -224,7 +224,7 @@ class Realism(Evaluation):
             how = (
                 f"Suspicious: the samples are nearer to the training images than {n:,} held-out "
                 f"images are ({way.value:.0%} of the way from independent pixels to those, "
-                f"{sure}), as copies would be: see what is said of memorisation"
+                f"{sure}), as copies would be: see memorisation"
             )
         elif way.value <= 0:
             how = (

@@ -96,7 +96,7 @@ def summarise(report: Report, logger: Any) -> None:
 
 
 def _model_name(model: L.LightningModule) -> str:
-    """What a report calls the model: images from elsewhere have a name of their own."""
+    """What a report calls the model: external images have a name of their own."""
     name = getattr(model, "name", None)
     return name if isinstance(name, str) and name else type(model).__name__
 
@@ -163,8 +163,8 @@ def report_card(
             function of n, as `genzoo.zoo.Wrapped`, which takes generators of latents too; a path,
             as `genzoo.zoo.SampleFolder`; or images, as `genzoo.zoo.GivenSamples`.
         data: A LightningDataModule that has the images that the model was trained on and others
-            that were held out. Or a path or images, as `genzoo.zoo.RealFolder`: then nobody knows
-            what the model was trained on, and the card says what cannot be asked.
+            that were held out. Or a path or images, as `genzoo.zoo.RealFolder`: then the training
+            images are not known, and the card says what cannot be asked.
         folder: Where report.html, report.md, report.json and the pictures are to lie; None: they
             are not kept, and the report has its pictures in `figures` only.
         progress: Whether parts that take over two seconds show how far they are: a bar on a

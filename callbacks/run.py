@@ -136,7 +136,7 @@ def refuse_shape_of(trainer: L.Trainer, model: L.LightningModule) -> None:
 
 
 def refuse_batch(trainer: L.Trainer, batch: Any) -> None:
-    """The same by a first batch, where nobody says it and evaluations read such batches."""
+    """The same by a first batch, where the data has no check and evaluations read batches."""
     if callable(getattr(trainer.datamodule, "split", None)):
         return
     try:

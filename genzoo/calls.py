@@ -12,14 +12,14 @@ class Watch:
     """Notes which parts of a model are called by the model itself, not by another part."""
 
     def __init__(self, model: nn.Module):
-        self.model, self.seen, self.depth = model, set(), 0
+        self.model, self.called, self.depth = model, set(), 0
         parts = [part for part in model.modules() if part is not model]
         self.hooks = [part.register_forward_pre_hook(self._enter) for part in parts]
         self.hooks += [part.register_forward_hook(self._leave, always_call=True) for part in parts]
 
     def _enter(self, part: nn.Module, inputs: Any) -> None:
         if not self.depth:
-            self.seen.add(part)
+            self.called.add(part)
         self.depth += 1
 
     def _leave(self, part: nn.Module, inputs: Any, outputs: Any) -> None:
@@ -31,12 +31,12 @@ class Watch:
         for hook in self.hooks:
             hook.remove()
         for part in self.model.modules():
-            if isinstance(part, nn.ModuleList) and self.seen.intersection(part):
-                self.seen.update(part)
+            if isinstance(part, nn.ModuleList) and self.called.intersection(part):
+                self.called.update(part)
         for network in networks(self.model):
-            if not self.seen.intersection(network.modules()):
-                self.seen.add(network)
-        return [part for part in self.model.modules() if part in self.seen and weighted(part)]
+            if not self.called.intersection(network.modules()):
+                self.called.add(network)
+        return [part for part in self.model.modules() if part in self.called and weighted(part)]
 
 
 def networks(part: nn.Module) -> Iterator[nn.Module]:

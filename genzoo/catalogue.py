@@ -37,24 +37,24 @@ class Entry:
 def models() -> list[Entry]:
     """The models, by family in the order of the alphabet, then as their folders list them.
 
-    Last what is of no family: samples that come from elsewhere.
+    Last what is of no family: external samples.
     """
     zoo = _folder("zoo")
-    elsewhere = zoo / "external"
-    families = sorted({init.parent for init in zoo.glob("*/__init__.py")} - {elsewhere})
+    external = zoo / "external"
+    families = sorted({init.parent for init in zoo.glob("*/__init__.py")} - {external})
     entries = [
         entry
         for family in families
         for entry in _exported(family, "LightningModule", family.name)
         if entry.path.is_relative_to(family)
     ]
-    return entries + [*_exported(elsewhere, "LightningModule", "external")]
+    return entries + [*_exported(external, "LightningModule", "external")]
 
 
 def data() -> list[Entry]:
     """The data sets, as their folder lists them; what they are built on is not one.
 
-    Last what only samples from elsewhere are compared with.
+    Last what only external samples are compared with.
     """
     folder, zoo = _folder("datamodules"), _folder("zoo")
     entries = _exported(folder, "LightningDataModule", "")

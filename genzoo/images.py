@@ -92,7 +92,7 @@ def _beyond(low: float, high: float, who: str) -> ValueError:
 
 
 def looks_unscaled(samples: Tensor, real: Tensor) -> str:
-    """What is to be said of uint8 samples without any dark pixel that, taken for images in [0, 1],
+    """A sentence about uint8 samples without any dark pixel that, taken for images in [0, 1],
     would be much more like the real ones; "" where all is well.
 
     That is, half as far or less by the distribution of their values, and with half of its spread

@@ -118,7 +118,7 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
-class Judge(Protocol):
+class Scorer(Protocol):
     """Scores how much an image is like data, on a scale of its own."""
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -151,3 +151,6 @@ class Translator(Protocol):
     def translate(self, x: Tensor, to: int) -> Tensor:
         """Images of domain `to`, 0 or 1."""
         ...
+
+
+Judge = Scorer  # its name of before

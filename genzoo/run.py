@@ -62,7 +62,7 @@ class Unmeasurable(ValueError):
 
 
 def unfollowed(iterable: Iterable[T], description: str, total: int) -> Iterable[T]:
-    """Nobody sees how far it is."""
+    """Shows no progress."""
     return iterable
 
 

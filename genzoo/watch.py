@@ -1,6 +1,6 @@
 """Long loops that can be watched: they know no Trainer, and who has one says how they are shown.
 
-Without one a bar shows them on a terminal and in a notebook, and lines show them elsewhere.
+Without one a bar shows them on a terminal and in a notebook, and lines elsewhere.
 """
 
 import math
@@ -69,16 +69,16 @@ class Lines:
     def __call__(self, iterable: Iterable[Item], description: str, total: int) -> Iterator[Item]:
         start = monotonic()
         self.due = max(self.due, start + SILENT) if self.together else start + SILENT
-        done, said = 0, False
+        done, reported = 0, False
         for item in iterable:
             yield item
             done, now = done + 1, monotonic()
             if now >= self.due and done < total:
                 left = duration((now - start) / done * (total - done))
                 print(f"{description}: {done:,}/{total:,}, about {left} left", flush=True)
-                self.due, said = now + EVERY, True
+                self.due, reported = now + EVERY, True
         now = monotonic()
-        if said or now >= self.due:
+        if reported or now >= self.due:
             print(f"{description}: {done:,}/{total:,} in {duration(now - start)}", flush=True)
             self.due = now + EVERY
 

@@ -31,7 +31,7 @@ class OpenCheckpoint(ModelCheckpoint):
         return pattern
 
     def before_best(self, trainer: L.Trainer, candidates: dict[str, Tensor]) -> None:
-        """Called before the checkpoints that were the best so far are seen to."""
+        """Called before the checkpoints that were the best so far are deleted."""
 
     def saved(self) -> None:
         """Called after each file."""

@@ -31,4 +31,4 @@ class OpenCLI(LightningCLI):
         self.run_command(subcommand)
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning's lets a checkpoint override what was said, silently."""
+        """Nothing: Lightning's lets a checkpoint override a user's flag silently."""

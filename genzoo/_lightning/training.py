@@ -17,7 +17,7 @@ def keep_place(trainer: L.Trainer, checkpoint: dict) -> None:
 
     Where a limit ends the training inside an epoch, Lightning says that the epoch is over, and a
     longer training would go on with a new one; what is saved after the last batch it takes for
-    open, and then counts one epoch too few. Both would end, save and validate elsewhere than a
+    open, and then counts one epoch too few. Both would end, save and validate at other steps than a
     training that was never stopped.
     """
     loop = trainer.fit_loop.epoch_loop
@@ -71,7 +71,7 @@ class UnpackedBatches:
 
 
 def allow_unused(strategy: Any) -> None:
-    """Lets DDP bear that a step uses only some of the parameters, unless it was told otherwise."""
+    """Lets DDP bear that a step uses only some of the parameters, unless the user has set it."""
     if isinstance(strategy, DDPStrategy):
         strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 

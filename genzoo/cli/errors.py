@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ..checks import in_words
 from ..runs import checkpoints
 
-# Lightning says these on every run, and nobody can do anything about them.
+# Lightning shows these on every run, and a user can do nothing about them.
 NOISE = (
     "Using ModelCheckpoint with manual optimization",
     "The dirpath has changed from",
@@ -38,7 +38,7 @@ TIPS = (
 
 
 def words_of(error: Exception) -> str | None:
-    """What is said of an error instead of its traceback; None of a bug."""
+    """The line that stands for an error's traceback; None for a bug."""
     if isinstance(error, RuntimeError) and (misfit := checkpoints.misfit(error)):
         return f"the checkpoint does not fit the model: {misfit}"
     text = in_words(error)
@@ -63,8 +63,8 @@ def raised_in(error: BaseException, *packages: str) -> bool:
     """Whether a `raise` in one of these packages made the error."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     folders = (Path(sys.modules[package].__file__).parent for package in packages)
-    said = (place.line or "").startswith("raise")  # and not by what was called there
-    return said and any(Path(place.filename).is_relative_to(folder) for folder in folders)
+    raised = (place.line or "").startswith("raise")  # and not by what was called there
+    return raised and any(Path(place.filename).is_relative_to(folder) for folder in folders)
 
 
 @contextmanager

@@ -28,8 +28,7 @@ from ..callbacks.progress import Bar, ProgressLines
 from ..callbacks.report_cards import refuse_unaskable
 from ..callbacks.throughput import Throughput
 from ..protocols import Classifier, Encoder, Filtering
-from ..runs import checkpoints
-from ..runs import suggestions as hints
+from ..runs import checkpoints, suggestions
 from ..runs.checkpoints import AtomicCheckpointIO, Checkpoints
 from ..runs.folders import remove_empty
 from ..runs.suggestions import Misuse
@@ -57,7 +56,7 @@ DEFAULTS = {"max_epochs": 20, "log_every_n_steps": 10}
 def run(command: str, args: list[str]) -> int:
     """Runs a command; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # at the end: nobody's own file hides an installed package
+        sys.path.append(os.getcwd())  # at the end: a user's file hides no installed package
     try:
         with quiet():
             if command == "sample":
@@ -80,7 +79,7 @@ def run(command: str, args: list[str]) -> int:
         says = words_of(error)
         if os.environ.get("GENZOO_DEBUG") == "1" or says is None:
             raise
-        print(f"genzoo: {hints.one_line(says)}", file=sys.stderr)
+        print(f"genzoo: {suggestions.one_line(says)}", file=sys.stderr)
         return 1
     return 0
 
@@ -107,7 +106,7 @@ class CLI(Linked, OpenCLI):
             args=[command, *args],
         )
 
-    # What can be said on the command line
+    # Options of the command line
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -130,7 +129,7 @@ class CLI(Linked, OpenCLI):
             "--init_from",
             type=str | None,
             default=None,
-            help="A checkpoint whose weights fit starts from: at step 0, all else as it is said.",
+            help="A checkpoint whose weights fit starts from: at step 0, all else as given.",
         )
         parser.add_argument(
             "--test_after_fit",
@@ -148,25 +147,25 @@ class CLI(Linked, OpenCLI):
             before = self.remembered.read(path, given)
         elif start := given.get("init_from"):
             before = self.remembered.start_from(start, given) or before
-        # What was said, without what stands by default or in the checkpoint
+        # What the user gave, without what stands by default or in the checkpoint
         classes = {key: {"class_path": class_path_of(value)} for key, value in before.items()}
         words = [word for word in rest if not word.startswith("--print_config")]
-        said = parser.parse_args(
+        explicit = parser.parse_args(
             [command, f"--config={json.dumps(classes)}", *words],
             defaults=False,
             _skip_validation=True,
         )[command]
         for key in ("trainer", "checkpoint", "evaluation"):
-            if not isinstance(said.get(key, said), (dict, Namespace, NoneType)):
-                raise Misuse(f"{key} must be a mapping of its settings, got {said[key]}")
-        self._refuse_linked(said)
+            if not isinstance(explicit.get(key, explicit), (dict, Namespace, NoneType)):
+                raise Misuse(f"{key} must be a mapping of its settings, got {explicit[key]}")
+        self._refuse_linked(explicit)
         if path == "last":
-            before = self.remembered.go_on(command, said, given) or before
-        self.remembered.refuse_code(said)
-        self.remembered.refuse_overridden(said)
+            before = self.remembered.go_on(command, explicit, given) or before
+        self.remembered.refuse_code(explicit)
+        self.remembered.refuse_overridden(explicit)
         self.config = parser.parse_args([command, f"--config={json.dumps(before)}", *rest])
         self.config[command].pop("config")
-        limits = said.get("trainer", {})
+        limits = explicit.get("trainer", {})
         if ("max_steps" in limits or "max_time" in limits) and "max_epochs" not in limits:
             self.config[command].trainer.max_epochs = -1  # the default is not to come in between
         if path == "last":
@@ -177,13 +176,13 @@ class CLI(Linked, OpenCLI):
         if command == "fit":
             self.remembered.say_what_is_done(self.config[command].trainer)
 
-    def _refuse_linked(self, said) -> None:
+    def _refuse_linked(self, explicit) -> None:
         for name, instead in LINKED.items():
-            if name in said.get("model", {}).get("init_args", {}):
+            if name in explicit.get("model", {}).get("init_args", {}):
                 raise Misuse(f"--model.{name} comes from the data, by {instead}: leave it out")
 
     def _refuse_useless(self, command: str) -> None:
-        """Weights that nobody trained, and predictions that nobody defined."""
+        """Refuses what would test untrained weights, and predictions that no model defines."""
         model = checkpoints.import_class(self.config[command].model.class_path)
         if self.config[command].init_from and command != "fit":
             raise Misuse(f"--init_from is for fit: {command} takes --ckpt_path")

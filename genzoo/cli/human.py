@@ -76,15 +76,15 @@ def _parser() -> _Parser:
     add("--title", default="Real or fake?", help="above the page (Real or fake?)")
     add("--seed", type=int, default=0, help="of the samples and of the draw of images (0)")
 
-    judge = commands.add_parser(
+    analyse = commands.add_parser(
         "analyse",
         help="read the answers",
         description="Reads the answers: the error rate with its interval over raters.",
         epilog="example: genzoo human analyse answers-*.csv --key study-key.json",
         allow_abbrev=False,
     )
-    judge.set_defaults(run=_analyse)
-    add = judge.add_argument
+    analyse.set_defaults(run=_analyse)
+    add = analyse.add_argument
     add("answers", nargs="+", type=Path, metavar="ANSWERS.csv", help="as the raters sent them")
     add("--key", required=True, type=Path, help="the key that export wrote")
     add("--output", type=Path, help="a folder for judge.json and judge.md")
@@ -203,7 +203,7 @@ def _drawn(checkpoint: str, model_class: str | None, n: int, seed: int) -> _Pool
     from .sample import draw, sampler
 
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # at the end: nobody's own file hides an installed package
+        sys.path.append(os.getcwd())  # at the end: a user's file hides no installed package
     try:
         model = sampler(checkpoint, model_class)
     except Misuse as error:

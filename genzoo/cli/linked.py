@@ -59,8 +59,8 @@ class Linked:
                 f"{self.remembered.path} was made for condition {made['condition']}, "
                 f"{type(data).__name__} gives {condition.to_plain()}"
             )
-        said = self._takes("num_classes") and not condition.from_data
-        self.linked["condition"] = None if said else condition.to_plain()
+        chosen = self._takes("num_classes") and not condition.from_data
+        self.linked["condition"] = None if chosen else condition.to_plain()
         return self.linked["condition"]
 
     def _class_names(self, data: L.LightningDataModule) -> tuple[str, ...]:

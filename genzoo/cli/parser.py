@@ -8,11 +8,10 @@ from typing import Any
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ..runs import checkpoints
-from ..runs import suggestions as hints
+from ..runs import checkpoints, suggestions
 from ..runs.suggestions import Misuse
 
-# What the data says of the model, and how it is said on the command line.
+# What the data decides for the model, and the option that would say it instead.
 LINKED = {
     "image_shape": "--data",
     "num_classes": "--data.conditional true",
@@ -42,7 +41,7 @@ class Parser(LightningArgumentParser):
         for action in self._actions:  # the message may be about a command
             for parser in (getattr(action, "choices", None) or {}).values():
                 options += getattr(parser, "_option_string_actions", ())
-        raise Misuse(hints.plain(message, options, _arguments)) from ex
+        raise Misuse(suggestions.plain(message, options, _arguments)) from ex
 
 
 def _arguments(class_path: str) -> list[str]:
@@ -67,7 +66,7 @@ def scan(args: list[str]) -> dict[str, Any]:
             try:
                 content = yaml.safe_load(Path(value).read_text())
             except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise Misuse(f"{value} is not YAML: {hints.one_line(str(error))}") from None
+                raise Misuse(f"{value} is not YAML: {suggestions.one_line(str(error))}") from None
             if not isinstance(content, dict):
                 got = "an empty file" if content is None else f"a {type(content).__name__}"
                 raise Misuse(f"{value} must hold a mapping of settings, as model: GAN, got {got}")
@@ -83,7 +82,7 @@ def scan(args: list[str]) -> dict[str, Any]:
                     got = "null" if content[key] is None else content[key]
                     raise Misuse(
                         f"{key} must be a class, got {got} in {value}."
-                        + hints.hint("", hints.names(key))
+                        + suggestions.hint("", suggestions.names(key))
                     )
             found.update(content)
         elif name in ("--model", "--data", "--ckpt_path", "--init_from"):

@@ -39,18 +39,18 @@ class Remembered:
         return self._as_made(self.made, path, given)
 
     def start_from(self, path: str, given: dict[str, Any]) -> dict[str, Any] | None:
-        """The model of the checkpoint whose weights are the start, unless another is said."""
+        """The model of the checkpoint whose weights are the start, unless another is given."""
         made = checkpoints.origin(checkpoints.read(path))["model"]
-        said = class_path_of(given.get("model"))
-        if said is not None and not _alike(said, made["class_path"] or ""):
+        explicit = class_path_of(given.get("model"))
+        if explicit is not None and not _alike(explicit, made["class_path"] or ""):
             return None
         return self._as_made({"model": made}, path, given)
 
-    def go_on(self, command: str, said, given: dict[str, Any]) -> dict[str, Any] | None:
+    def go_on(self, command: str, explicit, given: dict[str, Any]) -> dict[str, Any] | None:
         """What the last checkpoint says of the newest run of this model and data."""
-        if "model" not in said:
+        if "model" not in explicit:
             raise Misuse("--ckpt_path last needs --model or --config, to know whose last it is")
-        folder = root_of(said) / run_name(said)
+        folder = root_of(explicit) / run_name(explicit)
         path = last_checkpoint(folder)
         self.goes_on = command == "fit" and path is not None
         if path is None and command != "fit":
@@ -61,7 +61,7 @@ class Remembered:
         return self.read(str(path), given)
 
     def _as_made(self, made: dict[str, Any], path: str, given: dict[str, Any]) -> dict[str, Any]:
-        """A configuration of what a checkpoint says; what of it is code only if it is said too."""
+        """A checkpoint's configuration; code of it only if the command line names it too."""
         return {
             key: self._part(key, dict(made.get(key) or {}), path, given)
             for key in ("model", "data")
@@ -69,15 +69,15 @@ class Remembered:
 
     def _part(self, key: str, part: dict[str, Any], path: str, given: dict[str, Any]) -> Any:
         """Of the model or of the data: a class and its arguments."""
-        said = class_path_of(given.get(key))
-        theirs = part.get("class_path") or (said if key == "model" else None)
+        explicit = class_path_of(given.get(key))
+        theirs = part.get("class_path") or (explicit if key == "model" else None)
         if theirs is None and key == "model":
             raise Misuse(f"{path} does not say which class it is of: give --model too")
-        if theirs is None or (key == "data" and said not in (None, theirs)):
+        if theirs is None or (key == "data" and explicit not in (None, theirs)):
             return given.get(key) or DEFAULT_DATA
-        if key == "model" and said is not None and not _alike(said, theirs):
-            raise Misuse(_misfit(said, theirs, path))
-        if not checkpoints.is_ours(theirs) and said != theirs:
+        if key == "model" and explicit is not None and not _alike(explicit, theirs):
+            raise Misuse(_misfit(explicit, theirs, path))
+        if not checkpoints.is_ours(theirs) and explicit != theirs:
             instead = f"give --{key} {theirs} too, if it is yours"
             raise Misuse(str(checkpoints.NotOurs(path, theirs, instead)))
         try:
@@ -101,24 +101,25 @@ class Remembered:
 
     # What is refused
 
-    def refuse_code(self, said) -> None:
-        """What a checkpoint would have imported, unless it is said on the command line too."""
+    def refuse_code(self, explicit) -> None:
+        """What a checkpoint would have imported, unless the command line names it too."""
         for key, name, value in self.code:
-            if name not in said.get(key, {}).get("init_args", {}):
+            if name not in explicit.get(key, {}).get("init_args", {}):
                 named = class_path_of(value) if isinstance(value, dict) else value
                 raise Misuse(
                     f"{self.path} was made with {name} {named}, and what is not "
                     f"plain data is not made because a file names it: give --{key}.{name} too"
                 )
 
-    def refuse_overridden(self, said) -> None:
-        """What was said of the model, and differs from what the checkpoint was made with."""
+    def refuse_overridden(self, explicit) -> None:
+        """Refuses a setting of the model that differs from what the checkpoint was made with."""
         if not self.made:
             return
         made = self.made["model"]
-        if made["class_path"] is not None and not _alike(said.model.class_path, made["class_path"]):
-            raise Misuse(_misfit(said.model.class_path, made["class_path"], self.path))
-        for name, value in said.model.get("init_args", {}).items():
+        ours, theirs = explicit.model.class_path, made["class_path"]
+        if theirs is not None and not _alike(ours, theirs):
+            raise Misuse(_misfit(ours, theirs, self.path))
+        for name, value in explicit.model.get("init_args", {}).items():
             if name in made["init_args"] and not same(value, made["init_args"][name]):
                 raise Misuse(
                     f"--model.{name} {value} would be overridden: {self.path} was made with "

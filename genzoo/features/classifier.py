@@ -1,4 +1,4 @@
-"""A small classifier of a data set's own classes: a judge where no pretrained one fits.
+"""A small classifier of a data set's own classes: an extractor where no pretrained one fits.
 
 Features learned on photographs say little of clothes or digits, and their weights are not always
 at hand. A classifier of the data's own labels gives features in which its classes stand apart,
@@ -100,7 +100,7 @@ def train_classifier(
     device: torch.device | str = "cpu",
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> tuple[DomainClassifier, dict[str, float | int]]:
-    """Trains a classifier; a tenth of the images, at most 5,000, are kept aside to judge it.
+    """Trains a classifier; a tenth of the images, at most 5,000, are kept aside to test it.
 
     Draws from the global random state, beginning with the seed.
 

@@ -54,7 +54,7 @@ class Evidence:
 
     def qualified(self, flag: str, verdict: str) -> tuple[str, str]:
         """A flag and a verdict in the light of what was found before: of samples that are
-        near-duplicates of the held-out images nothing can be said by comparing the two, and
+        near-duplicates of the held-out images a comparison of the two says nothing, and
         copies look as real and as diverse as what they are copies of."""
         if leak := self.findings.get("leak"):
             return "unsure", f"Cannot be said: {leak}. Check the split, and test again."

@@ -163,8 +163,8 @@ def class_supports(evidence: Evidence, held_out: Features, generated: Features) 
     if not gaps:
         return Supports(numbers)
     _, name, kind, ours, theirs = min(gaps)
-    said = f"; worst is {name}, with a {kind} of {ours:.0%} (held-out images: {theirs:.0%})"
-    return Supports(numbers, said)
+    worst_class = f"; worst is {name}, with a {kind} of {ours:.0%} (held-out images: {theirs:.0%})"
+    return Supports(numbers, worst_class)
 
 
 def _shares(real: Tensor, other: Tensor) -> dict[str, Number]:

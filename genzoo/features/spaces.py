@@ -44,7 +44,8 @@ class Spaces:
         self.kinds = {"unchanged": "unchanged"}
         if copies is not None:
             self.kinds = kinds(min(train.shape[2:]))
-        self.seen: dict[str, tuple[Extractor, Tensor]] = {}  # by space: who looks, and real ones
+        # By space: the extractor, and the features of real images.
+        self.real: dict[str, tuple[Extractor, Tensor]] = {}
         self.copies = ""
         for name, part in (("features", evidence), ("", copies)):
             if part is None or train.ndim != 4:
@@ -53,7 +54,7 @@ class Spaces:
             if copies is not None and part.extractor is copies.extractor:
                 name = self.copies = copies.extractor.name
             features = torch.cat([part.train.features, part.held_out.features])
-            self.seen[name] = part.extractor, features[self.pool.place]
+            self.real[name] = part.extractor, features[self.pool.place]
         self.movable = _movable(self.images) if self.copies else None
         self._planted: dict[str, dict[str, Nearest]] = {}
 
@@ -65,10 +66,10 @@ class Spaces:
 
         Args:
             images: uint8 (n, C, H, W), or points.
-            features: Of them, for each space in `seen`.
+            features: Of them, for each space in `real`.
         """
         near = {"pixels": Nearest.of(*nearest(images, self.images, k=2))}
-        for name, (_, real) in self.seen.items():
+        for name, (_, real) in self.real.items():
             k = min(CANDIDATES, len(real)) if name == self.copies else 2
             distances, index = nearest(features[name], real, k=k)
             near[name] = Nearest.of(distances, index)
@@ -88,7 +89,7 @@ class Spaces:
         bounds = {}
         for name, real in [
             ("pixels", self.images),
-            *((n, part[1]) for n, part in self.seen.items()),
+            *((n, part[1]) for n, part in self.real.items()),
         ]:
             distances, index = nearest(real[few], real, k=min(3, len(real)))
             others = index != few[:, None]  # itself may come second among equals
@@ -112,7 +113,7 @@ class Spaces:
                 images = self.images[trained[chosen]]
                 if kind != "unchanged":
                     images = plant(images, kind, generator)
-                features = {name: _extracted(part[0], images) for name, part in self.seen.items()}
+                features = {name: _extracted(part[0], images) for name, part in self.real.items()}
                 self._planted[kind] = self.look(images, features)
         return self._planted
 

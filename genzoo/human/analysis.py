@@ -53,11 +53,11 @@ def analyse(
         reasons = "; ".join(f"{rater.name}: {rater.excluded}" for rater in raters) or "no answers"
         raise ValueError(f"answers must hold a rater who keeps to the key's rule, got {reasons}")
 
-    wrong, seen = np.moveaxis(np.array(counts, dtype=float), 1, 0)  # (R, 2) each, by half
+    wrong, shown = np.moveaxis(np.array(counts, dtype=float), 1, 0)  # (R, 2) each, by half
     weights = counts_of_raters(len(wrong), resamples, seed)
-    each = d_prime(wrong, seen) / (math.sqrt(2) if mode == "pairs" else 1)
+    each = d_prime(wrong, shown) / (math.sqrt(2) if mode == "pairs" else 1)
     halves = {
-        name: bootstrap(lambda w, h=half: (w @ wrong[:, h]) / (w @ seen[:, h]), weights)
+        name: bootstrap(lambda w, h=half: (w @ wrong[:, h]) / (w @ shown[:, h]), weights)
         for half, name in enumerate(HALVES[mode])
     }
     incomplete = [rater.name for rater in raters if not rater.complete]
@@ -79,8 +79,8 @@ def analyse(
         study=key["study"],
         mode=mode,
         raters=tuple(raters),
-        error_rate=bootstrap(lambda w: error_rate(w @ wrong, w @ seen, mode), weights),
-        binomial=clopper_pearson(int(wrong.sum()), int(seen.sum())),
+        error_rate=bootstrap(lambda w: error_rate(w @ wrong, w @ shown, mode), weights),
+        binomial=clopper_pearson(int(wrong.sum()), int(shown.sum())),
         halves=halves,
         d_prime=bootstrap(lambda w: (w @ each) / w.sum(-1), weights),
         notes=tuple(notes),
@@ -88,7 +88,7 @@ def analyse(
     )
 
 
-def error_rate(wrong: NDArray, seen: NDArray, mode: Mode = "single") -> NDArray:
+def error_rate(wrong: NDArray, shown: NDArray, mode: Mode = "single") -> NDArray:
     """(..., 2) errors and answers by half, to the error rate (...).
 
     In "single" the halves weigh the same, so a rater who always says fake is at 50 % also where
@@ -96,8 +96,8 @@ def error_rate(wrong: NDArray, seen: NDArray, mode: Mode = "single") -> NDArray:
     question.
     """
     if mode == "pairs":
-        return wrong.sum(-1) / seen.sum(-1)
-    return (wrong / seen).mean(-1)
+        return wrong.sum(-1) / shown.sum(-1)
+    return (wrong / shown).mean(-1)
 
 
 def bootstrap(statistic, weights: NDArray) -> Estimate:
@@ -129,14 +129,14 @@ def clopper_pearson(wrong: int, n: int) -> Estimate:
     return Estimate(wrong / n, float(low), float(high))
 
 
-def d_prime(wrong: NDArray, seen: NDArray) -> NDArray:
+def d_prime(wrong: NDArray, shown: NDArray) -> NDArray:
     """z(hit rate) - z(false alarm rate), (..., 2) to (...).
 
     A hit is a real image called real, a false alarm a generated one. Half an answer is added to
     each cell (log-linear correction; Hautus, 1995), so rates of 0 and 1 stay finite.
     """
-    hit = (seen[..., 0] - wrong[..., 0] + 0.5) / (seen[..., 0] + 1)
-    false_alarm = (wrong[..., 1] + 0.5) / (seen[..., 1] + 1)
+    hit = (shown[..., 0] - wrong[..., 0] + 0.5) / (shown[..., 0] + 1)
+    false_alarm = (wrong[..., 1] + 0.5) / (shown[..., 1] + 1)
     return ndtri(hit) - ndtri(false_alarm)
 
 
@@ -150,29 +150,29 @@ def _rate(
     name: str, rows: Sequence[Row], key: Mapping, right: Mapping
 ) -> tuple[Rater, tuple[list[int], list[int]]]:
     """One rater, and their errors and answers by half."""
-    wrong, seen, checks_right = [0, 0], [0, 0], 0
+    wrong, shown, checks_right = [0, 0], [0, 0], 0
     for row in rows:
         half, check = right[row.shown]
         correct = row.answer == ANSWERS[key["mode"]][half]
         if check:
             checks_right += correct
         else:
-            seen[half] += 1
+            shown[half] += 1
             wrong[half] += not correct
     rule, excluded = key["rule"], ""
     if checks_right < rule["min_checks_right"]:
         excluded = f"{checks_right} of {rule['checks']} attention checks right"
     elif len(rows) >= rule["one_answer_from"] and len({row.answer for row in rows}) == 1:
         excluded = f"answered {rows[0].answer} to everything"
-    elif not all(seen):
+    elif not all(shown):
         excluded = "no answer in one half"
     rater = Rater(
         name=name,
-        answers=sum(seen),
+        answers=sum(shown),
         wrong=sum(wrong),
         checks_right=checks_right,
         complete=len(rows) == len(key["trials"]),
         seconds=float(np.median([row.milliseconds for row in rows])) / 1000,
         excluded=excluded,
     )
-    return rater, (wrong, seen)
+    return rater, (wrong, shown)

@@ -16,7 +16,7 @@ COLUMNS = {
 
 
 class Row(NamedTuple):
-    """One answer: what was shown, what was said, and after how long."""
+    """One answer: what was shown, what the rater answered, and after how long."""
 
     shown: tuple[str, ...]
     answer: str
@@ -40,7 +40,7 @@ def right_answers(key: Mapping) -> dict[tuple[str, ...], tuple[int, bool]]:
     kinds, right = key["images"], {}
     for trial in key["trials"]:
         check = any(kinds[name] == "noise" for name in trial)
-        for shown in {tuple(trial), tuple(reversed(trial))}:  # pairs are seen either way round
+        for shown in {tuple(trial), tuple(reversed(trial))}:  # a pair stands either way round
             right[shown] = (0 if kinds[shown[0]] == "real" else 1, check)
     return right
 

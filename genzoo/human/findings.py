@@ -1,4 +1,4 @@
-"""What the raters found, and how it is said: values, a table, a verdict, a section of the card."""
+"""What the raters found, as values, a table, a verdict, a section of the card."""
 
 import json
 from dataclasses import asdict, dataclass, field

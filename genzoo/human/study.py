@@ -81,7 +81,7 @@ def export_study(
         raise ValueError(f"output must not overwrite the key of an earlier study, got {key_path}")
 
     rng = np.random.default_rng(seed)
-    # A pair that checks attention needs a real image too, one that is not seen elsewhere.
+    # A pair that checks attention needs a real image too, one that no other trial shows.
     extra = attention_checks if mode == "pairs" else 0
     if num_real + extra > len(real):
         raise ValueError(f"num_real must be at most {len(real) - extra}, got {num_real}")

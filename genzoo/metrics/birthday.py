@@ -163,12 +163,12 @@ class Birthday:
         }
 
     def support_of_distinct(self) -> Number:
-        """The N for which s equally probable draws give as many different images as were seen:
+        """The N for which s equally probable draws give as many different images as there were:
 
         k = N (1 - (1 - 1/N)^s)
         """
         s, count = self.size, len(self.previous)
-        seen = (self.previous < 0).sum().item() / count
+        different = (self.previous < 0).sum().item() / count
 
         def expected(n: float) -> float:
             return -n * math.expm1(s * math.log1p(-1 / n)) if n > 1 else 1.0
@@ -182,15 +182,16 @@ class Birthday:
                 low, high = (middle, high) if expected(middle) < k else (low, middle)
             return high
 
-        value = solve(seen)
+        value = solve(different)
         if math.isinf(value):
             low = self.pairs / -math.log(0.05)
             return Number(value, low, value, "all samples differ")
         crowd = s / value  # samples for each image; the variance is that of occupied cells
         spread = value * math.exp(-crowd) * (1 - (1 + crowd) * math.exp(-crowd))
         half = NORMAL * math.sqrt(max(0.0, spread) / count)
-        note = f"{seen:,.0f} of {s:,} samples differ; if all images are as probable"
-        return Number(value, solve(max(1.0, seen - half)), solve(min(s, seen + half)), note)
+        note = f"{different:,.0f} of {s:,} samples differ; if all images are as probable"
+        low, high = max(1.0, different - half), min(s, different + half)
+        return Number(value, solve(low), solve(high), note)
 
     def _of(self, q: float, low: float, high: float, note: str) -> Number:
         """The inverse of q and of its interval."""

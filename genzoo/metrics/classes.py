@@ -30,10 +30,10 @@ def class_shares(logits: Tensor, known: tuple[Tensor, Tensor] | None = None) -> 
     answers = logits.argmax(1).bincount(minlength=k).double() / len(logits)
     if known is None:
         return answers
-    truth, said = known[1], known[0].argmax(1)
+    truth, predicted = known[1], known[0].argmax(1)
     if not 0 <= truth.min() <= truth.max() < k:
         raise ValueError(f"labels must be in 0..{k - 1}, got {truth.min()}..{truth.max()}")
-    table = (truth * k + said).bincount(minlength=k * k).view(k, k).double()
+    table = (truth * k + predicted).bincount(minlength=k * k).view(k, k).double()
     if table.sum(1).min() < 20:
         return answers
     table /= table.sum(1, keepdim=True)  # P(answer | class), rows are classes

@@ -5,7 +5,7 @@ out", are a random split. If nothing was memorised then, given the samples, the 
 So everything that is measured is blind to them: each sample's nearest real image, and how much
 nearer it is than the next,
 
-    gap(x) = d(x, nearest) / d(x, second nearest)        0: an exact copy; near 1: nobody's copy
+    gap(x) = d(x, nearest) / d(x, second nearest)        0: an exact copy; near 1: no copy
 
 For each limit r on the gap, the statistic is how many samples within it have a training image as
 their nearest, and its null distribution comes of drawing the labels anew, each real image
@@ -52,7 +52,7 @@ class Nearest:
     @classmethod
     def of(cls, distances: Tensor, index: Tensor) -> "Nearest":
         """Of what `neighbours.nearest` finds among real images whose order tells nothing of the
-        labels, (n, k) both, k at least 2; where the first two are equal nobody is nearer."""
+        labels, (n, k) both, k at least 2; where the first two are equal neither side is nearer."""
         first, second = distances[:, 0], distances[:, 1]
         gap = torch.where(second > 0, first / second.clamp(min=1e-300), 1.0)
         return cls(index[:, 0], gap)

@@ -27,7 +27,7 @@ class Moments:
     Batches are merged by their own means, so a mean far from zero costs no digits.
 
     Args:
-        mean: (d,); None: nothing seen yet.
+        mean: (d,); None: no features yet.
         scatter: Sum over images of (x - mean)(x - mean)^T, (d, d).
     """
 
@@ -51,7 +51,7 @@ class Moments:
         self.merge(Moments(len(x), mean, x.T @ x))
 
     def merge(self, other: "Moments") -> None:
-        """Takes in all that another has seen."""
+        """Takes in the features of another."""
         if not other.n:
             return
         if not self.n:
@@ -183,12 +183,12 @@ def frechet_distance_infinity(
     limits = []
     for _ in range(permutations):
         order = torch.randperm(n, generator=generator)
-        seen, distances, start = Moments(), [], 0
+        so_far, distances, start = Moments(), [], 0
         for count in counts:
-            seen.merge(Moments.of(generated[order[start:count]]))
+            so_far.merge(Moments.of(generated[order[start:count]]))
             start = count
-            spectrum, _ = _between(root, seen)
-            distances.append(_frechet(moments, seen, spectrum))
+            spectrum, _ = _between(root, so_far)
+            distances.append(_frechet(moments, so_far, spectrum))
         distances = torch.tensor(distances, dtype=torch.float64)
         limits.append(torch.linalg.lstsq(design, distances[:, None]).solution[0, 0])
     limits = torch.stack(limits)

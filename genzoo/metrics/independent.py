@@ -3,7 +3,7 @@
     log p(x) = sum_i log p_i(x_i),    p_i(l) = (n_i(l) + a q(l)) / (N + a)
 
 with n_i(l) how many of N training images have level l at place i, and q the levels of all places
-of a colour together, each counted as seen half a time more than it was. The weight a is the one
+of a colour together, each counted half a time more than it occurs. The weight a is the one
 under which each training image is the most probable given all others: so few images lean on q,
 and many on what their own place has shown.
 """
@@ -42,12 +42,12 @@ def independent_nats(train: Tensor, images: Tensor, levels: int) -> Tensor:
     known = []  # for each colour: q, and its levels at a few places at a time
     places = max(1, PLACES // levels)
     for colour in range(colours):
-        seen = train[:, colour].flatten(1)
+        pixels = train[:, colour].flatten(1)
         total = torch.zeros(levels, dtype=torch.float64)
-        for part in _parts(seen.shape[1], places):
-            total += seen[:, part].flatten().long().bincount(minlength=levels)
+        for part in _parts(pixels.shape[1], places):
+            total += pixels[:, part].flatten().long().bincount(minlength=levels)
         total += 0.5
-        known += [(colour, total / total.sum(), part) for part in _parts(seen.shape[1], places)]
+        known += [(colour, total / total.sum(), part) for part in _parts(pixels.shape[1], places)]
     weights = torch.tensor(WEIGHTS, dtype=torch.float64)
     gained = torch.zeros_like(weights)
     for colour, q, part in known:
@@ -71,10 +71,10 @@ def _parts(total: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, total, size)]
 
 
-def _counts(seen: Tensor, levels: int) -> Tensor:
+def _counts(pixels: Tensor, levels: int) -> Tensor:
     """How often each place has each level, float64 (places, levels), of (N, places)."""
-    places = seen.shape[1]
-    index = seen.long() + levels * torch.arange(places)
+    places = pixels.shape[1]
+    index = pixels.long() + levels * torch.arange(places)
     return index.flatten().bincount(minlength=places * levels).view(places, levels).double()
 
 
@@ -91,8 +91,8 @@ def independent(train: Tensor, images: Tensor, levels: int) -> Tensor:
         spread = train.std(dim=0).clamp(min=1e-12)
         z = (images - train.mean(dim=0)) / spread
         return (z.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).sum(1)
-    seen, asked = (_at_levels(x, levels) for x in (train, images))
-    return independent_nats(seen, asked, levels)
+    pixels, asked = (_at_levels(x, levels) for x in (train, images))
+    return independent_nats(pixels, asked, levels)
 
 
 def _at_levels(images: Tensor, levels: int) -> Tensor:

@@ -3,7 +3,7 @@
 The fast way, |q|^2 + |r|^2 - 2 q.r by matrix products in float32, cancels: it finds an exact copy
 at a distance of about 1e-3 |q|. So it is used for a shortlist only. The survivors are measured
 again by direct subtraction in float64, and a bound on the rounding error of the products
-certifies that nobody outside the shortlist is nearer; a query that cannot be certified is
+certifies that no point outside the shortlist is nearer; a query that cannot be certified is
 searched again with products in float64. Memory does not grow with the number of images.
 
 Images are uint8 (n, C, H, W), measured as floats in [0, 1]; features are floats (n, d). Units of
@@ -32,7 +32,7 @@ def nearest(
     Args:
         queries: uint8 (n, C, H, W) or float (n, d).
         references: The same kind.
-        exclude_self: The two are the same images in the same order, and nobody is his own
+        exclude_self: The two are the same images in the same order, and none is its own
             neighbour. A second copy at another place still is, at distance 0.
 
     Returns:

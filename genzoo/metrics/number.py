@@ -36,7 +36,7 @@ class Number:
 
 
 def written(value: float) -> str:
-    """Four significant digits, without exponents where they help nobody."""
+    """Four significant digits, without exponents where none is needed."""
     if abs(value) < 1e-15:
         return "0"  # what rounding has left
     if math.isfinite(value) and value == int(value) and abs(value) < 1e9:

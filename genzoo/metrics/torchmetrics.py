@@ -30,8 +30,10 @@ class _Lists(_Measured):
     """States are lists of (B, d), also on a rank that saw nothing."""
 
     def _sync_dist(self, dist_sync_fn=gather_all_tensors, process_group=None) -> None:
-        """Gives a list that is empty here, but not elsewhere, the width and the type that it has
-        there: torchmetrics' own stand-in has one axis, which cannot be gathered with two."""
+        """Gives a list that is empty on this rank only the width and the type of the others.
+
+        torchmetrics' own stand-in has one axis, which cannot be gathered with two.
+        """
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             group = process_group or self.process_group
             for name in self._reductions:
@@ -223,8 +225,8 @@ def _extracted(extractor: nn.Module | None, given: Tensor) -> tuple[Tensor, Tens
     if extractor is None:
         return given, given
     with torch.no_grad():
-        seen = extractor(given if given.ndim == 2 else as_uint8(given))
-    return seen if isinstance(seen, tuple) else (seen, None)
+        features = extractor(given if given.ndim == 2 else as_uint8(given))
+    return features if isinstance(features, tuple) else (features, None)
 
 
 def _scalars(like: Tensor, **values: float) -> dict[str, Tensor]:

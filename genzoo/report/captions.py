@@ -1,4 +1,4 @@
-"""What is to be seen on the pictures of a card, and what it would mean. No torch here."""
+"""What the pictures of a card show, and what it would mean. No torch here."""
 
 # By the name of the picture: what it is called in a link, and a caption.
 CAPTIONS = {
@@ -16,7 +16,7 @@ CAPTIONS = {
     ),
     "nearest_training_images_of_held_out": (
         "the same for real images",
-        "The same for held-out real images, left, which nobody can have copied: so alike are real "
+        "The same for held-out real images, left, which no model has copied: so alike are real "
         "images by themselves.",
     ),
     "least_real": (

@@ -101,7 +101,7 @@ class Report:
         return common
 
     def answers(self) -> list[tuple[str, str, str]]:
-        """Question, flag ("" where nobody was asked) and verdict, in the order of the page."""
+        """Question, flag ("" where it was not asked) and verdict, in the order of the page."""
         found = {section.title: section for section in self.sections}
         always = [topic for topic in KNOWN.values() if topic.always]
         lines = []

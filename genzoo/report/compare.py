@@ -188,10 +188,10 @@ def _difference(measure: dict[str, Any], first: dict[str, Any]) -> str:
     """In words, "" where there is none."""
     names = [n for n in {**first, **measure} if measure.get(n) != first.get(n)]
 
-    def told(protocol: dict[str, Any], name: str, label: str) -> str:
-        return spoken({label: protocol.get(name, "not said")}).strip()
+    def described(protocol: dict[str, Any], name: str, label: str) -> str:
+        return spoken({label: protocol.get(name, "not stated")}).strip()
 
-    return "; ".join(f"{told(measure, n, n)}, not {told(first, n, '')}" for n in names)
+    return "; ".join(f"{described(measure, n, n)}, not {described(first, n, '')}" for n in names)
 
 
 def _letter(i: int) -> str:

@@ -70,8 +70,10 @@ def _origin(report: Report) -> str:
     counts = (("n_generated", "samples"), ("n_train", "training images"))
     counts = (*counts, ("n_held_out", "held-out images"))
     known = report.protocol
-    seen = [f"{known[name]:,} {what}" for name, what in counts if isinstance(known.get(name), int)]
-    return f"{report.origin}, from {', '.join(seen)}" if seen else report.origin
+    images = [
+        f"{known[name]:,} {what}" for name, what in counts if isinstance(known.get(name), int)
+    ]
+    return f"{report.origin}, from {', '.join(images)}" if images else report.origin
 
 
 def _look(title: str, panels: dict[str, str], samples: list[str]) -> str:
@@ -104,7 +106,7 @@ def _flag(flag: str) -> str:
 def _section(
     section: Section, protocol: dict[str, str | int | float], panels: dict[str, str]
 ) -> str:
-    """Its pictures, which are seen before anything is read, then its numbers."""
+    """Its pictures, which readers look at first, then its numbers."""
     first = section.headlines
     content = ""
     if panels:
@@ -164,11 +166,11 @@ def _png(picture: Any) -> bytes:
 
 def _picture(name: str, content: bytes) -> str:
     data = b64encode(content).decode("ascii")
-    said = escape(caption(name.rpartition("/")[2]))
+    text = escape(caption(name.rpartition("/")[2]))
     return (
         f'<figure id="{_place(name)}">'
-        f"<figcaption>{said}</figcaption>"
-        f'<img src="data:image/png;base64,{data}" alt="{said}"></figure>'
+        f"<figcaption>{text}</figcaption>"
+        f'<img src="data:image/png;base64,{data}" alt="{text}"></figure>'
     )
 
 

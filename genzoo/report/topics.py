@@ -15,7 +15,7 @@ class Topic:
         headlines: The numbers that a person needs first, as patterns of their names; where none
             is there, the first three numbers are.
         place: On the page: topics with lower ones come first.
-        always: Whether a report says so where nobody asked.
+        always: Whether a report has a line for it where it was not asked.
         measured: Whether its protocol is one that all such sections share; no: it has its own.
     """
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from .._lightning import keep_place
 from .._lightning.checkpoint import OpenCheckpoint, is_local, load
 from .._lightning.training import count_as_begun, has_validated
-from . import suggestions as hints
+from . import suggestions
 
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
 # A class whose name another has since: by a weight that only the older one has, what it is now.
@@ -60,7 +60,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        except RuntimeError as error:  # torch says in its own way what the file system said
+        except RuntimeError as error:  # torch words the file system's error in its own way
             if isinstance(error.__context__, OSError):
                 why = error.__context__
                 raise OSError(why.errno, why.strerror, str(path)) from error
@@ -298,7 +298,7 @@ class NamedCheckpoint(OpenCheckpoint):
             known = sorted(set(candidates) - {"epoch", "step"})
             raise ValueError(
                 f"monitor must be a number that is logged, got {self.monitor}."
-                + hints.hint(self.monitor, known)
+                + suggestions.hint(self.monitor, known)
             )
 
 

@@ -80,7 +80,7 @@ def test_the_first_card_that_has_the_number_is_the_measure():
     del missing.sections[1].protocol["weights"]
     assert letters(report(), missing) == ["", "a"]
     comparison = compare([Card("0", report()), Card("1", missing)])
-    assert comparison.letters == {"a": "weights not said, not aa"}
+    assert comparison.letters == {"a": "weights not stated, not aa"}
 
 
 def test_letters_do_not_run_out():

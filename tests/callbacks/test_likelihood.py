@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genzoo.callbacks import Likelihood, report_card
-from genzoo.callbacks.likelihood import judge
+from genzoo.callbacks.likelihood import section_of
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8, to_levels
 from genzoo.metrics.independent import independent, independent_nats
@@ -135,13 +135,15 @@ def test_a_wrong_shape_is_an_error(tmp_path):
 )
 def test_verdicts(shift, flag):
     costs, free = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64), torch.full((500,), 400.0)
-    section = judge(costs + shift, costs, (1, 8, 8), exact=True, free=free)
+    section = section_of(costs + shift, costs, (1, 8, 8), exact=True, free=free)
     assert section.flag == flag, section.verdict
-    assert judge(costs * math.nan, costs, (1, 8, 8), exact=True, free=free).flag == "bad"
+    assert section_of(costs * math.nan, costs, (1, 8, 8), exact=True, free=free).flag == "bad"
     noise = torch.randn(500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    chance = judge(costs + noise, costs + noise.flip(0), (1, 8, 8), exact=True, free=free)
+    chance = section_of(costs + noise, costs + noise.flip(0), (1, 8, 8), exact=True, free=free)
     assert chance.flag == "good" and "no more than chance" in chance.verdict
-    assert judge(costs, costs, (1, 8, 8), exact=True).flag == "unsure"  # nothing to compare with
+    assert (
+        section_of(costs, costs, (1, 8, 8), exact=True).flag == "unsure"
+    )  # nothing to compare with
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_verdicts(shift, flag):
 def test_a_level_as_well_as_a_gap(free, exact, flag, how):
     costs = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64)
     free = torch.full_like(costs, free)
-    section = judge(costs, costs, (1, 8, 8), exact, free=free)
+    section = section_of(costs, costs, (1, 8, 8), exact, free=free)
     assert (section.flag, section.verdict[: len(how)]) == (flag, how), section.verdict
     assert "bits_per_dim/independent" in section.headlines
 
@@ -167,14 +169,14 @@ def test_the_tighter_bound_is_the_one_that_is_compared():
     costs = 200 + torch.linspace(-3, 3, 500, dtype=torch.float64)
     free = torch.full_like(costs, 190.0)
     tighter = costs[:100] - 50, free[:100]
-    assert judge(costs, costs, (1, 8, 8), False, free=free, tighter=tighter).flag == "good"
+    assert section_of(costs, costs, (1, 8, 8), False, free=free, tighter=tighter).flag == "good"
     tighter = costs[:100] - 1, free[:100]
-    assert judge(costs, costs, (1, 8, 8), False, free=free, tighter=tighter).flag == "unsure"
+    assert section_of(costs, costs, (1, 8, 8), False, free=free, tighter=tighter).flag == "unsure"
 
 
 def test_one_held_out_image_decides_nothing():
     costs = torch.tensor([100.0])
-    assert judge(costs, costs, (1, 8, 8), True, free=costs * 2).flag == "unsure"
+    assert section_of(costs, costs, (1, 8, 8), True, free=costs * 2).flag == "unsure"
 
 
 class Coins(Toy):
@@ -231,12 +233,12 @@ def test_points_are_compared_with_normal_coordinates(tmp_path):
     found = independent(train, asked, 256)
     coordinates = torch.distributions.Normal(train.double().mean(0), train.double().std(0))
     torch.testing.assert_close(found, -coordinates.log_prob(asked.double()).sum(1))
-    section = judge(found.repeat(50) - 1, found.repeat(50), (2,), True, free=found.repeat(50))
+    section = section_of(found.repeat(50) - 1, found.repeat(50), (2,), True, free=found.repeat(50))
     assert section.flag == "good" and "Better than independent normal" in section.verdict
 
 
 def test_points_have_no_bits():
-    section = judge(torch.arange(9.0), torch.arange(9.0), (2,), exact=True)
+    section = section_of(torch.arange(9.0), torch.arange(9.0), (2,), exact=True)
     assert set(section.numbers) == {"nats", "nats/train", "nats/gap"}
 
 
@@ -342,7 +344,9 @@ def test_worse_than_a_guess_is_bad():
     """Of 256 levels anyone can name one with 8 bits; of two, with one."""
     costs = torch.full((100,), 64 * 9 * math.log(2)) + torch.randn(100)
     free = costs / 2
-    section = judge(costs, costs, (1, 8, 8), exact=True, free=free)
+    section = section_of(costs, costs, (1, 8, 8), exact=True, free=free)
     assert section.flag == "bad" and "one who knows nothing pays 8." in section.verdict
-    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True, free=free).flag == "good"
-    assert judge(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2, free=free).flag == "bad"
+    assert section_of(costs / 3, costs / 3, (1, 8, 8), exact=True, free=free).flag == "good"
+    assert (
+        section_of(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2, free=free).flag == "bad"
+    )

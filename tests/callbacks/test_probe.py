@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from genzoo.callbacks import LinearProbe, ReportCard
-from genzoo.callbacks.probe import judge, untrained
+from genzoo.callbacks.probe import section_of, untrained
 from genzoo.datamodules import MNIST10k
 from genzoo.metrics.probe import baselines, linear_probe
 from genzoo.zoo import VAE
@@ -153,11 +153,11 @@ def test_two_ranks_find_the_same(tmp_path):
 def test_intervals_hold_both_kinds_of_chance():
     right = {"": {100: torch.tensor([0.5, 0.7]).double()}, "pixels": {100: torch.zeros(2)}}
     right |= {"pca": {100: torch.zeros(2)}, "random_projection": {100: torch.zeros(2)}}
-    number = judge(right, num_test=400).numbers["probe/100"]
+    number = section_of(right, num_test=400).numbers["probe/100"]
     half = 1.959964 * math.sqrt(0.6 * 0.4 / 400 + 0.02 / 2)
     assert (number.value, number.high) == pytest.approx((0.6, 0.6 + half))
     right["pixels"] = {100: torch.ones(2)}
-    assert judge(right, 400).flag == "unsure"
+    assert section_of(right, 400).flag == "unsure"
 
 
 def test_what_cannot_be_asked_is_said(tmp_path):
