@@ -56,7 +56,7 @@ class Browser:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["value"]
 
-    def wait(self, condition, what: str, seconds: float = 30):
+    def wait(self, condition, what: str, seconds: float = 120):
         end = time.monotonic() + seconds
         while not (found := condition()):
             assert time.monotonic() < end, f"waited {seconds} s for {what}"
@@ -103,4 +103,4 @@ class Browser:
             self.send("DELETE", "")
         finally:
             self.driver.terminate()
-            self.driver.wait(10)
+            self.driver.wait(60)
