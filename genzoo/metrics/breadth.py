@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .intervals import student
 from .neighbours import count_below, nearest, squared_distances
 from .number import Number
 
 HALVES = 20  # drawn for an interval
-STUDENT = 2.093  # 95 % of Student's distribution with as many values
 
 
 @dataclass
@@ -136,6 +136,6 @@ def _ratio(whole: Tensor, halves: Tensor, n: int) -> Number:
     if not yardstick or not halves[:, 1].all():
         return Number(math.nan, note=note)
     ratio = share / yardstick
-    error = STUDENT * (halves[:, 0] / halves[:, 1]).std().item()
+    error = student(HALVES - 1) * (halves[:, 0] / halves[:, 1]).std().item()
     error = max(error, 3 / n / yardstick)  # halves that agree in having none prove no more
     return Number(ratio, max(0.0, ratio - error), ratio + error, note)

@@ -3,9 +3,10 @@
     Frechet distance     Heusel et al., 2017, https://arxiv.org/abs/1706.08500 (FID)
     its limit            Chong and Forsyth, 2020, https://arxiv.org/abs/1911.07023
 
-All of it in float64, whatever the features come in. Each value has a 95 % interval for what it
-would be on other images of the same two sources in the same numbers: it says nothing of the bias
-that grows as the numbers shrink.
+torch-fidelity's value, without its folders and its Inception network, with an interval and the
+limit, which it has not. All of it in float64, whatever the features come in. Each value has a 95 %
+interval for what it would be on other images of the same two sources in the same numbers: it says
+nothing of the bias that grows as the numbers shrink.
 
 Legend: n images, d features; real and generated features are float (n, d).
 """

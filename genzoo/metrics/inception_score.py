@@ -1,6 +1,7 @@
 """Inception score: how sure a classifier is of each image, and how evenly of its classes.
 
-Salimans et al., 2016, https://arxiv.org/abs/1606.03498.
+Salimans et al., 2016, https://arxiv.org/abs/1606.03498. torch-fidelity's value, of the logits of
+any classifier, with an interval.
 """
 
 import math

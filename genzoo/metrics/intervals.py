@@ -19,11 +19,11 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     return (low if share > 0 else 0.0), (high if share < 1 else 1.0)
 
 
-def student(freedom: int) -> float:
-    """95 % of Student's distribution lie within so many deviations."""
+def student(freedom: int, share: float = 0.95) -> float:
+    """The share of Student's distribution lies within so many deviations."""
     from scipy.stats import t
 
-    return float(t.ppf(0.975, freedom))
+    return float(t.ppf((1 + share) / 2, freedom))
 
 
 def mean_of(x: "Tensor") -> tuple[float, float, float]:

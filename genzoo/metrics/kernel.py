@@ -2,8 +2,9 @@
 
 Binkowski et al., 2018, https://arxiv.org/abs/1801.01401 (KID); `cmmd` is another kernel's.
 
-Sums in float64. Intervals are of 95 %, for what the value would be on other images of the same
-two sources.
+torch-fidelity's value where random subsets are asked for, and besides that of all pairs, with an
+interval. Sums in float64. Intervals are of 95 %, for what the value would be on other images of
+the same two sources.
 
 Legend: n images, d features; real and generated features are float (n, d).
 """

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .intervals import student
 from .neighbours import nearest, squared_distances
 from .number import Number
 
@@ -88,7 +89,7 @@ class Varied:
 
     def ratio(self, chance: float = 0.05) -> Number:
         """Samples over real images, with an interval that misses it so often."""
-        reach = _student(1 - chance / 2, self.draws) * self.error
+        reach = student(self.draws, 1 - chance) * self.error
         value = self.samples / self.real
         note = f"{self.samples:,.1f} of {self.n:,} samples, {self.real:,.1f} of held-out images"
         return Number(value, value * math.exp(-reach), value * math.exp(reach), note)
@@ -135,11 +136,5 @@ def overall(parts: Sequence[Varied]) -> Number:
     logs = [math.log(part.samples / part.real) for part in parts]
     mean = sum(logs) / len(logs)
     error = math.sqrt(sum(part.error**2 for part in parts)) / len(parts)
-    reach = _student(0.975, sum(part.draws for part in parts)) * error
+    reach = student(sum(part.draws for part in parts)) * error
     return Number(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach))
-
-
-def _student(level: float, freedom: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(level, freedom))

@@ -1,5 +1,7 @@
 """The report card as one HTML page that needs nothing else: pictures are inside, nothing is asked
-of a network, and it reads on a phone, on paper, by day and by night."""
+of a network, and it reads on a phone, on paper, by day and by night.
+
+String templates and no jinja2: a page without loops in its template needs no more."""
 
 import re
 from base64 import b64encode
