@@ -6,7 +6,7 @@ from torch import nn
 
 
 class ChannelsLast(L.Callback):
-    """Faster convolutions for nothing: `Trainer(callbacks=ChannelsLast())`.
+    """Convolutions with channels last in memory: `Trainer(callbacks=ChannelsLast())`.
 
     On the command line `--trainer.callbacks+=genzoo.callbacks.ChannelsLast`. Weights, their names
     in a checkpoint and the numbers stay what they are, to rounding; after the training the memory

@@ -14,7 +14,7 @@ GRAPHS = 64  # of one network: one that grows needs two for each time that its s
 
 
 class Compile(L.Callback):
-    """Faster steps for a minute's wait: `Trainer(callbacks=Compile())`.
+    """Compiles a model's networks when training starts: `Trainer(callbacks=Compile())`.
 
     On the command line `--trainer.callbacks+=genzoo.callbacks.Compile`. The first batch, or the
     first few until each player had a turn, shows which networks, or which parts of them, the model

@@ -41,15 +41,15 @@ RATIOS = {
 
 @dataclass
 class Findings:
-    """What the verdict goes by.
+    """What the verdict is made of.
 
     Args:
         size: Images of each kind that were compared.
-        numbers: All that was measured, by name.
-        figures: What there is to look at.
+        numbers: By name.
+        figures: Pictures by name.
         repeats: By space the support of samples and of real images, where samples surely repeat
             themselves more.
-        classes: Who is missing; None where it cannot be known.
+        classes: The missing classes; None where they cannot be known.
         narrowest: The class whose samples vary least beside its real images.
         least: A clause about the class that repeats itself most.
     """

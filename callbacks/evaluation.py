@@ -1,4 +1,4 @@
-"""Questions that are asked of a model: at validations that count, and in test."""
+"""Base classes of evaluations and pictures: what runs at validations and in test."""
 
 import math
 from abc import ABC, abstractmethod
@@ -28,15 +28,15 @@ NO_ANSWER = (ValueError, ArithmeticError, AssertionError, torch.linalg.LinAlgErr
 
 
 class Question(L.Callback, ABC):
-    """Base of all that look at a model: a subclass says what is asked.
+    """Base of evaluations and pictures: a subclass gives the question and its answer.
 
     Args:
-        every_n_epochs: Of fit, at which validations take part; 0: none.
-        seed: Of whatever is random in the question.
+        every_n_epochs: During fit, run at the validations of every n-th epoch; 0: at none.
+        seed: Of all that is random in it.
     """
 
-    required: bool = True  # else a model that cannot be asked is passed over
-    section: Section | None = None  # what was found last
+    required: bool = True  # False: a model without the ability is passed over
+    section: Section | None = None  # the last answer
 
     def __init__(self, every_n_epochs: int, seed: int) -> None:
         super().__init__()
@@ -45,19 +45,19 @@ class Question(L.Callback, ABC):
 
     @property
     def title(self) -> str:
-        """Of what it finds."""
+        """The title of the answer."""
         return type(self).__name__.lower()
 
     @abstractmethod
     def able(self, model: L.LightningModule) -> bool:
-        """Whether the model can be asked."""
+        """Whether the model has the ability that is needed."""
 
     @abstractmethod
     def ask(self, run: Run, model: L.LightningModule) -> Any:
-        """What it finds, on every rank alike."""
+        """The answer, the same on every rank."""
 
     def tell(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any) -> None:
-        """Gives what was found to the loggers."""
+        """Gives the answer to the loggers."""
         if found is not None:
             self.section = found
             publish(trainer, model, found, run.prefix)
@@ -98,7 +98,7 @@ class Question(L.Callback, ABC):
 
 
 class Evaluation(Question):
-    """Base of the evaluations: a subclass says what it makes of the evidence.
+    """Base of the evaluations: a subclass turns the evidence into a section of the card.
 
         class Brightness(Evaluation):
             def evaluate(self, evidence):
@@ -108,7 +108,7 @@ class Evaluation(Question):
     It runs at the end of each validation of fit, on few samples, and in validate and test on
     many; the numbers are logged under their names, in test behind "test/". A model whose samples
     are not images in [-1, 1] is a warning during fit, with NaN for the numbers, and an error
-    elsewhere. What monitors a number must have the same `every_n_epochs`.
+    elsewhere. A callback that monitors a number must have the same `every_n_epochs`.
 
     Args:
         extractor: "auto" (the classifier "domain" where the data has labels, else "instance"),
@@ -117,7 +117,7 @@ class Evaluation(Question):
         num_samples: Samples in validate and test, at most ten for each held-out image: more would
             tell no more.
         num_samples_fit: Samples in each validation during fit.
-        every_n_epochs: Of fit, at which validations take part; 0: none.
+        every_n_epochs: During fit, run at the validations of every n-th epoch; 0: at none.
         seed: Of the samples.
         num_real: At most so many training images, and held-out images, are used.
     """
@@ -142,7 +142,7 @@ class Evaluation(Question):
 
     @abstractmethod
     def evaluate(self, evidence: Evidence) -> Section:
-        """What the evidence says. Called on every rank, alike, with gradients off."""
+        """The section of the evidence, which is the same on every rank; without gradients."""
 
     def able(self, model: L.LightningModule) -> bool:
         return isinstance(model, Sampler)

@@ -1,13 +1,13 @@
 """What goes wrong in a game between generator and discriminator, named while it happens.
 
-Losses do not tell: both are relative to an opponent that moves. These numbers do, and are logged:
+The losses do not show it: each is relative to an opponent that moves. These numbers do:
 
     game/told_apart   how often the discriminator scores an image above a sample (area under the
-                      curve): 1 it tells them apart, 0.5 it cannot, for scores on any scale
+                      ROC curve): 1 always, 0.5 at chance, for scores on any scale
     game/gradient     the norm of the generator's last gradient
     game/offset       how far the mean sample is from the mean image
     game/spread       mean distance between samples, over that between images
-    game/swing        how far the mean sample has gone since the last look
+    game/swing        how far the mean sample has moved since the last measurement
 
 Distances of means are in standard deviations of the data: the root of the pixels' summed
 variances. The same latents are used each time, so that a swing is the generator's own.
@@ -62,18 +62,18 @@ def spread(x: Tensor) -> Tensor:
 
 
 class GameMonitor(L.Callback):
-    """Looks at a game every so often, logs how it stands, and names what fails, with a hint.
+    """Measures a game every few steps, logs the numbers, and names a failure with advice.
 
-    Nothing is asked of models without `score(x)` and a `generator`, nor of batches that are not
-    images and labels, two at least. The training stays what it is without, to the bit.
+    Models without `score(x)` and a `generator` are left out, and batches that are not images and
+    labels, two at least. The training is unchanged, to the bit.
 
     Args:
-        every_n_steps: Moves of the generator between two looks.
-        count: Samples, and images of the batch, that are looked at.
-        patience: Looks in a row that must show a failure before it is named.
+        every_n_steps: Steps of the generator between two measurements.
+        count: Samples, and images of the batch, that are measured.
+        patience: Measurements in a row that must show a failure before it is named.
 
     Attributes:
-        named: Failures that were named, each with the step, in their order.
+        named: Failures, each with its step, in order.
     """
 
     TOO_GOOD, STARVED, STILL = 0.99, 0.01, 0.03  # accuracy; gradient over the largest; swing
@@ -142,7 +142,7 @@ class GameMonitor(L.Callback):
         return ((after["mean"] - before["mean"]).norm() / after["unit"]).item()
 
     def failures(self) -> set[str]:
-        """Those that all of the last looks show."""
+        """The failures that all of the last measurements show."""
         recent = list(self._looks)[-self.patience :]
         if len(recent) < self.patience:
             return set()

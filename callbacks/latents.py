@@ -20,9 +20,9 @@ MEASURED = 2_000  # images of a split that are looked at, at most
 
 
 class Traversals(Picture):
-    """A held-out image's latent with one dimension after the other led through the prior.
+    """A held-out image's latent, each of its dimensions varied in turn over the prior.
 
-    Those that change the image most come first: what a model has no use for is below, or left out.
+    Dimensions that change the image most come first; unused ones are last, or left out.
 
     Args:
         count: Rows, each a dimension.
@@ -57,10 +57,10 @@ class Traversals(Picture):
 
 
 class Manifold(Picture):
-    """All of a latent plane, evenly by the probability of its prior. For models with 2 latents.
+    """What a grid of a two-dimensional latent decodes to, even in the prior's probability.
 
     Args:
-        side: Images each way.
+        side: Images in a row and in a column.
         label: Of a conditional model, whose plane it is: a class, or the place of a held-out image
             whose condition it has. Other arguments as `Picture`.
     """

@@ -59,17 +59,17 @@ class Likelihood(Question):
     `iw_bound/gap`, in nats, and `bits_per_dim/iw`.
 
     The verdict is good where images cost surely less than nine tenths of what independent pixels
-    pay, and little more than training images do. It is bad where the gap is wide, where one who
-    knows nothing would pay less, and where independent pixels would; a bound that promises no more
-    than they do does not decide.
+    pay, and little more than training images do. It is bad where the gap is wide, where a uniform
+    guess would cost less, and where independent pixels would; a bound that promises no more than
+    they do does not decide.
 
-    What a pixel may be the model says (`levels`); where it does not, black or white if the images
-    are, and one of 256 values otherwise.
+    The number of levels of a pixel is the model's `levels`; without it 2 where the images are
+    black and white, and 256 otherwise.
 
     Args:
         num_images: At most so many test images, and as many training images; independent pixels
             are counted over at most so many training images.
-        every_n_epochs: Of fit, at which validations take part too; 0: none.
+        every_n_epochs: During fit, run at the validations of every n-th epoch too; 0: at none.
         seed: Of the draws that a bound needs.
     """
 
@@ -165,7 +165,7 @@ def section_of(
         shape: (C, H, W), or (D,) for points, whose density has no bits.
         exact: Whether the costs are likelihoods, not bounds.
         estimated: Whether they are neither, as their normaliser is an estimate.
-        levels: Of a pixel: one who knows nothing pays their logarithm.
+        levels: Of a pixel: a uniform guess costs their logarithm.
         free: What independent pixels pay for the held-out images, (N,); None: not asked for,
             and no verdict is good.
         tighter: By a tighter bound, the costs of some held-out images (M,), and what independent
@@ -210,7 +210,7 @@ def section_of(
         flag, verdict = "bad", f"Not at all: {cost}: the likelihood is not finite."
     elif pixels and nats[1] / per > guess:
         flag = "bad"
-        verdict = f"Worse than a guess: {cost}; one who knows nothing pays {guess:.3g}."
+        verdict = f"Worse than a guess: {cost}; a uniform guess costs {guess:.3g}."
     elif share > 0.1:
         flag, verdict = "bad", f"Far worse than on its training images: {cost}: {apart}."
     elif free is None:

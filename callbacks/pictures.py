@@ -27,14 +27,14 @@ ASKED = 8  # rows of held-out conditions
 
 
 class Picture(Question):
-    """Base of the pictures: a subclass says what it needs of a model and what it draws.
+    """Base of the pictures: a subclass says which ability it needs and draws.
 
     The same noise is used each time, so that pictures of one run show the training and not the
     dice. Drawn at each validation and in test, on every rank alike; written as PNG into
     `<log_dir>/figures` and given to every logger.
 
     Args:
-        every_n_epochs: Of fit, at which validations take part; 0: none.
+        every_n_epochs: During fit, run at the validations of every n-th epoch; 0: at none.
         seed: Of the noise.
     """
 

@@ -69,7 +69,7 @@ class LinearProbe(Question):
             out.
         draws: Of labelled images, of each count.
         num_images: At most so many training images, and so many held-out ones.
-        every_n_epochs: Of fit, at which validations take part too; 0: none.
+        every_n_epochs: During fit, run at the validations of every n-th epoch too; 0: at none.
         seed: Of the draws and of what is random in the baselines.
     """
 

@@ -193,7 +193,7 @@ class Coins(Toy):
 @pytest.mark.parametrize(
     "bits, flag, said",
     [
-        (1.5, "bad", "one who knows nothing pays 1."),
+        (1.5, "bad", "a uniform guess costs 1."),
         (0.99, "bad", "Worse than independent pixels"),
         (0.2, "good", "Better than independent pixels"),
     ],
@@ -345,7 +345,7 @@ def test_worse_than_a_guess_is_bad():
     costs = torch.full((100,), 64 * 9 * math.log(2)) + torch.randn(100)
     free = costs / 2
     section = section_of(costs, costs, (1, 8, 8), exact=True, free=free)
-    assert section.flag == "bad" and "one who knows nothing pays 8." in section.verdict
+    assert section.flag == "bad" and "a uniform guess costs 8." in section.verdict
     assert section_of(costs / 3, costs / 3, (1, 8, 8), exact=True, free=free).flag == "good"
     assert (
         section_of(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2, free=free).flag == "bad"
