@@ -21,6 +21,7 @@ from ..watch import watched
 QUERIES, REFERENCES = 4096, 8192  # rows of a block of products: 128 MiB in float32
 ELEMENTS = 2**24  # of one block of rows
 CACHED = 2**16  # of a chunk measured directly: what a core keeps near is three times as fast
+GROUP = 8  # values of a row that are first looked at together
 SPARE = {torch.float32: 8, torch.float64: 64}  # how many more than asked the shortlist holds
 
 
@@ -105,10 +106,11 @@ def collisions(x: Tensor, threshold: float, inclusive: bool = False) -> tuple[Te
         for rows, q, columns, r in _blocks(x, x, _centre(x), torch.float32, upper=True):
             inside = _below(x, x, rows, q, columns, r, radius[columns], unit, inclusive)
             inside.triu_(rows.start - columns.start + 1)
+            hit = inside.any(0).nonzero()[:, 0]  # few columns, if any, so the sums cost nothing
+            inside = inside[:, hit]
             degrees[rows] += inside.sum(1)
-            degrees[columns] += inside.sum(0)
-            hit = inside.any(0).nonzero()[:, 0]
-            after = inside[:, hit].flip(0).to(torch.uint8).argmax(0)  # of the first, from behind
+            degrees[columns.start + hit] += inside.sum(0)
+            after = inside.flip(0).to(torch.uint8).argmax(0)  # of the first, from behind
             previous[columns.start + hit] = rows.stop - 1 - after
     return degrees, previous
 
@@ -261,6 +263,16 @@ def _products(q: Tensor, r: Tensor, bias: Tensor) -> Tensor:
 
 
 def _smallest(x: Tensor, k: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The k smallest values of each row, and their places."""
+    n, m = x.shape
+    if dtype == torch.float32 and m % GROUP == 0 and m >= 16 * GROUP * k:
+        # They lie in the k groups with the smallest minima: half the time of `topk` over all.
+        apart = m // GROUP
+        group = x.view(n, GROUP, apart).amin(1).topk(k, largest=False, sorted=False)[1]
+        members = torch.arange(0, m, apart, device=x.device)[:, None]
+        place = (group[:, None, :] + members).flatten(1)
+        values, order = x.gather(1, place).topk(k, largest=False)
+        return values, place.gather(1, order)
     if dtype == torch.float32:
         return x.topk(k, largest=False)
     values, order = x.sort(dim=1, stable=True)  # slower, rare, and leaves ties in order of index

@@ -206,3 +206,15 @@ def test_bad_input_is_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call(torch.randn(30, 7))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("k", [1, 9])
+@pytest.mark.parametrize("width", [1152, 2048, 2049])
+def test_the_smallest_of_a_row_are_found_by_groups(k, width):
+    """Widths that groups divide and others; values with ties."""
+    generator = torch.Generator().manual_seed(width)
+    x = torch.randint(0, 500, (64, width), generator=generator).float()
+    values, place = neighbours._smallest(x, k, torch.float32)
+    assert torch.equal(values, x.sort(1)[0][:, :k])
+    assert torch.equal(x.gather(1, place), values)
+    assert all(len(row.unique()) == k for row in place)
