@@ -42,7 +42,7 @@ def spaces_of(images: torch.Tensor) -> Spaces:
 
 
 def looked_up(spaces: Spaces, images: torch.Tensor) -> dict[str, Nearest]:
-    extractor, _ = spaces.seen[spaces.copies]
+    extractor, _ = spaces.real[spaces.copies]
     features = torch.cat([extractor(block)[0] for block in images.split(500)])
     return spaces.look(images, {spaces.copies: features})
 
