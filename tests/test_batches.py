@@ -15,7 +15,7 @@ from genzoo.batches import unpack, with_images
 from genzoo.callbacks.run import data_of
 from genzoo.images import from_uint8, to_uint8
 from genzoo.zoo import AMGAN, CGAN, GAN, RBM, VAE, Autoencoder, CatGAN, PixelCNN, SemiSupervisedGAN
-from tests.toys import bits, fit, trainer
+from tests.helpers.training import bits, fit, trainer
 
 Pair = namedtuple("Pair", "pictures names")
 X, Y = bits(24), torch.arange(24) % 3

@@ -14,7 +14,7 @@ from genzoo.__main__ import main
 from genzoo.batches import size
 from genzoo.conditions import BANK, asked_of
 from genzoo.runs.checkpoints import load_model, read
-from tests.zoo import asking
+from tests.helpers import user_conditions as kinds
 
 SMALL = (
     "--data.conditional true --data.batch_size 60 --trainer.accelerator cpu --trainer.max_epochs 9 "
@@ -32,9 +32,9 @@ PAIRS = {
 
 @pytest.fixture
 def folder(genzoo, tmp_path):
-    shutil.copy(Path(asking.__file__), tmp_path)
-    sys.modules.pop("asking", None)
-    asked = 255 - asking.quarters(torch.tensor([3]))[0, 0]
+    shutil.copy(kinds.__file__, tmp_path / "kinds.py")
+    sys.modules.pop("kinds", None)
+    asked = 255 - kinds.quarters(torch.tensor([3]))[0, 0]
     Image.fromarray(asked.numpy()).save(tmp_path / "asked.png")
     return tmp_path
 
@@ -48,7 +48,7 @@ def quarter(images: np.ndarray) -> list[int]:
 def drawn(model: str, path: Path, *more: str) -> dict[str, np.ndarray]:
     """What `genzoo sample` writes."""
     name = f"{len(list(Path().glob('*.npz')))}.npz"
-    args = ["--ckpt_path", str(path), "--model", f"asking.{model}", "--output", name, *more]
+    args = ["--ckpt_path", str(path), "--model", f"kinds.{model}", "--output", name, *more]
     assert main(["sample", "--n", "12", "--device", "cpu", *args]) == 0
     with np.load(name) as file:
         return dict(file)
@@ -57,13 +57,13 @@ def drawn(model: str, path: Path, *more: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("model", PAIRS)
 def test_each_kind_from_data_to_report_and_file(genzoo, folder, model):
     data, y = PAIRS[model]
-    genzoo(f"fit --model asking.{model} --data asking.{data} {SMALL}")
+    genzoo(f"fit --model kinds.{model} --data kinds.{data} {SMALL}")
     run = Path(f"runs/{model}-{data}/version_0")
     path = run / "checkpoints/last.ckpt"
 
-    kept, condition = read(path), getattr(asking, data)(conditional=True).condition
+    kept, condition = read(path), getattr(kinds, data)(conditional=True).condition
     assert kept["condition"] == kept["hyper_parameters"]["condition"] == condition.to_plain()
-    again = load_model(path, getattr(sys.modules["asking"], model))
+    again = load_model(path, getattr(sys.modules["kinds"], model))
     assert asked_of(again) == condition
 
     # Asked for the lower right; then for what training images had.
@@ -86,19 +86,20 @@ def test_each_kind_from_data_to_report_and_file(genzoo, folder, model):
 
 def test_what_cannot_be_asked_for_is_said_in_one_line(genzoo, folder):
     """By data that a model cannot take, and by words that it does not know."""
-    fit = f"fit --model {{}} --data asking.{{}} {SMALL} --evaluate false --trainer.max_epochs 1"
+    fit = f"fit --model {{}} --data kinds.{{}} {SMALL} --evaluate false --trainer.max_epochs 1"
     line = genzoo(fit.format("GAN", "Captioned"), 2)
     assert "GAN must take a condition of the kind Tokens, which Captioned gives, but takes" in line
-    line = genzoo(fit.format("asking.OfLabels", "Captioned"), 1)
+    line = genzoo(fit.format("kinds.OfLabels", "Captioned"), 1)
     assert "condition must be one of Classes for a OfLabels, got Tokens(" in line
     line = genzoo(
-        f'{fit.format("asking.OfTokens", "Captioned")} --model.condition={{"kind":"Nothing"}}', 2
+        f'{fit.format("kinds.OfTokens", "Captioned")} --model.condition={{"kind":"Nothing"}}',
+        2,
     )
     assert "--model.condition comes from the data, by --data.conditional true" in line
 
-    genzoo(fit.format("asking.OfTokens", "Captioned"))
+    genzoo(fit.format("kinds.OfTokens", "Captioned"))
     path = "runs/OfTokens-Captioned/version_0/checkpoints/last.ckpt"
-    sample = f"sample --ckpt_path {path} --model asking.OfTokens --y"
+    sample = f"sample --ckpt_path {path} --model kinds.OfTokens --y"
     said = "--y must be words that the data has, the, upper, lower, left, right, ..., got 'blue'"
     assert said in genzoo(f"{sample} blue", 2)
     np.savez("a.npz", other=np.zeros(3))
@@ -106,5 +107,5 @@ def test_what_cannot_be_asked_for_is_said_in_one_line(genzoo, folder):
     np.savez("b.npz", y=np.zeros((3, 2), dtype=int))
     line = genzoo(f"{sample} b.npz", 2)
     assert "--y must be (3, 4) integers, got (3, 2) torch.int64, in b.npz" in line
-    line = genzoo(f"test --ckpt_path {path} --model asking.OfTokens --data asking.Placed", 2)
+    line = genzoo(f"test --ckpt_path {path} --model kinds.OfTokens --data kinds.Placed", 2)
     assert "was made for condition" in line or "--data.conditional" in line

@@ -21,8 +21,8 @@ from genzoo.protocols import (
 )
 from genzoo.zoo.adversarial import Adversarial
 from genzoo.zoo.base import arguments
-from tests.tiny import LABELLED, MODELS, SHAPE, TINY, batches, build
-from tests.toys import bits, fit, trainer
+from tests.helpers.tiny import LABELLED, MODELS, SHAPE, TINY, batches, build
+from tests.helpers.training import bits, fit, trainer
 
 ABILITIES = {
     "GAN": {Sampler, Decoder, Interpolator},

@@ -17,9 +17,9 @@ from genzoo.protocols import (
 )
 from genzoo.zoo import GAN, PixelVAE
 from genzoo.zoo.base import GenerativeModel
-from tests.pretended import ALLOWED, GPU, moved, pretended_gpu, trained
-from tests.tiny import MODELS, SHAPE, TINY, batches, build
-from tests.toys import bits, fit, loader
+from tests.helpers.pretended_gpu import ALLOWED, GPU, moved, pretended_gpu, trained
+from tests.helpers.tiny import MODELS, SHAPE, TINY, batches, build
+from tests.helpers.training import bits, fit, loader
 
 SLOW = (Density, PixelVAE)
 each = pytest.mark.parametrize("name", sorted(MODELS))

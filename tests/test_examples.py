@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from genzoo.__main__ import main
-from tests.datamodules.files import mnist_layout
+from tests.helpers.dataset_files import mnist_layout
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))

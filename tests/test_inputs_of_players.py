@@ -9,8 +9,8 @@ from genzoo.zoo import ALI, GAN, VAE, VAEGAN, WGAN, BetaVAE
 from genzoo.zoo.base import GenerativeModel
 from genzoo.zoo.gan.improved_gan import MinibatchDiscrimination
 from genzoo.zoo.gan.progressive_gan import MinibatchStdDev
+from tests.helpers.training import bits, fit, loader
 from tests.test_contract import build, games
-from tests.toys import bits, fit, loader
 
 X = bits(24)  # no two alike
 Y = torch.arange(24) % 3

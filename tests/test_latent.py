@@ -11,7 +11,7 @@ from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.latent import direction, edit, manifold, traverse
 from genzoo.zoo.variational import BetaVAE
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 
 class Legible(nn.Module):

@@ -7,8 +7,8 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from genzoo.zoo.gan import DCGAN
 from genzoo.zoo.markov import RBM
+from tests.helpers.training import bits, loader, trainer
 from tests.test_contract import MODELS, batches, build
-from tests.toys import bits, loader, trainer
 
 
 def gathered(tensor: torch.Tensor) -> list[torch.Tensor]:

@@ -21,7 +21,7 @@ from genzoo.datamodules import Digits
 from genzoo.runs.checkpoints import AtomicCheckpointIO, read
 from genzoo.runs.folders import last_checkpoint
 from genzoo.zoo import DBM, DCGAN, GAN, GSN, RBM, VAE, PixelCNN
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 BATCHES = 4  # an epoch
 

@@ -8,7 +8,7 @@ import torch
 from genzoo.callbacks import Diversity, Realism, Section
 from genzoo.callbacks.evidence import Settings, gather_evidence
 from genzoo.run import Data, Real, Run
-from tests.callbacks.toys import Toy, pictures
+from tests.helpers.toy_model_and_data import Toy, pictures
 
 
 def read(part, limit):

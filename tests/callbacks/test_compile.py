@@ -12,8 +12,8 @@ from genzoo.calls import kept
 from genzoo.modes import eager
 from genzoo.zoo import ACGAN, GAN, LAPGAN, VAE, WGANGP, AdaGAN, ImprovedGAN, ProgressiveGAN
 from genzoo.zoo.adversarial import Adversarial
-from tests import tiny
-from tests.toys import bits, fit, loader
+from tests.helpers import tiny
+from tests.helpers.training import bits, fit, loader
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from genzoo.features import cache
 from genzoo.features.extractors import Pixels
 from genzoo.images import from_uint8
 from genzoo.rng import isolated
-from tests.callbacks.toys import Data, Toy, pictures, trainer
+from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 

@@ -14,7 +14,7 @@ from genzoo.callbacks.progress import track
 from genzoo.callbacks.publish import log_figure
 from genzoo.report import figures
 from genzoo.report.figures import GAP, PAPER, grid, scatter, to_picture
-from tests.callbacks.toys import Data, Toy, pictures, trainer
+from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 GUTTER, CELL = 8, 72  # around images of 8x8 that are enlarged eight times
 

@@ -12,8 +12,8 @@ from genzoo.datamodules import MNIST10k
 from genzoo.metrics.probe import baselines, linear_probe
 from genzoo.zoo import VAE
 from genzoo.zoo.variational import Autoencoder
-from tests.callbacks.toys import Data, Toy, trainer
-from tests.toys import trainer as silent
+from tests.helpers.toy_model_and_data import Data, Toy, trainer
+from tests.helpers.training import trainer as silent
 
 
 def blobs(n: int, apart: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ from genzoo.callbacks.evaluation import Question
 from genzoo.callbacks.progress import Parts, ProgressLines, track
 from genzoo.metrics.neighbours import nearest
 from genzoo.watch import Lines, duration, watched, watching
-from tests.callbacks.toys import Data, Toy, pictures, trainer
+from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 
 class Clock:

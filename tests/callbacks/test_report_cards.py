@@ -26,8 +26,8 @@ from genzoo.features.per_class import agreement, per_class
 from genzoo.images import from_uint8, looks_unscaled, to_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo import SampleFolder, Wrapped
-from tests.callbacks.evidence import Seen, evidence, pattern_means, texture
-from tests.callbacks.toys import Data, Toy, pictures, trainer
+from tests.helpers.evidence import Seen, evidence, pattern_means, texture
+from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 MINE = '''
 import lightning as L

@@ -19,7 +19,7 @@ from genzoo.runs.checkpoints import load_model, origin, read
 from genzoo.runs.folders import RunLogger, last_checkpoint
 from genzoo.zoo import GAN, VAE, PixelCNN
 from genzoo.zoo import sample as sampling
-from tests.toys import bits, loader, trainer
+from tests.helpers.training import bits, loader, trainer
 
 FAST = (
     "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false "
@@ -343,7 +343,10 @@ def test_a_checkpoint_and_the_names_of_own_classes_are_enough_to_test(genzoo, tr
     [
         ("--model.lr 0.5", r"--model.lr 0.5 would be overridden: .*last.ckpt was made with 0.3"),
         ("--model VAE", r"--model VAE does not fit .*last.ckpt, which is a Mean"),
-        ("--data own.Noise --data.side 4", r"made for image_shape \[1, 8, 8\], Noise gives \[1, 4"),
+        (
+            "--data own.Noise --data.side 4",
+            r"made for image_shape \[1, 8, 8\], Noise gives \[1, 4",
+        ),
         ("--data.conditional true", r"made for num_classes 0, Noise gives 2"),
     ],
 )
@@ -367,7 +370,10 @@ def test_last_refuses_as_a_path_does(genzoo, trained):
         ("fit --model GAN --data Digit", "no data module Digit. Did you mean Digits?"),
         ("fit --model own.Meen", "own has no Meen. Did you mean Mean?"),
         ("fit --model nowhere.Mean", "No module named 'nowhere'"),
-        ("fit --model own.Noise", "not correspond to a subclass of LightningModule, got own.Noise"),
+        (
+            "fit --model own.Noise",
+            "not correspond to a subclass of LightningModule, got own.Noise",
+        ),
         ("fit --model GAN --model.lrr 1", "GAN has no argument lrr. Did you mean lr?"),
         ("fit --model.lr 1 --model GAN", "--model.lr must come after --model"),
         ("fit --model GAN --model.lr fast", "--model.lr must be float, got fast"),
@@ -383,8 +389,14 @@ def test_last_refuses_as_a_path_does(genzoo, trained):
         ("fit --model GAN --trainer.logger false", "--trainer.logger must not be false"),
         ("fit --model GAN --model.image_shape [1,8,8]", "image_shape comes from the data"),
         ("fit --model GAN --model.num_classes 3", "comes from the data, by --data.conditional"),
-        ("fit --model own.Mean --data own.Shapeless", "Shapeless must have an attribute image_sha"),
-        ("fit --model own.Plain --data own.Noise --data.conditional true", "takes no num_classes"),
+        (
+            "fit --model own.Mean --data own.Shapeless",
+            "Shapeless must have an attribute image_sha",
+        ),
+        (
+            "fit --model own.Plain --data own.Noise --data.conditional true",
+            "takes no num_classes",
+        ),
         ("fit --config none.yaml", "File does not exist"),
         ("test --model GAN", "test needs --ckpt_path, a trained GAN"),
         ("fut --model GAN", "no command 'fut'. Did you mean fit?"),

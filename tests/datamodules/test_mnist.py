@@ -10,7 +10,7 @@ from PIL import Image
 from genzoo.datamodules import CIFAR10, MNIST, CelebA, Digits, FashionMNIST, MNIST10k
 from genzoo.datamodules.celeba import ATTRIBUTES
 from genzoo.images import from_uint8, to_levels
-from tests.datamodules.files import grey, idx, mnist_layout, write
+from tests.helpers.dataset_files import grey, idx, mnist_layout, write
 
 
 def test_digits_keep_their_17_levels():

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from tests.toys import bits, fit, loader
+from tests.helpers.training import bits, fit, loader
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_row_plays():

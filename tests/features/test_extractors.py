@@ -17,8 +17,8 @@ from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.inception_score import inception_score
 from genzoo.metrics.kernel import kernel_distance_of_subsets
 from genzoo.protocols import Classifier
-from tests.callbacks.test_named import by_pillow
-from tests.callbacks.toys import pictures
+from tests.features.test_named import by_pillow
+from tests.helpers.toy_model_and_data import pictures
 
 
 def random_inception():

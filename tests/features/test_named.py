@@ -14,7 +14,7 @@ from genzoo.features import named
 from genzoo.features.extractors import make_extractor
 from genzoo.features.named import SSCD, CLIPEmbedding, DINOv2, resized
 from genzoo.features.vit import VisionTransformer
-from tests.callbacks.evidence import evidence
+from tests.helpers.evidence import evidence
 
 
 def by_pillow(images, side):

@@ -31,9 +31,9 @@ from genzoo.callbacks import ChannelsLast, Compile
 from genzoo.protocols import Decoder, Density, Encoder
 from genzoo.zoo import DCGAN
 from genzoo.zoo.base import GenerativeModel
-from tests.pretended import ALLOWED
-from tests.tiny import MODELS, SHAPE, batches, build
-from tests.toys import bits, loader, trainer
+from tests.helpers.pretended_gpu import ALLOWED
+from tests.helpers.tiny import MODELS, SHAPE, batches, build
+from tests.helpers.training import bits, loader, trainer
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or its sums have no one order
 

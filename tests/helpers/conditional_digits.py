@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.images import from_uint8
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 
 def played(model, data, epochs: int, shuffled: bool = False):

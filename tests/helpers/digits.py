@@ -12,7 +12,7 @@ from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.zoo.networks import MLP
-from tests.toys import fit
+from tests.helpers.training import fit
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:

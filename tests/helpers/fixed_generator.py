@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from tests.toys import loader, trainer
+from tests.helpers.training import loader, trainer
 
 GRID = np.linspace(-8, 8, 4001)
 

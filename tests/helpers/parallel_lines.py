@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.toys import loader, trainer
+from tests.helpers.training import loader, trainer
 
 THETAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 GPU = torch.device("cuda", 0)
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OURS = tuple(str(ROOT / folder) for folder in ("zoo", "callbacks", "genzoo"))
 aten = torch.ops.aten
 # Their results are as long as the numbers say, so the host must have these first.

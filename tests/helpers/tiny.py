@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import genzoo.zoo
 from genzoo.zoo.base import GenerativeModel
-from tests.toys import bits, loader
+from tests.helpers.training import bits, loader
 
 MODELS = {
     name: model

@@ -29,7 +29,7 @@ from genzoo.human import (
 )
 from genzoo.human.analysis import counts_of_raters as resamples
 from genzoo.report.card import Number, Report
-from tests.browser import Browser
+from tests.helpers.browser import Browser
 
 # ---------------------------------------------------------------------------------------- helpers
 

@@ -21,7 +21,7 @@ from genzoo.callbacks import (
     Section,
 )
 from genzoo.report.card import spoken, written
-from tests.callbacks.toys import Data, Toy, trainer
+from tests.helpers.toy_model_and_data import Data, Toy, trainer
 
 PICTURE = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
 

@@ -16,8 +16,8 @@ from genzoo.runs.checkpoints import (
     read,
 )
 from genzoo.zoo import GAN, VAE, init_from
-from tests.toys import bits, loader, trainer
-from tests.toys import fit as training
+from tests.helpers.training import bits, loader, trainer
+from tests.helpers.training import fit as training
 
 FAST = "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false"
 

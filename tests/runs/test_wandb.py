@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import struct
 import sys
 import threading
@@ -17,7 +18,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 from genzoo.callbacks import Evaluation, Number, ReportCard, Section
 from genzoo.images import to_uint8
 from genzoo.runs.wandb import SafeWandbLogger, as_array
-from tests.callbacks.toys import Data, Toy, trainer
+from tests.helpers import user_models
+from tests.helpers.toy_model_and_data import Data, Toy, trainer
 
 BLOCK = 32768  # of LevelDB's log format, in which a .wandb file is written
 
@@ -206,8 +208,7 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
 def test_the_command_line_takes_it_for_lightnings(tmp_path, monkeypatch, capsys):
     from genzoo.__main__ import main
 
-    own = Path(__file__).parents[1] / "zoo/own.py"
-    (tmp_path / "own.py").write_text(own.read_text())
+    shutil.copy(user_models.__file__, tmp_path / "own.py")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("own", None)

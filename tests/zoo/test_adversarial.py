@@ -10,8 +10,8 @@ from torch import nn
 
 from genzoo.zoo.adversarial import Adversarial, Player
 from genzoo.zoo.gan import DCGAN, GAN
+from tests.helpers.training import bits, fit, loader, trainer
 from tests.test_contract import MODELS, build
-from tests.toys import bits, fit, loader, trainer
 
 GAMES = sorted(name for name, model in MODELS.items() if issubclass(model, Adversarial))
 

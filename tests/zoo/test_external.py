@@ -18,7 +18,7 @@ from genzoo.protocols import Finite, Sampler
 from genzoo.run import Data as RealData
 from genzoo.run import Run
 from genzoo.zoo import GivenSamples, RealFolder, SampleFolder, Wrapped
-from tests.callbacks.toys import pictures
+from tests.helpers.toy_model_and_data import pictures
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from genzoo.zoo.autoregressive import DiagonalBiLSTM, RowLSTM
 from genzoo.zoo.autoregressive.diagonal_bilstm import DiagonalBlock
 from genzoo.zoo.autoregressive.row_lstm import RecurrentNet
 from genzoo.zoo.networks.masked import MaskedConv2d
-from tests.zoo.exact import dependence
-from tests.zoo.test_recurrent import awake, small
-from tests.zoo.test_row_lstm import held_out
+from tests.helpers.exact_likelihood import dependence
+from tests.zoo.autoregressive.test_row_lstm import held_out
+from tests.zoo.networks.test_recurrent import awake, small
 
 
 class PrintedNet(RecurrentNet):

@@ -12,7 +12,7 @@ from genzoo.modes import evaluating
 from genzoo.zoo.autoregressive import GatedPixelCNN
 from genzoo.zoo.networks.gated import GatedLayer, GatedStack, VerticalConv2d
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
-from tests.zoo.exact import (
+from tests.helpers.exact_likelihood import (
     assert_cached_is_naive,
     assert_completion_is_the_sample,
     assert_drawn_as_likely,

@@ -16,7 +16,7 @@ from genzoo.protocols import Completer, Density, Sampler
 from genzoo.zoo.autoregressive import PixelCNN
 from genzoo.zoo.autoregressive.conditionals import Levels
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
-from tests.zoo.exact import (
+from tests.helpers.exact_likelihood import (
     all_images,
     assert_cached_is_naive,
     assert_completion_is_the_sample,

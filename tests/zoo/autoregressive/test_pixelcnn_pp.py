@@ -11,7 +11,7 @@ from genzoo.zoo.autoregressive import PixelCNNpp
 from genzoo.zoo.autoregressive.conditionals import Levels
 from genzoo.zoo.logistic import LogisticMixture, log_cell
 from genzoo.zoo.networks.masked import MaskedConv2d
-from tests.zoo.exact import (
+from tests.helpers.exact_likelihood import (
     assert_cached_is_naive,
     assert_completion_is_the_sample,
     assert_drawn_as_likely,

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from genzoo.zoo.autoregressive import RowLSTM
-from tests.zoo.test_recurrent import dependence, small
+from tests.zoo.networks.test_recurrent import dependence, small
 
 
 def test_context_is_a_triangle():

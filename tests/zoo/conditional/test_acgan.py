@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from genzoo.datamodules import Digits
 from genzoo.protocols import Classifier
 from genzoo.zoo import ACGAN, CGAN
-from tests.zoo.asked import Judge, played, split, spread
+from tests.helpers.conditional_digits import Judge, played, split, spread
 
 
 def undecided(**settings) -> ACGAN:

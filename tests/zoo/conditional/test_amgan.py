@@ -8,7 +8,7 @@ import torch
 from genzoo.datamodules import Digits
 from genzoo.zoo import AMGAN
 from genzoo.zoo.conditional.amgan import any_real_class, class_aware
-from tests.zoo.asked import Judge, played, split, spread
+from tests.helpers.conditional_digits import Judge, played, split, spread
 
 
 @pytest.mark.claim

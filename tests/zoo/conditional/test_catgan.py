@@ -12,8 +12,8 @@ from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.zoo import CatGAN
 from genzoo.zoo.conditional.catgan import evenness, sureness
-from tests.toys import trainer
-from tests.zoo.few import held_out
+from tests.helpers.few_labels import held_out
+from tests.helpers.training import trainer
 
 
 def tiny(**settings):

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from genzoo.datamodules import Digits
 from genzoo.zoo import CCGAN
-from tests.toys import bits, fit, loader
-from tests.zoo.digits import classes, digits, distance
+from tests.helpers.digits import classes, digits, distance
+from tests.helpers.training import bits, fit, loader
 
 
 def tiny(**settings) -> CCGAN:

@@ -6,8 +6,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.datamodules import Digits
 from genzoo.zoo import CGAN, GAN
-from tests.toys import fit, loader, trainer
-from tests.zoo.asked import Judge, played, split, spread
+from tests.helpers.conditional_digits import Judge, played, split, spread
+from tests.helpers.training import fit, loader, trainer
 
 
 def test_it_is_a_gan_that_is_told_the_class():

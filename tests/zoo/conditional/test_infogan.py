@@ -10,7 +10,7 @@ from torch import nn
 
 from genzoo.datamodules import Digits
 from genzoo.zoo import InfoGAN
-from tests.zoo.asked import Judge, played, split
+from tests.helpers.conditional_digits import Judge, played, split
 
 
 def small(**settings) -> InfoGAN:

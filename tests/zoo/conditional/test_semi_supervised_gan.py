@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from genzoo.datamodules import Digits
 from genzoo.zoo import CCGAN, CatGAN, SemiSupervisedGAN
 from genzoo.zoo.networks.noise import GaussianNoise, noisy
-from tests.toys import fit, trainer
-from tests.zoo.few import accuracy, taught
+from tests.helpers.few_labels import accuracy, taught
+from tests.helpers.training import fit, trainer
 
 
 def tiny(**settings):

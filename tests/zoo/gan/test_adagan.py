@@ -8,8 +8,8 @@ from torch import nn
 from genzoo.datamodules import Toy
 from genzoo.zoo import WGANGP, AdaGAN
 from genzoo.zoo.gan.adagan import boosting_weights, smallest
-from tests.toys import bits, fit, loader
-from tests.zoo.points import earth_movers_distance, held_out
+from tests.helpers.point_clouds import earth_movers_distance, held_out
+from tests.helpers.training import bits, fit, loader
 
 
 def by_bisection(floor: torch.Tensor, beta: float) -> float:

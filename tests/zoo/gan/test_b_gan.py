@@ -9,8 +9,8 @@ from genzoo.zoo import BGAN
 from genzoo.zoo.gan.b_gan import bregman, f_divergence, minus_ratio
 from genzoo.zoo.gan.f_gan import DIVERGENCES, minus_bound
 from genzoo.zoo.gan.gan import cross_entropy
-from tests.toys import trainer
-from tests.zoo.fixed import GRID, gaussian
+from tests.helpers.fixed_generator import GRID, gaussian
+from tests.helpers.training import trainer
 
 # The raw score v of f-GAN at which g_f(v) = f'(exp(s)).
 SCORES = {

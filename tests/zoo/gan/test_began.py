@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from genzoo.zoo import BEGAN
-from tests.toys import bits, fit, loader
-from tests.zoo.turns import play
+from tests.helpers.game_loop import play
+from tests.helpers.training import bits, fit, loader
 
 
 @pytest.mark.parametrize(

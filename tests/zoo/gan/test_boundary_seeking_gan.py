@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 
 from genzoo.zoo import BoundarySeekingGAN
-from tests.toys import bits, fit, loader
-from tests.zoo.digits import classes, digits, distance
-from tests.zoo.turns import among, play
+from tests.helpers.digits import classes, digits, distance
+from tests.helpers.game_loop import among, play
+from tests.helpers.training import bits, fit, loader
 
 
 def test_the_continuous_generator_aims_at_the_boundary():

@@ -13,7 +13,7 @@ from genzoo.datamodules.folder import decode
 from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8, to_uint8
 from genzoo.zoo import DCGAN, latent
-from tests.toys import fit, trainer
+from tests.helpers.training import fit, trainer
 
 
 @pytest.mark.parametrize("side", [8, 16, 28, 32, 64])

@@ -6,9 +6,9 @@ import torch
 
 from genzoo.zoo import EBGAN, GAN
 from genzoo.zoo.gan.ebgan import energy_margin, pulling_away
-from tests.toys import bits
-from tests.zoo.digits import classes, digits, distance
-from tests.zoo.turns import among, play
+from tests.helpers.digits import classes, digits, distance
+from tests.helpers.game_loop import among, play
+from tests.helpers.training import bits
 
 
 def test_losses_by_hand():

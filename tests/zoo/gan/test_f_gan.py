@@ -9,8 +9,8 @@ from torch import nn
 
 from genzoo.zoo import FGAN
 from genzoo.zoo.gan.f_gan import DIVERGENCES, divergence_of
-from tests.toys import loader, trainer
-from tests.zoo.fixed import GRID, against, gaussian
+from tests.helpers.fixed_generator import GRID, against, gaussian
+from tests.helpers.training import loader, trainer
 
 ALL = [*((name, 0.5) for name in DIVERGENCES), ("weighted_jensen_shannon", 0.3)]
 ALL += [("alpha", 0.5), ("alpha", 2.0)]

@@ -12,9 +12,9 @@ from torch.nn.functional import logsigmoid
 from genzoo.zoo.gan import GAN
 from genzoo.zoo.gan.gan import minimax, non_saturating
 from genzoo.zoo.networks.regularisation import disturbances
+from tests.helpers.fixed_generator import GRID, against, gaussian
+from tests.helpers.training import fit, loader, trainer
 from tests.test_contract import MODELS, build
-from tests.toys import fit, loader, trainer
-from tests.zoo.fixed import GRID, against, gaussian
 
 
 def test_an_undecided_discriminator_costs_log_4():

@@ -7,8 +7,8 @@ import torch
 from genzoo.datamodules import Toy
 from genzoo.zoo import GoGAN
 from genzoo.zoo.gan.gogan import out_of_order
-from tests.toys import bits, fit, loader
-from tests.zoo.points import earth_movers_distance, held_out
+from tests.helpers.point_clouds import earth_movers_distance, held_out
+from tests.helpers.training import bits, fit, loader
 
 
 def test_a_hinge_is_of_pairs_and_by_hand():

@@ -10,9 +10,9 @@ from genzoo.zoo.gan.gan import cross_entropy
 from genzoo.zoo.gan.improved_gan import feature_distance, smoothed_cross_entropy
 from genzoo.zoo.gan.wgan import wasserstein
 from genzoo.zoo.networks.minibatch import MinibatchDiscrimination, VirtualBatchNorm
-from tests.toys import bits, fit, loader
-from tests.zoo.fixed import GRID, gaussian
-from tests.zoo.test_resume import MODELS, differences, train
+from tests.helpers.fixed_generator import GRID, gaussian
+from tests.helpers.training import bits, fit, loader
+from tests.test_resume import MODELS, differences, train
 
 OFF = {"minibatch_kernels": 0, "label_smoothing": 0.0}
 ALL = {

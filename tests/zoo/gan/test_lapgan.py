@@ -9,9 +9,9 @@ from torch import nn
 
 from genzoo.zoo import LAPGAN
 from genzoo.zoo.gan.lapgan import down, up
-from tests.toys import bits, fit, loader
-from tests.zoo.digits import digits, distance
-from tests.zoo.turns import among, play
+from tests.helpers.digits import digits, distance
+from tests.helpers.game_loop import among, play
+from tests.helpers.training import bits, fit, loader
 
 
 def tiny(side: int = 8, **settings) -> LAPGAN:

@@ -7,7 +7,7 @@ import torch
 from genzoo.zoo import LSGAN
 from genzoo.zoo.gan.gan import non_saturating
 from genzoo.zoo.gan.lsgan import least_squares
-from tests.zoo.fixed import GRID, against, gaussian
+from tests.helpers.fixed_generator import GRID, against, gaussian
 
 
 def test_losses_by_hand():

@@ -25,7 +25,7 @@ from genzoo.zoo.gan.progressive_gan import (
     gain_without_drift,
     up,
 )
-from tests.toys import bits, fit, loader, trainer
+from tests.helpers.training import bits, fit, loader, trainer
 
 ALMOST = 1e-9  # of a block that has just begun to fade in
 

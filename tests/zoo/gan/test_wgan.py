@@ -7,8 +7,8 @@ import torch
 from genzoo.zoo import GAN, WGAN
 from genzoo.zoo.gan.gan import minimax
 from genzoo.zoo.gan.wgan import wasserstein
-from tests.toys import fit, loader
-from tests.zoo.lines import THETAS, data, on_lines
+from tests.helpers.parallel_lines import THETAS, data, on_lines
+from tests.helpers.training import fit, loader
 
 
 def test_losses_by_hand():

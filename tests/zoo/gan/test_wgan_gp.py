@@ -7,8 +7,8 @@ from torch import nn
 
 from genzoo.zoo import WGAN, WGANGP
 from genzoo.zoo.networks import ConvDiscriminator
-from tests.toys import loader, trainer
-from tests.zoo.lines import THETAS, data, on_lines
+from tests.helpers.parallel_lines import THETAS, data, on_lines
+from tests.helpers.training import loader, trainer
 
 
 class Plane(nn.Module):

@@ -10,9 +10,9 @@ from torch import nn
 from genzoo.zoo import AAE
 from genzoo.zoo.inference.aae import petals, swiss_roll
 from genzoo.zoo.networks import MLPDiscriminator
-from tests.toys import bits, fit, loader
-from tests.zoo.digits import classes, digits, distance, energy_distance
-from tests.zoo.turns import moved_by_each
+from tests.helpers.digits import classes, digits, distance, energy_distance
+from tests.helpers.game_loop import moved_by_each
+from tests.helpers.training import bits, fit, loader
 
 
 def test_petals_by_their_moments():

@@ -8,8 +8,8 @@ from torch import nn
 
 from genzoo.datamodules import Digits
 from genzoo.zoo import AEGAN
-from tests.toys import bits, fit, loader
-from tests.zoo.digits import classes, digits
+from tests.helpers.digits import classes, digits
+from tests.helpers.training import bits, fit, loader
 
 BATCH = bits(6), torch.arange(6) % 3
 

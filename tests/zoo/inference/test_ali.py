@@ -8,7 +8,7 @@ from torch.distributions import Normal
 
 from genzoo.zoo import ALI
 from genzoo.zoo.gan.gan import cross_entropy
-from tests.toys import bits, loader, trainer
+from tests.helpers.training import bits, loader, trainer
 
 
 def test_the_encoder_draws_and_gradients_reach_its_width():

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from genzoo.zoo import BiGAN
-from tests.toys import bits, loader, trainer
-from tests.zoo.digits import inverted
-from tests.zoo.turns import moved_by_each
+from tests.helpers.digits import inverted
+from tests.helpers.game_loop import moved_by_each
+from tests.helpers.training import bits, loader, trainer
 
 
 class Undecided(nn.Module):

@@ -15,8 +15,8 @@ from genzoo.protocols import Classifier, Completer
 from genzoo.zoo import CVAEGAN
 from genzoo.zoo.adversarial import Player
 from genzoo.zoo.gan.gan import Payoff
-from tests.toys import bits, fit, loader
-from tests.zoo.asked import spread
+from tests.helpers.conditional_digits import spread
+from tests.helpers.training import bits, fit, loader
 
 BATCH = bits(6), torch.tensor([0, 1, 0, 0, 1, 1])  # no image of class 2
 

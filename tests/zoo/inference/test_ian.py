@@ -11,8 +11,8 @@ from genzoo.datamodules import Digits
 from genzoo.zoo import IAN
 from genzoo.zoo.adversarial import Player
 from genzoo.zoo.inference.ian import blur, disorder, pass_for_data, tell_apart
-from tests.toys import bits, fit
-from tests.zoo.digits import classes, digits, distance
+from tests.helpers.digits import classes, digits, distance
+from tests.helpers.training import bits, fit
 
 BATCH = bits(6), torch.arange(6) % 3
 

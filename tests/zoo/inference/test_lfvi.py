@@ -8,8 +8,8 @@ from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 from genzoo.zoo import LFVI
-from tests.toys import bits, fit, loader, trainer
-from tests.zoo.turns import moved_by_each
+from tests.helpers.game_loop import moved_by_each
+from tests.helpers.training import bits, fit, loader, trainer
 
 NOISE = 0.5  # of points about the line
 STEPS = 1200  # of the posterior

@@ -8,8 +8,8 @@ from genzoo.datamodules import Digits
 from genzoo.zoo import VAEGAN
 from genzoo.zoo.adversarial import Player
 from genzoo.zoo.gan.gan import Payoff, non_saturating
-from tests.toys import bits, fit
-from tests.zoo.digits import classes, digits, distance
+from tests.helpers.digits import classes, digits, distance
+from tests.helpers.training import bits, fit
 
 
 def nothing(*scores):

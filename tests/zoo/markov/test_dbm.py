@@ -8,8 +8,8 @@ from torch import nn
 
 from genzoo.protocols import Bounded, Density, Estimated
 from genzoo.zoo.markov import DBM, RBM
-from tests.toys import bits, fit, loader
-from tests.zoo.test_rbm import digits, every_image, learn
+from tests.helpers.training import bits, fit, loader
+from tests.zoo.markov.test_rbm import digits, every_image, learn
 
 
 def strong(shape=(1, 3, 3), hidden=6, top=4, deviation=0.8, **settings) -> DBM:

@@ -8,8 +8,8 @@ from sklearn.model_selection import cross_val_predict
 from torch.distributions import Bernoulli
 
 from genzoo.zoo.markov import GeneralizedDenoisingAutoencoder
-from tests.toys import bits, fit, loader
-from tests.zoo.test_rbm import digits, learn
+from tests.helpers.training import bits, fit, loader
+from tests.zoo.markov.test_rbm import digits, learn
 
 STATES = 16  # of four pixels
 

@@ -7,15 +7,15 @@ from torch.distributions import Bernoulli
 
 from genzoo.zoo import GeneralizedDenoisingAutoencoder, load_model
 from genzoo.zoo.markov import GSN
-from tests.toys import bits, fit, loader, trainer
-from tests.zoo.test_generalized_denoising import (
+from tests.helpers.training import bits, fit, loader, trainer
+from tests.zoo.markov.test_generalized_denoising import (
     STATES,
     Ring,
     law,
     total_variation,
     two_sample_test,
 )
-from tests.zoo.test_rbm import digits, learn
+from tests.zoo.markov.test_rbm import digits, learn
 
 KNOWN = 6  # states of the latent
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.protocols import Density, Estimated, Filtering
 from genzoo.zoo.markov import RBM
-from tests.toys import bits, fit, loader, trainer
+from tests.helpers.training import bits, fit, loader, trainer
 
 
 def strong(shape=(1, 3, 3), hidden=5, deviation=0.8, **settings) -> RBM:

@@ -14,9 +14,8 @@ from genzoo.zoo.networks.recurrent import (
     skew,
     unskew,
 )
-from tests.toys import bits, loader, trainer
-from tests.zoo.cells import cell_by_cell
-from tests.zoo.exact import (
+from tests.helpers.cell_by_cell import cell_by_cell
+from tests.helpers.exact_likelihood import (
     assert_cached_is_naive,
     assert_completion_is_the_sample,
     assert_drawn_as_likely,
@@ -25,6 +24,7 @@ from tests.zoo.exact import (
     assert_sums_to_one,
     dependence,
 )
+from tests.helpers.training import bits, loader, trainer
 
 both = pytest.mark.parametrize("model_class", [RowLSTM, DiagonalBiLSTM])
 every = pytest.mark.parametrize("cells", [RowCells, DiagonalCells, DiagonalCellsFromRight])

@@ -20,9 +20,9 @@ from genzoo.zoo.inference import LFVI, VAEGAN, BiGAN
 from genzoo.zoo.networks import Regularisation
 from genzoo.zoo.networks.minibatch import MinibatchDiscrimination
 from genzoo.zoo.networks.regularisation import CHANGES, LAYERS, NORMS, cutout, translation
+from tests.conftest import FAST
+from tests.helpers.training import bits, fit, loader, trainer
 from tests.test_contract import MODELS, batches, build
-from tests.toys import bits, fit, loader, trainer
-from tests.zoo.conftest import FAST
 
 GAMES = sorted(name for name, model in MODELS.items() if issubclass(model, Adversarial))
 ALL = {"spectral_norm": True, "augment": ("cutout", "colour"), "instance_noise": 0.3}

@@ -11,7 +11,7 @@ from genzoo.datamodules.chairs import Views
 from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
 from genzoo.zoo.supervised import ChairGenerator
-from tests.toys import fit, trainer
+from tests.helpers.training import fit, trainer
 
 
 def small(**settings) -> ChairGenerator:

@@ -9,7 +9,7 @@ from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.zoo.variational import Autoencoder, autoencoder
 from genzoo.zoo.variational.autoencoder import CodeGaussian
-from tests.toys import bits, loader, trainer
+from tests.helpers.training import bits, loader, trainer
 
 
 def codes(n: int, y: torch.Tensor | None = None) -> torch.Tensor:

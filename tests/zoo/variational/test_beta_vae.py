@@ -6,7 +6,7 @@ import torch
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.zoo.variational import VAE, BetaVAE
-from tests.toys import bits, trainer
+from tests.helpers.training import bits, trainer
 
 
 def test_beta_weighs_the_divergence_in_training_and_nowhere_else():

@@ -6,7 +6,7 @@ import torch
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.zoo.variational import Autoencoder, ConvAutoencoder
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (3, 32, 32)])

@@ -15,7 +15,7 @@ from genzoo.protocols import Completer
 from genzoo.zoo.networks import MLP
 from genzoo.zoo.variational import CVAE, VAE, QuadrantCVAE
 from genzoo.zoo.variational.cvae import Known
-from tests.toys import bits, fit, loader, trainer
+from tests.helpers.training import bits, fit, loader, trainer
 
 
 def wild(model):

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LinearLR
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
 from genzoo.zoo.variational import Autoencoder, DenoisingAutoencoder
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 
 def test_corruptions():

@@ -12,7 +12,7 @@ from genzoo.datamodules import MNIST10k
 from genzoo.images import from_levels, from_uint8, to_levels
 from genzoo.zoo.autoregressive import GatedPixelCNN
 from genzoo.zoo.variational import VAE, PixelVAE
-from tests.toys import bits, trainer
+from tests.helpers.training import bits, trainer
 
 
 def small(shape=(1, 2, 2), latent_dim=1, levels=2, layers=2, num_classes=0) -> PixelVAE:

@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Normal
 from genzoo.datamodules import MNIST10k
 from genzoo.images import from_uint8
 from genzoo.zoo.variational import VAE
-from tests.toys import bits, trainer
+from tests.helpers.training import bits, trainer
 
 
 def test_the_divergence_is_appendix_b():
