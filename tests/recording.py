@@ -19,7 +19,7 @@ import torch
 
 from genzoo.callbacks import evaluations
 from genzoo.protocols import Bounded, Density
-from tests.helpers.tiny import MODELS, batches, build
+from tests.helpers.models import MODELS, batches, build
 from tests.helpers.toy_model_and_data import Data, Toy
 from tests.helpers.training import fit, trainer
 

@@ -17,12 +17,12 @@ from genzoo.protocols import (
 )
 from genzoo.zoo import GAN, PixelVAE
 from genzoo.zoo.base import GenerativeModel
-from tests.helpers.pretended_gpu import ALLOWED, GPU, moved, pretended_gpu, trained
-from tests.helpers.tiny import MODELS, SHAPE, TINY, batches, build
+from tests.helpers.models import MODELS, SHAPE, TINY, batches, build
+from tests.helpers.pretended_gpu import GPU, moved, pretended_gpu, trained
 from tests.helpers.training import bits, fit, loader
 
 SLOW = (Density, PixelVAE)
-each = pytest.mark.parametrize("name", sorted(MODELS))
+each = pytest.mark.parametrize("name", MODELS)
 
 
 def labelled(name: str) -> GenerativeModel:
@@ -32,36 +32,25 @@ def labelled(name: str) -> GenerativeModel:
 @each
 def test_no_step_after_the_first_waits_for_the_gpu(name):
     """Nor does any tensor meet one of another device, or an error would end the training."""
-    stages = "stage_steps" in TINY[name]
+    stages = "stage_steps" in TINY[name].settings
     found = trained(labelled(name), batches(name), batches=3 if stages else 2)
-    allowed = [part for model, part, _ in ALLOWED if model == name]
+    allowed = TINY[name].waits
     assert not [str(w) for w in found if not any(part in w.text for part in allowed)]
     unused = [part for part in allowed if not any(part in w.text for w in found)]
-    assert not unused, "no longer waited for: strike it from the list"
+    assert not unused, "no longer waited for: strike it from TINY"
 
 
-VARIANTS = {
-    "GAN": {"spectral_norm": True, "r1": 1.0, "augment": ("colour", "translation", "cutout")},
-    "DCGAN": {"instance_noise": 0.1, "instance_noise_steps": 5, "clip_norm": 1.0, "g_steps": 2},
-    "BoundarySeekingGAN": {"binary": True},
-    "EBGAN": {"network": "conv", "width": 4},
-    "IAN": {"network": "residual", "width": 4},
-    "VAE": {"decoder": "gaussian"},
-    "AdaGAN": {"weights": "topk", "stage_steps": 5},
-    "GoGAN": {"stage_steps": 5},
-}
-
-
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.variant])
 def test_nor_with_options_or_without_classes(name):
-    assert not [str(wait) for wait in trained(build(name, **VARIANTS[name]), batches(name), 3)]
+    model = build(name, **TINY[name].variant)
+    assert not [str(wait) for wait in trained(model, batches(name), 3)]
 
 
 @each
 def test_all_that_a_model_can_do_it_does_on_its_device(name):
     # Pixel by pixel, hundreds of operations are followed for each.
     shape = (1, 2, 2) if isinstance(labelled(name), SLOW) else SHAPE
-    model, y = MODELS[name](shape, num_classes=3, **TINY[name]), torch.arange(6) % 3
+    model, y = MODELS[name](shape, num_classes=3, **TINY[name].settings), torch.arange(6) % 3
     with pretended_gpu():
         moved(model)
         x = bits(6, shape).to(GPU)

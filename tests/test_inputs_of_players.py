@@ -9,9 +9,10 @@ from genzoo.zoo import ALI, GAN, VAE, VAEGAN, WGAN, BetaVAE
 from genzoo.zoo.base import GenerativeModel
 from genzoo.zoo.gan.improved_gan import MinibatchDiscrimination
 from genzoo.zoo.gan.progressive_gan import MinibatchStdDev
+from tests.helpers.models import GAMES, TINY, build
 from tests.helpers.training import bits, fit, loader
-from tests.test_contract import build, games
 
+games = pytest.mark.parametrize("name", GAMES)
 X = bits(24)  # no two alike
 Y = torch.arange(24) % 3
 
@@ -93,11 +94,6 @@ def test_a_turn_is_about_its_own_batch(name):
 
 
 BOUND = {"augment": ("translation", "cutout"), "instance_noise": 0.1}
-TAUGHT = {
-    "AAE": ("discriminator",),
-    "LFVI": ("simulator",),
-    "LAPGAN": ("generator_0", "generator_1"),
-}
 
 
 @games
@@ -111,7 +107,7 @@ def test_who_makes_samples_of_the_prior_is_taught_by_them(name, settings):
         pytest.skip(str(error))
     watched = Watched(model)
     fit(model, loader(X), steps=3)
-    for player in TAUGHT.get(name, ("generator",)):
+    for player in TINY[name].sampling_players:
         slopes = watched.taught.get(player)
         assert slopes and min(slopes) > 0, player
 

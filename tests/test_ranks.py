@@ -7,8 +7,8 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from genzoo.zoo.gan import DCGAN
 from genzoo.zoo.markov import RBM
+from tests.helpers.models import MODELS, batches, build
 from tests.helpers.training import bits, loader, trainer
-from tests.test_contract import MODELS, batches, build
 
 
 def gathered(tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -103,7 +103,7 @@ class SameWeights(Callback):
             assert torch.equal(a, b), f"{name} differs by rank"
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_one_on_two_ranks(name):
     model = build(name)
     before = {key: p.clone() for key, p in model.named_parameters()}

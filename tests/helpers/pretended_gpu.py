@@ -34,18 +34,6 @@ AS_LONG_AS_NUMBERS_SAY = {
     aten._unique2: lambda x, *_: (x.flatten(), x.long(), x.long().flatten()),
     aten.equal: lambda x, other: True,
 }
-# What a step may wait for, and why: the model, a part of the line, and the reason.
-MIXTURE = "how many each component draws, which the classifier's lessons ask between two stages"
-UNLABELLED = "how many images of a batch have no label"
-ALLOWED = [
-    ("AdaGAN", "for number in chosen.unique():", MIXTURE),
-    ("AdaGAN", "self.components[number](z[its", MIXTURE),
-    ("CatGAN", "[without_label(y)]", UNLABELLED),
-    ("CCGAN", "[plays]", UNLABELLED),
-    ("CCGAN", "[without_label(y)]", UNLABELLED),
-    ("SemiSupervisedGAN", "[plays]", UNLABELLED),
-    ("SemiSupervisedGAN", "[without_label(y)]", UNLABELLED),
-]
 
 
 @dataclass(frozen=True)

@@ -1,101 +1,65 @@
-"""Every model of the zoo as small as it goes, and batches for it."""
+"""What a model's test module says of the model, for the tests that all models share."""
 
-import inspect
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-import genzoo.zoo
 from genzoo.zoo.base import GenerativeModel
 from tests.helpers.training import bits, loader
 
-MODELS = {
-    name: model
-    for name, model in vars(genzoo.zoo).items()
-    if inspect.isclass(model)
-    and issubclass(model, GenerativeModel)
-    and "image_shape" in inspect.signature(model).parameters
-}
-TINY = {
-    "GAN": {"latent_dim": 4, "width": 16},
-    "DCGAN": {"latent_dim": 4, "width": 4},
-    "FGAN": {"latent_dim": 4, "width": 16},
-    "GeometricGAN": {"latent_dim": 4, "width": 16},
-    "AdaGAN": {
-        "latent_dim": 4,
-        "width": 16,
-        "num_components": 2,
-        "stage_steps": 1,
-        "classifier_steps": 1,
-    },
-    "GoGAN": {"latent_dim": 4, "width": 16, "d_steps": 1, "stage_steps": 1},
-    "ImprovedGAN": {"latent_dim": 4, "width": 16},
-    "LAPGAN": {"levels": 1, "latent_dim": 4, "width": 16, "detail_width": 4},
-    "LSGAN": {"latent_dim": 4, "width": 16},
-    "BGAN": {"latent_dim": 4, "width": 16},
-    "BoundarySeekingGAN": {"latent_dim": 4, "width": 16},
-    "EBGAN": {"latent_dim": 4, "width": 16, "code_dim": 4},
-    "BEGAN": {"latent_dim": 4, "width": 16, "code_dim": 4},
-    "ProgressiveGAN": {"latent_dim": 4, "width": 4, "stage_steps": 1},
-    "WGAN": {"latent_dim": 4, "width": 16, "d_steps": 1},
-    "WGANGP": {"latent_dim": 4, "width": 16, "d_steps": 1},
-    "CGAN": {"latent_dim": 4, "width": 16},
-    "ACGAN": {"latent_dim": 4, "width": 16},
-    "AMGAN": {"latent_dim": 4, "width": 16, "target": "label"},
-    "InfoGAN": {"latent_dim": 4, "width": 16},
-    "AAE": {"latent_dim": 3, "width": 16, "code_width": 16},
-    "AEGAN": {"latent_dim": 3, "width": 16},
-    "BiGAN": {"latent_dim": 3, "width": 16, "pair_width": 16},
-    "ALI": {"latent_dim": 3, "width": 16, "pair_width": 16},
-    "LFVI": {"latent_dim": 3, "width": 16, "pair_width": 16, "d_steps": 1},
-    "IAN": {"latent_dim": 3, "width": 16, "head_width": 8},
-    "VAEGAN": {"latent_dim": 3, "width": 16},
-    "CVAEGAN": {"latent_dim": 3, "width": 16},
-    "SemiSupervisedGAN": {"latent_dim": 4, "width": 16},
-    "CatGAN": {"latent_dim": 4, "width": 16},
-    "CCGAN": {"latent_dim": 4, "width": 16},
-    "Autoencoder": {"latent_dim": 3, "width": 64},
-    "LinearAutoencoder": {"latent_dim": 3},
-    "ConvAutoencoder": {"latent_dim": 3, "width": 4},
-    "DenoisingAutoencoder": {"latent_dim": 3, "width": 64},
-    "VAE": {"latent_dim": 3, "width": 16},
-    "BetaVAE": {"latent_dim": 3, "width": 16},
-    "CVAE": {"latent_dim": 3, "width": 16},
-    "QuadrantCVAE": {"latent_dim": 3, "width": 16},
-    "PixelVAE": {"latent_dim": 3, "width": 16, "levels": 2, "features": 4, "lr": 0.03},
-    "PixelCNN": {"levels": 2, "width": 4, "layers": 3},
-    "GatedPixelCNN": {"levels": 2, "width": 4, "layers": 3},
-    "PixelCNNpp": {"levels": 2, "width": 4, "layers": 1, "dropout": 0.0, "ema_decay": 0.0},
-    "RowLSTM": {"levels": 2, "width": 4, "layers": 2},
-    "DiagonalBiLSTM": {"levels": 2, "width": 4, "layers": 2},
-    "RBM": {"hidden": 6, "sweeps": 10, "lr": 1.0},
-    "DBM": {"hidden": 6, "top": 4, "chains": 12, "sweeps": 10, "lr": 1.0},
-    "GeneralizedDenoisingAutoencoder": {"width": 16, "steps": 10},
-    "GSN": {"width": 16, "steps": 10},
-    "ChairGenerator": {"width": 8},
-}
-LABELLED = {
-    "SemiSupervisedGAN",
-    "CCGAN",
-    "CGAN",
-    "ACGAN",
-    "AMGAN",
-    "CVAEGAN",
-}  # no models without classes
-SHAPE = (1, 8, 8)
+
+def batches_of_labels() -> DataLoader:
+    return loader(bits(24))
 
 
-def build(name: str, num_classes: int = 0, **settings) -> GenerativeModel:
-    torch.manual_seed(0)
-    num_classes = 3 if name in LABELLED else num_classes
-    return MODELS[name](SHAPE, num_classes=num_classes, **{**TINY[name], **settings})
+def batches_of_views() -> DataLoader:
+    """As `Chairs` gives them: type, azimuth and elevation."""
+    x, y = loader(bits(24)).dataset.tensors
+    y = torch.stack((y, torch.arange(24) * 15, torch.full((24,), 20)), dim=1).float()
+    return DataLoader(TensorDataset(x, y), 8)
 
 
-def batches(name: str) -> DataLoader:
-    """What a model is trained on: ChairGenerator is told a view beside the type."""
-    data = loader(bits(24))
-    if name == "ChairGenerator":
-        x, y = data.dataset.tensors
-        y = torch.stack((y, torch.arange(24) * 15, torch.full((24,), 20)), dim=1).float()
-        data = DataLoader(TensorDataset(x, y), 8)
-    return data
+@dataclass(frozen=True)
+class Tiny:
+    """A model as small as it goes, and in what it is an exception.
+
+    A module tests/zoo/<family>/test_<paper>.py has one as `TINY`, or a tuple of several.
+
+    Args:
+        model: The class.
+        settings: Of its constructor, beside `image_shape` and `num_classes`.
+        abilities: Of `genzoo.protocols`, all that it has.
+        needs_classes: Whether there is no such model without classes.
+        draws_classes: Whether `sample` takes labels when it is trained with some.
+        draws_noise: Whether training draws random numbers.
+        last_bias_moves: Whether the discriminator's last bias has a gradient.
+        batches: What it is trained on.
+        needs: The error, a regular expression, where images come alone, if not that of classes.
+        sampling_players: Whose losses teach the network that makes samples of the prior.
+        late_players: Who does not play in the first steps.
+        own_rates: Learning rates, by player, that neither `lr` nor `d_lr` and `g_lr` set.
+        eager: Networks that run as they are written where others are compiled.
+        refuses: What the error says of an option of discriminators that it cannot take, by option.
+        waits: Parts of the lines where a step may wait for a GPU.
+        variant: Settings with which it is once more tried on a GPU that is pretended.
+    """
+
+    model: type[GenerativeModel]
+    settings: dict[str, Any]
+    abilities: Set[type]
+    needs_classes: bool = False
+    draws_classes: bool = True
+    draws_noise: bool = True
+    last_bias_moves: bool = True
+    batches: Callable[[], DataLoader] = batches_of_labels
+    needs: str = ""
+    sampling_players: tuple[str, ...] = ("generator",)
+    late_players: Set[str] = frozenset()
+    own_rates: dict[str, float] = field(default_factory=dict)
+    eager: Set[str] = frozenset()
+    refuses: dict[str, str] = field(default_factory=dict)
+    waits: tuple[str, ...] = ()
+    variant: dict[str, Any] = field(default_factory=dict)

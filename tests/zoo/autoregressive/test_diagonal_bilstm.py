@@ -9,13 +9,17 @@ import torch
 from sklearn.datasets import load_digits
 
 from genzoo.images import to_levels
+from genzoo.protocols import Completer, Density, Sampler
 from genzoo.zoo.autoregressive import DiagonalBiLSTM, RowLSTM
 from genzoo.zoo.autoregressive.diagonal_bilstm import DiagonalBlock
 from genzoo.zoo.autoregressive.row_lstm import RecurrentNet
 from genzoo.zoo.networks.masked import MaskedConv2d
 from tests.helpers.exact_likelihood import dependence
+from tests.helpers.tiny import Tiny
 from tests.zoo.autoregressive.test_row_lstm import held_out
 from tests.zoo.networks.test_recurrent import awake, small
+
+TINY = Tiny(DiagonalBiLSTM, {"levels": 2, "width": 4, "layers": 2}, {Sampler, Density, Completer})
 
 
 class PrintedNet(RecurrentNet):

@@ -9,6 +9,7 @@ from genzoo.datamodules import Digits
 from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
 from genzoo.modes import evaluating
+from genzoo.protocols import Completer, Density, Sampler
 from genzoo.zoo.autoregressive import GatedPixelCNN
 from genzoo.zoo.networks.gated import GatedLayer, GatedStack, VerticalConv2d
 from genzoo.zoo.networks.masked import MaskedConv2d, caching
@@ -22,6 +23,9 @@ from tests.helpers.exact_likelihood import (
     dependence,
     dependence_after_training,
 )
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(GatedPixelCNN, {"levels": 2, "width": 4, "layers": 3}, {Sampler, Density, Completer})
 
 
 def small(shape, levels=2, num_classes=0, layers=3, width=9, **settings) -> GatedPixelCNN:

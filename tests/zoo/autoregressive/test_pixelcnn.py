@@ -28,6 +28,9 @@ from tests.helpers.exact_likelihood import (
     dependence,
     dependence_after_training,
 )
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(PixelCNN, {"levels": 2, "width": 4, "layers": 3}, {Sampler, Density, Completer})
 
 
 def small(shape, levels=2, num_classes=0, layers=2, width=9) -> PixelCNN:

@@ -7,6 +7,7 @@ from scipy.special import expit
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_levels, from_uint8, to_levels
+from genzoo.protocols import Completer, Density, Sampler
 from genzoo.zoo.autoregressive import PixelCNNpp
 from genzoo.zoo.autoregressive.conditionals import Levels
 from genzoo.zoo.logistic import LogisticMixture, log_cell
@@ -19,6 +20,13 @@ from tests.helpers.exact_likelihood import (
     chi_square,
     nats,
     probabilities,
+)
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(
+    PixelCNNpp,
+    {"levels": 2, "width": 4, "layers": 1, "dropout": 0.0, "ema_decay": 0.0},
+    {Sampler, Density, Completer},
 )
 
 

@@ -6,8 +6,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from genzoo.protocols import Completer, Density, Sampler
 from genzoo.zoo.autoregressive import RowLSTM
+from tests.helpers.tiny import Tiny
 from tests.zoo.networks.test_recurrent import dependence, small
+
+TINY = Tiny(RowLSTM, {"levels": 2, "width": 4, "layers": 2}, {Sampler, Density, Completer})
 
 
 def test_context_is_a_triangle():

@@ -8,9 +8,17 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from genzoo.datamodules import Digits
-from genzoo.protocols import Classifier
+from genzoo.protocols import Classifier, Decoder, Interpolator, Sampler
 from genzoo.zoo import ACGAN, CGAN
 from tests.helpers.conditional_digits import Judge, played, split, spread
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(
+    ACGAN,
+    {"latent_dim": 4, "width": 16},
+    {Sampler, Decoder, Interpolator, Classifier},
+    needs_classes=True,
+)
 
 
 def undecided(**settings) -> ACGAN:

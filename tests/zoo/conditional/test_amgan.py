@@ -6,9 +6,18 @@ import pytest
 import torch
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Classifier, Decoder, Interpolator, Sampler
 from genzoo.zoo import AMGAN
 from genzoo.zoo.conditional.amgan import any_real_class, class_aware
 from tests.helpers.conditional_digits import Judge, played, split, spread
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(
+    AMGAN,
+    {"latent_dim": 4, "width": 16, "target": "label"},
+    {Sampler, Decoder, Interpolator, Classifier},
+    needs_classes=True,
+)
 
 
 @pytest.mark.claim

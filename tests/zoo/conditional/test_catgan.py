@@ -10,10 +10,21 @@ from sklearn.cluster import KMeans
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.protocols import Classifier, Decoder, Interpolator, Sampler
 from genzoo.zoo import CatGAN
 from genzoo.zoo.conditional.catgan import evenness, sureness
 from tests.helpers.few_labels import held_out
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import trainer
+
+TINY = Tiny(
+    CatGAN,
+    {"latent_dim": 4, "width": 16},
+    {Sampler, Decoder, Interpolator, Classifier},
+    draws_classes=False,  # they teach the discriminator only
+    refuses={"r1": "0 for a discriminator with batch norm"},
+    waits=("[without_label(y)]",),  # how many images of a batch have no label
+)
 
 
 def tiny(**settings):

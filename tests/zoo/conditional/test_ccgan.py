@@ -8,9 +8,20 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Classifier, Completer, Decoder, Interpolator, Sampler
 from genzoo.zoo import CCGAN
 from tests.helpers.digits import classes, digits, distance
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    CCGAN,
+    {"latent_dim": 4, "width": 16},
+    {Sampler, Decoder, Interpolator, Classifier, Completer},
+    needs_classes=True,
+    draws_classes=False,  # they teach the discriminator only
+    waits=("[plays]", "[without_label(y)]"),  # how many images of a batch have no label
+)
 
 
 def tiny(**settings) -> CCGAN:

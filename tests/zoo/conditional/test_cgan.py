@@ -5,9 +5,18 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import CGAN, GAN
 from tests.helpers.conditional_digits import Judge, played, split, spread
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import fit, loader, trainer
+
+TINY = Tiny(
+    CGAN,
+    {"latent_dim": 4, "width": 16},
+    {Sampler, Decoder, Interpolator},
+    needs_classes=True,
+)
 
 
 def test_it_is_a_gan_that_is_told_the_class():

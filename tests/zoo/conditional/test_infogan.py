@@ -9,8 +9,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import InfoGAN
 from tests.helpers.conditional_digits import Judge, played, split
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(InfoGAN, {"latent_dim": 4, "width": 16}, {Sampler, Decoder, Interpolator})
 
 
 def small(**settings) -> InfoGAN:

@@ -9,10 +9,21 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Classifier, Decoder, Interpolator, Sampler
 from genzoo.zoo import CCGAN, CatGAN, SemiSupervisedGAN
 from genzoo.zoo.networks.noise import GaussianNoise, noisy
 from tests.helpers.few_labels import accuracy, taught
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import fit, trainer
+
+TINY = Tiny(
+    SemiSupervisedGAN,
+    {"latent_dim": 4, "width": 16},
+    {Sampler, Decoder, Interpolator, Classifier},
+    needs_classes=True,
+    draws_classes=False,  # they teach the discriminator only
+    waits=("[plays]", "[without_label(y)]"),  # how many images of a batch have no label
+)
 
 
 def tiny(**settings):

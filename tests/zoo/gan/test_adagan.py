@@ -6,10 +6,23 @@ import torch
 from torch import nn
 
 from genzoo.datamodules import Toy
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import WGANGP, AdaGAN
 from genzoo.zoo.gan.adagan import boosting_weights, smallest
 from tests.helpers.point_clouds import earth_movers_distance, held_out
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    AdaGAN,
+    {"latent_dim": 4, "width": 16, "num_components": 2, "stage_steps": 1, "classifier_steps": 1},
+    {Sampler, Decoder, Interpolator},
+    late_players={"classifier"},  # it waits while the first component learns
+    eager={"classifier", "generator"},  # which weigh the data when a component begins
+    # How many each component draws, which the classifier's lessons ask between two stages.
+    waits=("for number in chosen.unique():", "self.components[number](z[its"),
+    variant={"weights": "topk", "stage_steps": 5},
+)
 
 
 def by_bisection(floor: torch.Tensor, beta: float) -> float:

@@ -5,12 +5,17 @@ import pytest
 import torch
 
 from genzoo.datamodules.toys import Toy, mode_coverage
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import BGAN
 from genzoo.zoo.gan.b_gan import bregman, f_divergence, minus_ratio
 from genzoo.zoo.gan.f_gan import DIVERGENCES, minus_bound
 from genzoo.zoo.gan.gan import cross_entropy
 from tests.helpers.fixed_generator import GRID, gaussian
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import trainer
+
+TINY = Tiny(BGAN, {"latent_dim": 4, "width": 16}, {Sampler, Decoder, Interpolator})
+
 
 # The raw score v of f-GAN at which g_f(v) = f'(exp(s)).
 SCORES = {

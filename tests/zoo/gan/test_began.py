@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import BEGAN
 from tests.helpers.game_loop import play
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(BEGAN, {"latent_dim": 4, "width": 16, "code_dim": 4}, {Sampler, Decoder, Interpolator})
 
 
 @pytest.mark.parametrize(

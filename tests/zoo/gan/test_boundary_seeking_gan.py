@@ -8,10 +8,19 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import BoundarySeekingGAN
 from tests.helpers.digits import classes, digits, distance
 from tests.helpers.game_loop import among, play
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    BoundarySeekingGAN,
+    {"latent_dim": 4, "width": 16},
+    {Sampler, Decoder, Interpolator},
+    variant={"binary": True},
+)
 
 
 def test_the_continuous_generator_aims_at_the_boundary():

@@ -12,8 +12,17 @@ from genzoo.datamodules import Digits
 from genzoo.datamodules.folder import decode
 from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8, to_uint8
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import DCGAN, latent
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import fit, trainer
+
+TINY = Tiny(
+    DCGAN,
+    {"latent_dim": 4, "width": 4},
+    {Sampler, Decoder, Interpolator},
+    variant={"instance_noise": 0.1, "instance_noise_steps": 5, "clip_norm": 1.0, "g_steps": 2},
+)
 
 
 @pytest.mark.parametrize("side", [8, 16, 28, 32, 64])

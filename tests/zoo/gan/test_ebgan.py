@@ -4,11 +4,21 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import EBGAN, GAN
 from genzoo.zoo.gan.ebgan import energy_margin, pulling_away
 from tests.helpers.digits import classes, digits, distance
 from tests.helpers.game_loop import among, play
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits
+
+TINY = Tiny(
+    EBGAN,
+    {"latent_dim": 4, "width": 16, "code_dim": 4},
+    {Sampler, Decoder, Interpolator},
+    refuses={"r1": "0 for a discriminator with batch norm"},
+    variant={"network": "conv", "width": 4},
+)
 
 
 def test_losses_by_hand():

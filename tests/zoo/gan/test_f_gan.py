@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import FGAN
 from genzoo.zoo.gan.f_gan import DIVERGENCES, divergence_of
 from tests.helpers.fixed_generator import GRID, against, gaussian
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import loader, trainer
+
+TINY = Tiny(FGAN, {"latent_dim": 4, "width": 16}, {Sampler, Decoder, Interpolator})
+
 
 ALL = [*((name, 0.5) for name in DIVERGENCES), ("weighted_jensen_shannon", 0.3)]
 ALL += [("alpha", 0.5), ("alpha", 2.0)]

@@ -5,10 +5,21 @@ import pytest
 import torch
 
 from genzoo.datamodules import Toy
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import GoGAN
 from genzoo.zoo.gan.gogan import out_of_order
 from tests.helpers.point_clouds import earth_movers_distance, held_out
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    GoGAN,
+    {"latent_dim": 4, "width": 16, "d_steps": 1, "stage_steps": 1},
+    {Sampler, Decoder, Interpolator},
+    last_bias_moves=False,  # nothing to a hinge while all scores lie within the margin
+    eager={"discriminator"},  # the penalty on its gradient needs second derivatives
+    variant={"stage_steps": 5},
+)
 
 
 def test_a_hinge_is_of_pairs_and_by_hand():

@@ -5,14 +5,19 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import GAN, ImprovedGAN
 from genzoo.zoo.gan.gan import cross_entropy
 from genzoo.zoo.gan.improved_gan import feature_distance, smoothed_cross_entropy
 from genzoo.zoo.gan.wgan import wasserstein
 from genzoo.zoo.networks.minibatch import MinibatchDiscrimination, VirtualBatchNorm
 from tests.helpers.fixed_generator import GRID, gaussian
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
 from tests.test_resume import MODELS, differences, train
+
+TINY = Tiny(ImprovedGAN, {"latent_dim": 4, "width": 16}, {Sampler, Decoder, Interpolator})
+
 
 OFF = {"minibatch_kernels": 0, "label_smoothing": 0.0}
 ALL = {

@@ -7,11 +7,21 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import LAPGAN
 from genzoo.zoo.gan.lapgan import down, up
 from tests.helpers.digits import digits, distance
 from tests.helpers.game_loop import among, play
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    LAPGAN,
+    {"levels": 1, "latent_dim": 4, "width": 16, "detail_width": 4},
+    {Sampler, Decoder, Interpolator},
+    sampling_players=("generator_0", "generator_1"),
+    refuses={"spectral_norm": "left out", "r1": "left out"},
+)
 
 
 def tiny(side: int = 8, **settings) -> LAPGAN:

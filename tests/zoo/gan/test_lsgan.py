@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import LSGAN
 from genzoo.zoo.gan.gan import non_saturating
 from genzoo.zoo.gan.lsgan import least_squares
 from tests.helpers.fixed_generator import GRID, against, gaussian
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(LSGAN, {"latent_dim": 4, "width": 16}, {Sampler, Decoder, Interpolator})
 
 
 def test_losses_by_hand():

@@ -13,6 +13,7 @@ from genzoo.datamodules import FashionMNIST
 from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import WGANGP, ProgressiveGAN
 from genzoo.zoo.gan.progressive_gan import (
     EqualizedConv2d,
@@ -25,7 +26,16 @@ from genzoo.zoo.gan.progressive_gan import (
     gain_without_drift,
     up,
 )
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader, trainer
+
+TINY = Tiny(
+    ProgressiveGAN,
+    {"latent_dim": 4, "width": 4, "stage_steps": 1},
+    {Sampler, Decoder, Interpolator},
+    eager={"discriminator"},  # the penalty on its gradient needs second derivatives
+)
+
 
 ALMOST = 1e-9  # of a block that has just begun to fade in
 

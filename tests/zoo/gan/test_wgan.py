@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import GAN, WGAN
 from genzoo.zoo.gan.gan import minimax
 from genzoo.zoo.gan.wgan import wasserstein
 from tests.helpers.parallel_lines import THETAS, data, on_lines
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import fit, loader
+
+TINY = Tiny(
+    WGAN,
+    {"latent_dim": 4, "width": 16, "d_steps": 1},
+    {Sampler, Decoder, Interpolator},
+    last_bias_moves=False,  # it cancels in a difference of scores
+)
 
 
 def test_losses_by_hand():

@@ -5,10 +5,20 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import WGAN, WGANGP
 from genzoo.zoo.networks import ConvDiscriminator
 from tests.helpers.parallel_lines import THETAS, data, on_lines
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import loader, trainer
+
+TINY = Tiny(
+    WGANGP,
+    {"latent_dim": 4, "width": 16, "d_steps": 1},
+    {Sampler, Decoder, Interpolator},
+    last_bias_moves=False,  # it cancels in a difference of scores
+    eager={"discriminator"},  # the penalty on its gradient needs second derivatives
+)
 
 
 class Plane(nn.Module):

@@ -7,12 +7,22 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo import AAE
 from genzoo.zoo.inference.aae import petals, swiss_roll
 from genzoo.zoo.networks import MLPDiscriminator
 from tests.helpers.digits import classes, digits, distance, energy_distance
 from tests.helpers.game_loop import moved_by_each
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    AAE,
+    {"latent_dim": 3, "width": 16, "code_width": 16},
+    {Sampler, Decoder, Interpolator, Encoder},
+    sampling_players=("discriminator",),
+    own_rates={"encoder": 0.03},  # g_lr of the test: it is the generator of codes
+)
 
 
 def test_petals_by_their_moments():

@@ -7,9 +7,19 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo import AEGAN
 from tests.helpers.digits import classes, digits
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    AEGAN,
+    {"latent_dim": 3, "width": 16},
+    {Sampler, Decoder, Interpolator, Encoder},
+    own_rates={"encoder": 0.001},
+)
+
 
 BATCH = bits(6), torch.arange(6) % 3
 

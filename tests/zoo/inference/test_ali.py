@@ -6,9 +6,15 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo import ALI
 from genzoo.zoo.gan.gan import cross_entropy
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, loader, trainer
+
+TINY = Tiny(
+    ALI, {"latent_dim": 3, "width": 16, "pair_width": 16}, {Sampler, Decoder, Interpolator, Encoder}
+)
 
 
 def test_the_encoder_draws_and_gradients_reach_its_width():

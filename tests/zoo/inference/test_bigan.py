@@ -6,10 +6,18 @@ import pytest
 import torch
 from torch import nn
 
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo import BiGAN
 from tests.helpers.digits import inverted
 from tests.helpers.game_loop import moved_by_each
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, loader, trainer
+
+TINY = Tiny(
+    BiGAN,
+    {"latent_dim": 3, "width": 16, "pair_width": 16},
+    {Sampler, Decoder, Interpolator, Encoder},
+)
 
 
 class Undecided(nn.Module):

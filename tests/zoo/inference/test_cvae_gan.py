@@ -11,12 +11,21 @@ from genzoo.datamodules import MNIST10k
 from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
-from genzoo.protocols import Classifier, Completer
+from genzoo.protocols import Classifier, Completer, Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo import CVAEGAN
 from genzoo.zoo.adversarial import Player
 from genzoo.zoo.gan.gan import Payoff
 from tests.helpers.conditional_digits import spread
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
+
+TINY = Tiny(
+    CVAEGAN,
+    {"latent_dim": 3, "width": 16},
+    {Sampler, Decoder, Interpolator, Encoder, Classifier, Completer},
+    needs_classes=True,
+)
+
 
 BATCH = bits(6), torch.tensor([0, 1, 0, 0, 1, 1])  # no image of class 2
 

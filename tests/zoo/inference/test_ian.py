@@ -8,11 +8,21 @@ import torch
 from torch import nn
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo import IAN
 from genzoo.zoo.adversarial import Player
 from genzoo.zoo.inference.ian import blur, disorder, pass_for_data, tell_apart
 from tests.helpers.digits import classes, digits, distance
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit
+
+TINY = Tiny(
+    IAN,
+    {"latent_dim": 3, "width": 16, "head_width": 8},
+    {Sampler, Decoder, Interpolator, Encoder},
+    variant={"network": "residual", "width": 4},
+)
+
 
 BATCH = bits(6), torch.arange(6) % 3
 

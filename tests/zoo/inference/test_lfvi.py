@@ -7,9 +7,20 @@ import torch
 from torch import nn
 from torch.distributions import Independent, Normal, kl_divergence
 
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo import LFVI
 from tests.helpers.game_loop import moved_by_each
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader, trainer
+
+TINY = Tiny(
+    LFVI,
+    {"latent_dim": 3, "width": 16, "pair_width": 16, "d_steps": 1},
+    {Sampler, Decoder, Interpolator},
+    sampling_players=("simulator",),
+    own_rates={"posterior": 0.01},
+)
+
 
 NOISE = 0.5  # of points about the line
 STEPS = 1200  # of the posterior

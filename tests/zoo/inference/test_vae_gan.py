@@ -5,11 +5,15 @@ import pytest
 import torch
 
 from genzoo.datamodules import Digits
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo import VAEGAN
 from genzoo.zoo.adversarial import Player
 from genzoo.zoo.gan.gan import Payoff, non_saturating
 from tests.helpers.digits import classes, digits, distance
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit
+
+TINY = Tiny(VAEGAN, {"latent_dim": 3, "width": 16}, {Sampler, Decoder, Interpolator, Encoder})
 
 
 def nothing(*scores):

@@ -6,10 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from genzoo.protocols import Bounded, Density, Estimated
+from genzoo.protocols import Bounded, Completer, Density, Encoder, Estimated, Sampler
 from genzoo.zoo.markov import DBM, RBM
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
 from tests.zoo.markov.test_rbm import digits, every_image, learn
+
+TINY = Tiny(
+    DBM,
+    {"hidden": 6, "top": 4, "chains": 12, "sweeps": 10, "lr": 1.0},
+    {Sampler, Density, Bounded, Completer, Encoder},
+)
 
 
 def strong(shape=(1, 3, 3), hidden=6, top=4, deviation=0.8, **settings) -> DBM:

@@ -7,9 +7,14 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_predict
 from torch.distributions import Bernoulli
 
+from genzoo.protocols import Completer, Sampler
 from genzoo.zoo.markov import GeneralizedDenoisingAutoencoder
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader
 from tests.zoo.markov.test_rbm import digits, learn
+
+TINY = Tiny(GeneralizedDenoisingAutoencoder, {"width": 16, "steps": 10}, {Sampler, Completer})
+
 
 STATES = 16  # of four pixels
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.distributions import Bernoulli
 
+from genzoo.protocols import Completer, Sampler
 from genzoo.zoo import GeneralizedDenoisingAutoencoder, load_model
 from genzoo.zoo.markov import GSN
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader, trainer
 from tests.zoo.markov.test_generalized_denoising import (
     STATES,
@@ -16,6 +18,9 @@ from tests.zoo.markov.test_generalized_denoising import (
     two_sample_test,
 )
 from tests.zoo.markov.test_rbm import digits, learn
+
+TINY = Tiny(GSN, {"width": 16, "steps": 10}, {Sampler, Completer})
+
 
 KNOWN = 6  # states of the latent
 

@@ -10,9 +10,12 @@ from torch import nn
 from torch.distributions import Bernoulli
 from torch.utils.data import DataLoader, TensorDataset
 
-from genzoo.protocols import Density, Estimated, Filtering
+from genzoo.protocols import Completer, Density, Encoder, Estimated, Filtering, Sampler
 from genzoo.zoo.markov import RBM
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader, trainer
+
+TINY = Tiny(RBM, {"hidden": 6, "sweeps": 10, "lr": 1.0}, {Sampler, Density, Completer, Encoder})
 
 
 def strong(shape=(1, 3, 3), hidden=5, deviation=0.8, **settings) -> RBM:

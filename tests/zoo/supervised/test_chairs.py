@@ -10,8 +10,19 @@ from genzoo.datamodules.batches import TrainingBatches
 from genzoo.datamodules.chairs import Views
 from genzoo.features.classifier import train_classifier
 from genzoo.images import from_uint8
+from genzoo.protocols import Decoder, Interpolator, Sampler
 from genzoo.zoo.supervised import ChairGenerator
+from tests.helpers.tiny import Tiny, batches_of_views
 from tests.helpers.training import fit, trainer
+
+TINY = Tiny(
+    ChairGenerator,
+    {"width": 8},
+    {Sampler, Decoder, Interpolator},
+    draws_noise=False,
+    batches=batches_of_views,
+    needs=r"y must be \(B, 3\), type, azimuth and elevation",
+)
 
 
 def small(**settings) -> ChairGenerator:

@@ -7,9 +7,18 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.variational import Autoencoder, autoencoder
 from genzoo.zoo.variational.autoencoder import CodeGaussian
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, loader, trainer
+
+TINY = Tiny(
+    Autoencoder,
+    {"latent_dim": 3, "width": 64},
+    {Sampler, Decoder, Interpolator, Encoder},
+    draws_noise=False,
+)
 
 
 def codes(n: int, y: torch.Tensor | None = None) -> torch.Tensor:

@@ -5,8 +5,14 @@ import torch
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.protocols import Bounded, Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.variational import VAE, BetaVAE
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, trainer
+
+TINY = Tiny(
+    BetaVAE, {"latent_dim": 3, "width": 16}, {Sampler, Decoder, Interpolator, Encoder, Bounded}
+)
 
 
 def test_beta_weighs_the_divergence_in_training_and_nowhere_else():

@@ -5,8 +5,17 @@ import torch
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.variational import Autoencoder, ConvAutoencoder
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import trainer
+
+TINY = Tiny(
+    ConvAutoencoder,
+    {"latent_dim": 3, "width": 4},
+    {Sampler, Decoder, Interpolator, Encoder},
+    draws_noise=False,
+)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (3, 32, 32)])

@@ -11,11 +11,21 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genzoo.datamodules import Digits, MNIST10k
 from genzoo.images import from_uint8
-from genzoo.protocols import Completer
+from genzoo.protocols import Bounded, Completer, Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.networks import MLP
 from genzoo.zoo.variational import CVAE, VAE, QuadrantCVAE
 from genzoo.zoo.variational.cvae import Known
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, fit, loader, trainer
+
+TINY = (
+    Tiny(CVAE, {"latent_dim": 3, "width": 16}, {Sampler, Decoder, Interpolator, Encoder, Bounded}),
+    Tiny(
+        QuadrantCVAE,
+        {"latent_dim": 3, "width": 16},
+        {Sampler, Decoder, Interpolator, Encoder, Bounded, Completer},
+    ),
+)
 
 
 def wild(model):

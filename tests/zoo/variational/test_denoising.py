@@ -9,8 +9,14 @@ from torch.optim.lr_scheduler import LinearLR
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.variational import Autoencoder, DenoisingAutoencoder
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import trainer
+
+TINY = Tiny(
+    DenoisingAutoencoder, {"latent_dim": 3, "width": 64}, {Sampler, Decoder, Interpolator, Encoder}
+)
 
 
 def test_corruptions():

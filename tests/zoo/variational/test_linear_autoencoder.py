@@ -6,7 +6,17 @@ from torch.optim.lr_scheduler import LinearLR
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.protocols import Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.variational import LinearAutoencoder
+from tests.helpers.tiny import Tiny
+
+TINY = Tiny(
+    LinearAutoencoder,
+    {"latent_dim": 3},
+    {Sampler, Decoder, Interpolator, Encoder},
+    draws_noise=False,
+)
+
 
 SIZE = 4  # where the digits' spectrum has a gap: 0.083 of the variance, then 0.057
 

@@ -10,9 +10,17 @@ from torch.distributions import Normal
 
 from genzoo.datamodules import MNIST10k
 from genzoo.images import from_levels, from_uint8, to_levels
+from genzoo.protocols import Bounded, Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.autoregressive import GatedPixelCNN
 from genzoo.zoo.variational import VAE, PixelVAE
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, trainer
+
+TINY = Tiny(
+    PixelVAE,
+    {"latent_dim": 3, "width": 16, "levels": 2, "features": 4, "lr": 0.03},
+    {Sampler, Decoder, Interpolator, Encoder, Bounded},
+)
 
 
 def small(shape=(1, 2, 2), latent_dim=1, levels=2, layers=2, num_classes=0) -> PixelVAE:

@@ -9,8 +9,17 @@ from torch.distributions import Bernoulli, Normal
 
 from genzoo.datamodules import MNIST10k
 from genzoo.images import from_uint8
+from genzoo.protocols import Bounded, Decoder, Encoder, Interpolator, Sampler
 from genzoo.zoo.variational import VAE
+from tests.helpers.tiny import Tiny
 from tests.helpers.training import bits, trainer
+
+TINY = Tiny(
+    VAE,
+    {"latent_dim": 3, "width": 16},
+    {Sampler, Decoder, Interpolator, Encoder, Bounded},
+    variant={"decoder": "gaussian"},
+)
 
 
 def test_the_divergence_is_appendix_b():
