@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 from genzoo.__main__ import main
 from tests.helpers import user_models
 from tests.helpers.browser import Browser
+from tests.helpers.clock import Clock
+from tests.helpers.command_lines import FAST
 
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # some CPUs die in AMX products
 os.environ["WANDB_MODE"] = "offline"
@@ -97,14 +99,13 @@ def genzoo(tmp_path, monkeypatch, capsys):
     return run
 
 
-FAST = (
-    "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false "
-    "--trainer.max_epochs 1 "
-)
-
-
 @pytest.fixture
 def trained(genzoo) -> str:
     """A checkpoint of a Mean with lr 0.3 on Noise in batches of 4."""
     genzoo(f"fit --model own.Mean --model.lr 0.3 --data own.Noise --data.batch_size 4 {FAST}")
     return "runs/Mean-Noise/version_0/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from genzoo.datamodules import ImageFolder
 from genzoo.zoo import SampleFolder
-from tests.conftest import FAST
+from tests.helpers.command_lines import FAST
 
 FOLDER = "--data ImageFolder --data.root images --data.image_size 8 --data.channels 1"
 GAN = f"--model GAN --model.width 8 {FOLDER} --data.batch_size 16 {FAST}"

@@ -4,53 +4,26 @@ import math
 import random
 import subprocess
 import sys
-import threading
-import time
-import warnings
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
-from genzoo.callbacks import Evaluation, Number, Section, make_evaluable
+from genzoo.callbacks import Evaluation, Number, Section
 from genzoo.callbacks.run import run_of
 from genzoo.features import cache
 from genzoo.features.extractors import Pixels
-from genzoo.images import from_uint8
-from genzoo.rng import isolated
+from tests.helpers.fingerprint import Fingerprint, fingerprint
 from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
-class Fingerprint(Evaluation):
-    """Numbers in which the order of everything shows."""
-
-    evidence = None
-
-    def evaluate(self, evidence):
-        self.evidence = evidence
-        numbers = {}
-        for part in ("train", "held_out", "generated"):
-            seen = getattr(evidence, part)
-            for name in ("images", "features", "labels"):
-                values = getattr(seen, name)
-                if values is not None:
-                    values = values.double().flatten(1).sum(1) if values.ndim > 1 else values
-                    place = torch.arange(1, len(values) + 1, dtype=torch.float64)
-                    numbers[f"{part}/{name}"] = Number((values * place).mean().item())
-        return Section("fingerprint", "", "unsure", numbers, protocol={"own": 1})
-
-
 class Again(Fingerprint):
     """Another who asks."""
-
-
-def fingerprint(**settings):
-    return Fingerprint("pixels", num_samples=230, num_samples_fit=110, **settings)
 
 
 class Shares(L.Callback):
@@ -190,22 +163,6 @@ def test_modes_and_random_state_come_back(tmp_path):
     assert model.net[1].training and not model.net[2].training
 
 
-def test_isolation_survives_an_error():
-    state = torch.get_rng_state(), random.getstate()
-    with pytest.raises(RuntimeError), isolated(1):
-        torch.rand(3), random.random()
-        raise RuntimeError
-    assert torch.equal(state[0], torch.get_rng_state()) and state[1] == random.getstate()
-    with isolated(1, 2):
-        first = torch.rand(1), np.random.rand(), random.random()
-    with isolated(1, 2):
-        assert first == (torch.rand(1), np.random.rand(), random.random())
-    with isolated(2, 1):
-        assert first[0] != torch.rand(1)
-    with torch.inference_mode(), isolated(1):
-        assert not torch.ones(1).is_inference() and not torch.is_grad_enabled()
-
-
 # Bad samples and models that cannot be asked
 
 
@@ -276,149 +233,6 @@ def test_a_model_without_samples_is_refused_by_name(tmp_path):
     assert own.section is None
 
 
-def test_a_foreign_module_is_made_evaluable(tmp_path):
-    class Foreign(L.LightningModule):
-        training_step, configure_optimizers = Toy.training_step, Toy.configure_optimizers
-        sample = Toy.sample
-
-        def __init__(self):
-            super().__init__()
-            self.net, self.drawn = Toy().net, 0
-
-    own, model = fingerprint(), Foreign()
-    with pytest.warns(UserWarning, match="Foreign has no validation_step.*make_evaluable"):
-        trainer(tmp_path, [own]).fit(model, Data())
-    assert own.section is None
-    assert make_evaluable(model) is model
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*validation_step.*")
-        trainer(tmp_path, [own]).fit(model, Data())
-    assert own.section is not None
-    trainer(tmp_path, [own]).test(model, Data(), verbose=False)
-    assert own.section.protocol["split"] == "test"
-    toy = Toy()
-    step = toy.validation_step
-    assert make_evaluable(toy).validation_step == step
-
-
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"num_samples": 1}, "num_samples must be at least 2, got 1"),
-        ({"num_real": 0}, "num_real must be at least 2, got 0"),
-        ({"every_n_epochs": -1}, "every_n_epochs must be 0 or more, got -1"),
-        ({"seed": -1}, "seed must be 0 or more, got -1"),
-    ],
-)
-def test_settings_are_checked(settings, message):
-    with pytest.raises(ValueError, match=message):
-        Fingerprint(**settings)
-
-
-def fault(kind):
-    """As numerical code ends."""
-    if kind == "zero":
-        return 1 / len([])
-    if kind == "matrix":
-        return torch.linalg.cholesky(-torch.eye(2))
-    if kind == "assert":
-        raise AssertionError("a covariance has no negative variances, at least 7, got 6")
-    raise ValueError("images must be at least 7, got 6")
-
-
-@pytest.mark.parametrize("kind", ["value", "zero", "matrix", "assert"])
-def test_a_question_without_an_answer_leaves_the_others(tmp_path, kind):
-    class Helpless(Fingerprint):
-        def evaluate(self, evidence):
-            fault(kind)
-
-    settings = {"extractor": Pixels(), "num_samples": 20}
-    helpless, other = Helpless(**settings), Fingerprint(**settings)
-    with pytest.warns(UserWarning, match="Helpless has no answer at step 0: "):
-        trainer(tmp_path, [helpless, other]).test(Toy(), Data(), verbose=False)
-    assert helpless.section.flag == "unsure" and "Not measured: " in helpless.section.verdict
-    assert kind != "value" or "at least 7, got 6" in helpless.section.verdict
-    assert other.section.numbers
-
-
-def test_an_evaluation_must_evaluate():
-    with pytest.raises(TypeError, match="evaluate"):
-        Evaluation()
-
-
-# Foreign data
-
-
-def loaders(scale, batch=33):
-    parts = (pictures(count, seed=seed) for count, seed in ((330, 0), (150, 1)))
-    data = [TensorDataset(scale(x), y) for x, y in parts]
-    return DataLoader(data[0], batch, shuffle=True), DataLoader(data[1], batch)
-
-
-@pytest.mark.parametrize("scale", [from_uint8, lambda x: x], ids=["floats", "bytes"])
-def test_plain_dataloaders_are_read_in_the_order_of_the_data(tmp_path, scale):
-    class Bytes(Toy):
-        def training_step(self, batch, batch_idx):
-            return super().training_step((batch[0].float(), batch[1]), batch_idx)
-
-    own = fingerprint()
-    trainer(tmp_path, [own]).fit(Bytes(), *loaders(scale))
-    for part, (x, y) in (("train", pictures(330)), ("held_out", pictures(150, seed=1))):
-        seen = getattr(own.evidence, part)
-        assert torch.equal(seen.images, x) and torch.equal(seen.labels, y)
-    missing = trainer(tmp_path, [fingerprint()])
-    with pytest.raises(ValueError, match="given no train dataloader"):
-        missing.test(Toy(), loaders(scale)[1], verbose=False)
-
-
-def test_an_iterator_in_use_is_not_disturbed(tmp_path):
-    class Order(Toy):
-        def __init__(self):
-            super().__init__()
-            self.order = []
-
-        def training_step(self, batch, batch_idx):
-            self.order.append(batch[0].sum().item())
-            return super().training_step(batch, batch_idx)
-
-    orders = []
-    for callbacks in ([], [fingerprint()]):
-        torch.manual_seed(0)
-        model = Order()
-        trainer(tmp_path, callbacks, val_check_interval=4).fit(model, *loaders(from_uint8))
-        orders.append(model.order)
-    assert orders[0] == orders[1] and len(set(orders[0])) == 10
-
-
-def test_a_foreign_datamodule_gives_what_the_model_is_given(tmp_path):
-    class Foreign(L.LightningDataModule):
-        ready = False
-
-        def setup(self, stage):
-            self.ready = self.ready or stage == "fit"
-
-        def train_dataloader(self):
-            assert self.ready
-            return loaders(lambda x: x.float() / 255)[0]
-
-        def test_dataloader(self):
-            return loaders(lambda x: x.float() / 255)[1]
-
-        def on_after_batch_transfer(self, batch, dataloader_idx):
-            return batch[0] * 2 - 1, batch[1]
-
-    own = fingerprint()
-    trainer(tmp_path, [own]).test(Toy(), Foreign(), verbose=False)
-    assert torch.equal(own.evidence.train.images, pictures(330)[0])
-
-    class Unscaled(Foreign):
-        def on_after_batch_transfer(self, batch, dataloader_idx):
-            return batch
-
-    with pytest.raises(ValueError, match="train data must be.*minimum of 0.*2 x - 1"):
-        trainer(tmp_path, [own]).test(Toy(), Unscaled(), verbose=False)
-
-
 def test_points_are_their_own_features(tmp_path):
     class Plane(Data):
         def split(self, part):
@@ -451,20 +265,6 @@ def Plane2(kind):
 
 
 # The cache
-
-
-def test_a_full_disk_is_a_warning_and_leaves_nothing_half_written(monkeypatch, tmp_path):
-    """No file may grow beyond a mebibyte here, as none could on a disk with no more room."""
-    resource = pytest.importorskip("resource")
-    monkeypatch.setenv("GENZOO_CACHE", str(tmp_path))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
-    try:
-        with pytest.warns(UserWarning, match="could not be written, so it will be made again"):
-            cache.save("key", {"features": torch.zeros(2**20)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert not list(tmp_path.iterdir()) and cache.load("key") is None
 
 
 def count_looks(monkeypatch):
@@ -537,45 +337,6 @@ def test_a_disk_that_cannot_be_written_is_only_a_warning(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="could not be written"):
         trainer(tmp_path, [own]).test(Toy(), Data(), verbose=False)
     assert own.section is not None
-
-
-def test_runs_may_write_one_file_at_once():
-    content = {"features": torch.arange(200_000.0), "logits": None}
-    failures, stop = [], time.monotonic() + 1.5
-
-    def work(save):
-        while time.monotonic() < stop:
-            if save:
-                cache.save("key", content)
-            elif (seen := cache.load("key", features=200_000)) is not None:
-                failures.extend([] if torch.equal(seen["features"], content["features"]) else [1])
-            else:
-                failures.append(2)
-
-    cache.save("key", content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        threads = [threading.Thread(target=work, args=(i < 3,)) for i in range(5)]
-        [thread.start() for thread in threads]
-        [thread.join() for thread in threads]
-    assert not failures
-    assert [file.name for file in cache.folder().iterdir()] == ["key.pt"]
-
-
-def test_a_digest_tells_apart_what_differs():
-    x = torch.arange(6)
-    different = [
-        cache.digest(x),
-        cache.digest(x.view(2, 3)),
-        cache.digest(x.int()),
-        cache.digest(x.flip(0)),
-        cache.digest(x, "a"),
-        cache.digest(x, "b"),
-        cache.digest(x, {"a": 1}),
-    ]
-    assert len(set(different)) == len(different)
-    assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
-    assert cache.digest(x.view(2, 3).T) == cache.digest(x.view(2, 3).T.contiguous())
 
 
 def test_importing_brings_in_nothing_heavy():

@@ -7,7 +7,7 @@ from genzoo.callbacks import Edits, Manifold, Traversals
 from genzoo.images import to_uint8
 from genzoo.latent import manifold
 from genzoo.report.figures import grid
-from tests.callbacks.test_pictures import CELL, GUTTER, Coder
+from tests.helpers.pictures import CELL, GUTTER, Coder
 from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 

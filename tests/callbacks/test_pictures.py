@@ -6,170 +6,14 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from PIL import Image
 
 from genzoo.callbacks import Interpolations, Reconstructions, Samples
 from genzoo.callbacks.progress import track
-from genzoo.callbacks.publish import log_figure
-from genzoo.report import figures
-from genzoo.report.figures import GAP, PAPER, grid, scatter, to_picture
+from genzoo.report.figures import PAPER
+from tests.helpers.pictures import CELL, GUTTER, Coder
 from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
-GUTTER, CELL = 8, 72  # around images of 8x8 that are enlarged eight times
-
-
-def read(path):
-    import numpy as np
-
-    return torch.from_numpy(np.array(Image.open(path)))
-
-
-# Grids
-
-
-def test_a_grid_puts_every_image_in_its_place():
-    x = torch.randint(0, 256, (7, 3, 16, 24), dtype=torch.uint8)
-    page = grid(x, columns=3, padding=2)
-    height, width = 16 * 3, 24 * 3  # enlarged until the longer side has 64 pixels
-    assert page.shape == (3 * (height + 2) + 2, 3 * (width + 2) + 2, 3)
-    for i in range(7):
-        top, left = 2 + i // 3 * (height + 2), 2 + i % 3 * (width + 2)
-        cell = page[top : top + height, left : left + width]
-        assert torch.equal(cell[::3, ::3], x[i].permute(1, 2, 0))
-        assert torch.equal(cell[1::3, 2::3], x[i].permute(1, 2, 0))  # nearest
-        page[top : top + height, left : left + width] = GAP
-    assert (page == GAP).all()
-
-
-@pytest.mark.parametrize("side, shown", [(1, 64), (8, 64), (28, 84), (64, 64), (100, 100)])
-def test_small_images_are_enlarged_in_whole_steps(side, shown):
-    page = grid(torch.zeros(1, 1, side, side, dtype=torch.uint8), padding=0)
-    assert page.shape == (shown, shown, 3)
-
-
-def test_captions_and_rows_are_written_beside_the_images():
-    x = torch.zeros(4, 1, 64, 64, dtype=torch.uint8)
-    plain, page = grid(x, 2), grid(x, 2, captions=["one", "a caption that is far too long"] * 2)
-    assert page.shape == (plain.shape[0] + 28, plain.shape[1], 3)
-    under = page[66:80]
-    assert (under[:, :66] < 100).any() and (under[:, 66:] < 100).any()
-    named = grid(x, 2, rows=["first", "second"])
-    assert named.shape[0] == plain.shape[0] and named.shape[1] > plain.shape[1] + 20
-    assert torch.equal(named[:, -plain.shape[1] + 2 :], plain[:, 2:])
-    assert (named[:66, :20] < 100).any() and (named[66:, :20] < 100).any()
-
-
-@pytest.mark.parametrize(
-    "images", [torch.rand(2, 1, 8, 8), torch.zeros(2, 2, 8, 8).byte(), torch.zeros(2, 8, 8).byte()]
-)
-def test_a_grid_refuses_what_it_cannot_show(images):
-    with pytest.raises(ValueError, match=r"images must be uint8 \(N, C, H, W\), grey or RGB, got"):
-        grid(images)
-
-
-def test_points_are_drawn_where_they_are():
-    real = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
-    page = scatter(torch.tensor([[0.8, 0.8], [50.0, float("nan")]]), real, side=100)
-    assert page.shape == (100, 100, 3)
-    blue = (page[..., 2] > page[..., 0].int() + 60).nonzero().float().mean(0)
-    expected = 50 - 0.8 / 1.2 * 50, 50 + 0.8 / 1.2 * 50  # y points up
-    assert torch.allclose(blue, torch.tensor(expected), atol=1.5)
-    grey = page[round(50 + 50 / 1.2), round(50 - 50 / 1.2)]
-    assert grey.max() == grey.min() < 250
-    with pytest.raises(ValueError, match=r"points must be points \(n, 2\)"):
-        scatter(torch.zeros(3, 3), real)
-
-
-def test_any_layout_becomes_one():
-    x = torch.randint(0, 256, (5, 7, 3), dtype=torch.uint8)
-    for given in (x, x.permute(2, 0, 1)):
-        assert torch.equal(to_picture(given), x)
-    for given in (x[..., 0], x[..., :1], x[None, ..., 0]):
-        assert torch.equal(to_picture(given), x[..., :1].expand(-1, -1, 3))
-    with pytest.raises(ValueError, match="a picture must be uint8"):
-        to_picture(x.float())
-
-
-# Loggers
-
-
-class Board(TensorBoardLogger):
-    """Remembers what it is given; tensorboard itself need not be installed."""
-
-    def __init__(self, fail=False):
-        self.images, self.fail = [], fail
-
-    experiment = property(lambda self: self)
-    name = version = root_dir = "board"
-    save_dir = log_dir = None
-
-    def add_image(self, key, image, step, dataformats):
-        if self.fail:
-            raise RuntimeError("the board is gone")
-        self.images.append((key, torch.from_numpy(image), step, dataformats))
-
-    def log_metrics(self, metrics, step=None):
-        self.step = step
-
-    def save(self):
-        pass
-
-    def log_graph(self, *args, **kwargs):
-        pass
-
-    log_hyperparams = finalize = after_save_checkpoint = log_graph
-
-
-def test_every_logger_gets_the_same_picture_at_the_same_step(tmp_path):
-    wandb = WandbLogger(save_dir=tmp_path, offline=True, project="p")
-    board, broken = Board(), Board(fail=True)
-    loggers = [CSVLogger(tmp_path), wandb, broken, board]
-    runner = trainer(tmp_path, [Samples(count=4, columns=2)], logger=loggers)
-    with pytest.warns(UserWarning, match="Board did not take the picture samples: the board is"):
-        runner.fit(Toy(), Data())
-    wandb.experiment.finish()
-    (png,) = (tmp_path / runner.log_dir / "figures").iterdir()
-    assert png.name == "samples-step=10.png"
-    picture = read(png)
-    assert (
-        picture.shape == (2 * CELL + GUTTER, 2 * CELL + GUTTER, 3)
-        and picture[..., 0].float().std() > 10
-    )
-    ((key, image, step, layout),) = board.images
-    assert (key, step, layout) == ("samples", 10, "HWC") and torch.equal(image, picture)
-    (media,) = tmp_path.glob("wandb/offline-run-*/files/media/images/**/*.png")
-    assert torch.equal(read(media)[..., :3], picture)
-
-
-def test_a_folder_that_cannot_be_written_is_only_a_warning(tmp_path):
-    (tmp_path / "figures").write_text("")
-    with pytest.warns(UserWarning, match="samples could not be written to .*figures/samples-step"):
-        trainer(tmp_path, [Samples()]).fit(Toy(), Data())
-
-
-def test_slashes_make_no_folders(tmp_path):
-    runner = trainer(tmp_path)
-    path = log_figure(runner, "test/realism/worst", torch.zeros(4, 4, 3, dtype=torch.uint8))
-    assert path == tmp_path / "figures" / "test-realism-worst-step=0.png" and path.exists()
-    assert path.stat().st_mode & 0o077 == 0o044
-
-
 # The pictures
-
-
-class Coder(Toy):
-    """Decodes what it encodes: the mean of each quarter."""
-
-    def prior(self, n):
-        return torch.rand(n, 4) * 2 - 1
-
-    def decode(self, z, y=None):
-        self.told = y
-        return z.view(-1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3).clamp(-1, 1)
-
-    def encode(self, x, y=None):
-        return x.unflatten(3, (2, 4)).unflatten(2, (2, 4)).mean((3, 5)).flatten(1)
 
 
 def test_samples_come_of_the_same_noise_each_time(tmp_path):
@@ -324,14 +168,3 @@ def test_progress_shows_beside_either_bar(tmp_path, bar, capsys):
 
 def tasks_of(trainer):
     return trainer.progress_bar_callback.progress.tasks
-
-
-def test_only_whole_files_are_left(tmp_path, monkeypatch):
-    def full(self, file, format):
-        file.write(b"half")
-        raise OSError("no space left")
-
-    monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(OSError, match="no space"):
-        figures.save_png(torch.zeros(4, 4, 3, dtype=torch.uint8), tmp_path / "a.png")
-    assert list(tmp_path.iterdir()) == []

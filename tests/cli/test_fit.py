@@ -1,39 +1,19 @@
-import csv
 import multiprocessing
 import os
 import re
 import resource
 import sys
-import weakref
 from importlib.util import find_spec
 from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
 import yaml
 
 from genzoo.__main__ import main
-from genzoo.callbacks import progress as lines
 from genzoo.runs.checkpoints import load_model, origin, read
-from genzoo.runs.folders import RunLogger, last_checkpoint
-from genzoo.zoo import GAN, VAE, PixelCNN
-from genzoo.zoo import sample as sampling
-from tests.helpers.training import bits, loader, trainer
-
-FAST = (
-    "--evaluate false --trainer.accelerator cpu --trainer.enable_model_summary false "
-    "--trainer.max_epochs 1 "
-)
-OWN = f"--model own.Mean --data own.Noise {FAST}"
-RUN = Path("runs/Mean-Noise/version_0")
-LAST = RUN / "checkpoints/last.ckpt"
-
-
-def metrics(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
-
+from genzoo.zoo import GAN
+from tests.helpers.command_lines import FAST, LAST, OWN, RUN, metrics
 
 # A run and its directory
 
@@ -91,32 +71,6 @@ def test_what_is_printed_without_a_terminal_is_short(genzoo):
     assert len(epochs) == 5
     assert re.fullmatch(r"epoch 5/5  loss/mean [\d.]+  images/s [\d.]+", epochs[-1])
     assert len(out.splitlines()) < 12
-
-
-@pytest.mark.parametrize(
-    "limits, tenth",
-    [
-        ({"max_epochs": -1, "max_steps": 40}, "epoch 1 batch 10/16  loss 1  3 min left"),
-        ({"max_epochs": 2}, "epoch 1/2 batch 10/16  loss 1  2 min left"),
-        ({"max_epochs": 1}, "epoch 1/1 batch 10/16  loss 1  36 s left"),
-        ({"max_epochs": -1, "limit_train_batches": 12}, "epoch 1 batch 10/12  loss 1"),
-    ],
-)
-def test_the_time_that_is_left_is_said(monkeypatch, capsys, limits, tenth):
-    """Of batches of six seconds, off a terminal."""
-    clock = [0.0]
-
-    class Slow(L.Callback):
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            clock[0] += 6
-            trainer.should_stop = batch_idx == 10
-
-    monkeypatch.setattr(lines, "monotonic", lambda: clock[0])
-    progress = lines.ProgressLines(seconds=60)
-    monkeypatch.setattr(progress, "get_metrics", lambda *_: {"loss": 1})
-    runner = trainer(callbacks=[Slow(), progress], enable_progress_bar=True, **limits)
-    runner.fit(VAE((1, 8, 8), width=4), loader(bits(128)))
-    assert tenth in capsys.readouterr().out.splitlines()
 
 
 def test_the_settings_of_evaluations_are_passed_on(genzoo):
@@ -202,52 +156,6 @@ def test_going_on_equals_never_having_stopped(genzoo):
     for name, value in read(LAST)["state_dict"].items():
         assert torch.equal(value, whole["state_dict"][name])
     assert [row["step"] for row in metrics(RUN) if row["loss/mean"]] == ["9", "19"]
-
-
-def test_what_was_logged_after_the_checkpoint_is_logged_once(tmp_path):
-    killed = RunLogger(tmp_path, "run", 0)
-    for step in range(0, 50, 10):
-        killed.log_metrics({"loss": step / 10}, step)
-    killed.save()
-    resumed = RunLogger(tmp_path, "run", 0, keep=20)
-    resumed.log_metrics({"loss": 9.0, "fd": 1.0}, 30)
-    resumed.save()
-    rows = metrics(tmp_path / "run/version_0")
-    assert [(row["step"], row["loss"]) for row in rows] == [
-        ("0", "0.0"),
-        ("10", "1.0"),
-        ("20", "2.0"),
-        ("30", "9.0"),
-    ]
-    assert resumed.last_step == 30
-
-
-def test_the_newest_version_is_the_largest_number(tmp_path):
-    for version in (2, 10, 9):
-        path = tmp_path / f"version_{version}/checkpoints/last.ckpt"
-        path.parent.mkdir(parents=True)
-        path.touch()
-    (tmp_path / "version_11/checkpoints").mkdir(parents=True)  # killed before its first
-    assert last_checkpoint(tmp_path).parents[1].name == "version_10"
-
-
-def test_a_version_without_last_goes_on_from_its_latest(tmp_path):
-    folder = tmp_path / "version_3/checkpoints"
-    folder.mkdir(parents=True)
-    for name in ("epoch=2-step=90.ckpt", "saved-epoch=9-step=400.ckpt", "other.ckpt"):
-        (folder / name).touch()
-    assert last_checkpoint(tmp_path) == folder / "saved-epoch=9-step=400.ckpt"
-    (folder / "last.ckpt").touch()
-    assert last_checkpoint(tmp_path) == folder / "last.ckpt"
-
-
-def test_last_is_sampled_from(genzoo):
-    assert "there is no checkpoint in the folder runs" in genzoo("sample --ckpt_path last", 2)
-    for model in ("VAE --model.decoder gaussian", "GAN"):
-        genzoo(f"fit --model {model} --model.width 8 --test_after_fit false {FAST}")
-    says = genzoo("sample --ckpt_path last --n 4")
-    assert "genzoo: runs/GAN-Digits/version_0/checkpoints/last.ckpt\n" in says
-    assert "4 images of GAN in samples.png" in says
 
 
 def test_a_start_that_fails_leaves_no_version(genzoo):
@@ -366,95 +274,6 @@ def test_last_refuses_as_a_path_does(genzoo, trained):
 @pytest.mark.parametrize(
     "line, says",
     [
-        ("fit --model DCGN", "no LightningModule DCGN. Did you mean DCGAN?"),
-        ("fit --model GAN --data Digit", "no data module Digit. Did you mean Digits?"),
-        ("fit --model own.Meen", "own has no Meen. Did you mean Mean?"),
-        ("fit --model nowhere.Mean", "No module named 'nowhere'"),
-        (
-            "fit --model own.Noise",
-            "not correspond to a subclass of LightningModule, got own.Noise",
-        ),
-        ("fit --model GAN --model.lrr 1", "GAN has no argument lrr. Did you mean lr?"),
-        ("fit --model.lr 1 --model GAN", "--model.lr must come after --model"),
-        ("fit --model GAN --model.lr fast", "--model.lr must be float, got fast"),
-        ("fit --model GAN --trainer.max_epoch 3", "Did you mean --trainer.max_epochs?"),
-        (
-            "fit --model GAN --trainer.max_epochs few",
-            "--trainer.max_epochs must be int or null, got few",
-        ),
-        ("fit --model GAN --sede 3", "no option --sede"),
-        ("fit --model GAN Digits", "'Digits' is not understood"),
-        ("fit", "--model is needed. There are: "),
-        ("fit --model GAN --trainer.logger WandbLoger", "Did you mean WandbLogger?"),
-        ("fit --model GAN --trainer.logger false", "--trainer.logger must not be false"),
-        ("fit --model GAN --model.image_shape [1,8,8]", "image_shape comes from the data"),
-        ("fit --model GAN --model.num_classes 3", "comes from the data, by --data.conditional"),
-        (
-            "fit --model own.Mean --data own.Shapeless",
-            "Shapeless must have an attribute image_sha",
-        ),
-        (
-            "fit --model own.Plain --data own.Noise --data.conditional true",
-            "takes no num_classes",
-        ),
-        ("fit --config none.yaml", "File does not exist"),
-        ("test --model GAN", "test needs --ckpt_path, a trained GAN"),
-        ("fut --model GAN", "no command 'fut'. Did you mean fit?"),
-        ("models DCGN", "no model 'DCGN'. Did you mean DCGAN?"),
-    ],
-)
-def test_a_misuse_is_one_line_and_code_2(genzoo, line, says):
-    assert says in genzoo(line, 2)
-    assert not Path("runs").exists()
-
-
-@pytest.mark.parametrize(
-    "text, says",
-    [
-        ("modle: GAN", "no setting 'modle'. Did you mean model?"),
-        ("model: GAN\ntrainer: {max_epoch: 1}", "no setting 'trainer.max_epoch'"),
-        ("model: {class_path: GAN, init_args: {lrr: 1}}", "Did you mean lr?"),
-        ("model: {class_path: GAN", "c.yaml is not YAML"),
-    ],
-)
-def test_a_misuse_in_a_file_too(genzoo, text, says):
-    Path("c.yaml").write_text(text)
-    assert says in genzoo("fit --config c.yaml", 2)
-
-
-@pytest.mark.parametrize(
-    "line, says",
-    [
-        ("fit --model GAN --data.batch_size 0", "batch_size must be at least 1, got 0"),
-        ("fit --model GAN --trainer.accelerator gpu", "No supported gpu backend"),
-        ("test --ckpt_path none.ckpt", "no checkpoint at none.ckpt"),
-        ("test --ckpt_path own.py", "own.py is no checkpoint"),
-    ],
-)
-def test_a_failure_is_one_line_and_code_1(genzoo, line, says):
-    if "gpu" in line and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    assert says in genzoo(f"{line} --evaluate false", 1)
-
-
-@pytest.mark.parametrize(
-    "content, says",
-    [
-        (b"model: null", "model must be a class, got null in c.yaml. There are: "),
-        (b"model: GAN\ndata: null", "data must be a class, got null in c.yaml. There are: "),
-        (bytes(range(128, 256)), "c.yaml is not YAML: "),
-        (b"- 1", "c.yaml must hold a mapping of settings, as model: GAN, got a list"),
-    ],
-)
-def test_a_file_that_is_no_configuration_is_refused(genzoo, content, says):
-    Path("c.yaml").write_bytes(content)
-    assert says in genzoo("fit --config c.yaml", 2)
-    assert not Path("runs").exists()
-
-
-@pytest.mark.parametrize(
-    "line, says",
-    [
         ("--trainer.gradient_clip_val 1", "gradient_clip_val must be None .* its own clip_norm"),
         ("--trainer.accumulate_grad_batches 2", "accumulate_grad_batches must be 1 .* clip_norm"),
         (
@@ -499,28 +318,6 @@ def test_a_full_disk_ends_a_training_in_one_line(size, tmp_path):
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_samples_without_room_are_named_and_none_is_left(genzoo, trained, monkeypatch):
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("genzoo.zoo.sample.save", full)
-    own = "--model own.Mean"
-    says = genzoo(f"sample --ckpt_path {trained} {own} --n 3 --output drawn/all.png", 1)
-    assert says == "genzoo: [Errno 28] No space left on device: 'drawn/all.png'"
-    assert not list(Path("drawn").iterdir())
-
-
-def test_a_failure_has_a_traceback_where_it_is_wanted(genzoo, monkeypatch):
-    monkeypatch.setenv("GENZOO_DEBUG", "1")
-    with pytest.raises(ValueError, match="batch_size must be"):
-        genzoo("fit --model GAN --data.batch_size 0 --evaluate false")
-
-
-def test_a_bug_of_somebody_elses_keeps_its_traceback(genzoo):
-    with pytest.raises(ArithmeticError):
-        genzoo(f"fit {OWN} --model.lr -1")
-
-
 def test_predict_points_at_sample_where_there_is_nothing_to_predict(genzoo, trained):
     says = genzoo(f"predict --ckpt_path {trained} --model own.Mean --data own.Noise", 2)
     assert f"Mean has no predict_step. To draw images: genzoo sample --ckpt_path {trained}" in says
@@ -531,102 +328,6 @@ def test_the_current_directory_comes_last(genzoo, monkeypatch):
     Path("torch.py").write_text("raise SystemExit('a file of the same name')")
     genzoo("fit --model GAN --print_config")
     assert sys.path[-1] == os.getcwd()
-
-
-# Sampling, from the file alone
-
-
-def test_sample_writes_each_kind(genzoo, trained):
-    import numpy as np
-    from PIL import Image
-
-    line = f"sample --model own.Mean --ckpt_path {trained}"
-    genzoo(f"{line} --n 10 --output a/grid.png --batch_size 4")
-    genzoo(f"{line} --n 10 --output a/b.npz --batch_size 4 --seed 1")
-    genzoo(f"{line} --n 10 --output a/folder --batch_size 4 --seed 1")
-    genzoo(f"{line} --n 10 --output a/c.npz --batch_size 4 --seed 2")
-    assert sorted(os.listdir("a")) == ["b.npz", "c.npz", "folder", "grid.png"]  # nothing else
-    images = np.load("a/b.npz")["images"]
-    assert images.shape == (10, 8, 8, 1) and images.dtype == np.uint8
-    assert len(os.listdir("a/folder")) == 10
-    assert (np.array(Image.open("a/folder/000007.png")) == images[7, ..., 0]).all()
-    assert (np.load("a/c.npz")["images"] != images).any()
-    assert np.array(Image.open("a/grid.png")).std() > 0
-
-
-def test_many_samples_are_written_in_pieces(genzoo, trained, monkeypatch):
-    """The first, the last and the next are there at once, and the file is that of numpy."""
-    import numpy as np
-
-    alive, most = weakref.WeakSet(), []
-    draw = sampling.drawn
-
-    def watched(*args):
-        for piece in draw(*args):
-            alive.add(piece.untyped_storage())
-            most.append(len(alive))
-            yield piece
-            del piece
-
-    monkeypatch.setattr(sampling, "drawn", watched)
-    line = f"sample --model own.Mean --ckpt_path {trained} --n 1000 --batch_size 10"
-    genzoo(f"{line} --output a.npz")
-    genzoo(f"{line} --output folder")
-    assert len(most) == 200 and max(most) <= 3
-    images = np.load("a.npz")["images"]
-    assert images.shape == (1000, 8, 8, 1) and len(os.listdir("folder")) == 1000
-    monkeypatch.setattr(sampling, "drawn", draw)
-    genzoo(f"{line} --output again.npz")
-    assert (np.load("again.npz")["images"] == images).all()
-    says = genzoo(f"{line.replace('--n 1000', '--n 1000000000')} --output x.png", 1)
-    assert "output must be .npz or a folder for 1000000000 images, got x.png" in says
-    assert not list(Path().glob(".genzoo-*"))
-
-
-@pytest.mark.parametrize("n", [-1, 2.5, "3"])
-@pytest.mark.parametrize("model", [GAN, VAE, PixelCNN])
-def test_what_is_no_number_of_samples_is_refused(model, n):
-    with pytest.raises(ValueError, match=f"n must be a whole number of images, 0 or more, got {n}"):
-        model((1, 8, 8), width=4).sample(n)
-
-
-def test_sample_of_classes(genzoo):
-    import numpy as np
-
-    genzoo(f"fit --model GAN --model.width 8 --data.conditional true {FAST}")
-    path = "runs/GAN-Digits/version_0/checkpoints/last.ckpt"
-    genzoo(f"sample --ckpt_path {path} --n 5 --y 3,7 --output x.npz")
-    assert np.load("x.npz")["labels"].tolist() == [3, 7, 3, 7, 3]
-    assert "y must be in 0..9, got 10..10" in genzoo(f"sample --ckpt_path {path} --y 10", 1)
-    assert "--y must be numbers" in genzoo(f"sample --ckpt_path {path} --y cat", 2)
-
-
-@pytest.mark.parametrize(
-    "line, code, says",
-    [
-        ("--ckpt_path none.ckpt", 1, "no checkpoint at none.ckpt"),
-        ("--ckpt_path own.py", 1, "own.py is no checkpoint"),
-        ("--ckpt_path own.py --output x.jpg", 2, "--output must end in .png or .npz"),
-        ("--ckpt_path own.py --output /proc/x.png", 2, "must be in a folder that can be written"),
-        ("--ckpt_path own.py --n 0", 2, "--n must be at least 1, got 0"),
-        ("--ckpt_path own.py --n 2.5", 2, "argument --n: invalid int value: '2.5'"),
-        ("--ckpt_path own.py --device cuda:99", 2, "--device must be a device of this machine"),
-        ("--ckpt_path own.py --device foo", 2, "--device must be a device of this machine, got fo"),
-        ("--ckpt_pth own.py", 2, "the following arguments are required: --ckpt_path"),
-        ("--ckpt_path own.py --out x.png", 2, "no option --out. Did you mean --output?"),
-    ],
-)
-def test_sample_refuses_in_one_line(genzoo, line, code, says):
-    assert says in genzoo(f"sample {line}", code)
-    assert not list(Path().glob("*.png"))
-
-
-def test_only_what_can_draw_is_asked_to(genzoo):
-    genzoo(f"fit --model own.Plain --data own.Noise {FAST}")
-    path = "runs/Plain-Noise/version_0/checkpoints/last.ckpt"
-    assert "Plain cannot draw images: it has no sample" in genzoo(
-        f"sample --model own.Plain --ckpt_path {path}", 1
-    )
 
 
 # The three questions

@@ -1,32 +1,13 @@
-"""The data sets that are known by name: their formats, their parts, and what is said of a fault."""
+"""MNIST and its relatives: their formats, their parts, and what is said of a fault."""
 
 import gzip
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from genzoo.datamodules import CIFAR10, MNIST, CelebA, Digits, FashionMNIST, MNIST10k
-from genzoo.datamodules.celeba import ATTRIBUTES
-from genzoo.images import from_uint8, to_levels
+from genzoo.datamodules import CIFAR10, MNIST, CelebA, FashionMNIST, MNIST10k
 from tests.helpers.dataset_files import grey, idx, mnist_layout, write
-
-
-def test_digits_keep_their_17_levels():
-    from sklearn.datasets import load_digits
-
-    data = Digits()
-    assert [len(data.split(part)) for part in ("train", "val", "test")] == [1297, 250, 250]
-    assert data.image_shape == (1, 8, 8) and data.num_classes == 10
-    splits = [data.split(part) for part in ("train", "val", "test")]
-    images = torch.cat([split.images for split in splits])
-    assert images.unique().tolist() == [round(255 * level / 16) for level in range(17)]
-    levels = to_levels(from_uint8(images), 17).view(-1, 64)
-    labels = torch.cat([split.labels for split in splits])
-    ours = sorted(zip(levels.tolist(), labels.tolist(), strict=True))
-    pixels, targets = load_digits(return_X_y=True)
-    assert ours == sorted(zip(pixels.astype(int).tolist(), targets.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -60,27 +41,11 @@ def test_32_pixels_are_reached_by_a_border(tmp_path):
     assert resized.shape == (10, 1, 14, 14)
 
 
-def test_files_that_are_there_are_not_fetched(tmp_path, monkeypatch):
-    mnist_layout(tmp_path, zipped=True)
-    monkeypatch.setattr("torchvision.datasets.MNIST.download", lambda self: pytest.fail("fetched"))
-    assert len(MNIST(str(tmp_path), download=True).split("test")) == 10
-
-
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST, CIFAR10, CelebA, MNIST10k])
 def test_missing_files_are_named(tmp_path, kind):
     hint = "set root" if kind is MNIST10k else "download it with --data.download true"
     with pytest.raises(FileNotFoundError, match=f"{kind.__name__} needs {tmp_path}/.* {hint}"):
         kind(str(tmp_path)).split("train")
-
-
-@pytest.mark.parametrize("kind", [MNIST, FashionMNIST, CIFAR10, CelebA])
-def test_a_closed_network_is_said_in_one_line(tmp_path, monkeypatch, kind):
-    def closed(self):
-        raise OSError("no route\nto host")
-
-    monkeypatch.setattr(f"torchvision.datasets.{kind.__name__}.download", closed)
-    with pytest.raises(ConnectionError, match=f"{kind.__name__} could not be .*: no route to host"):
-        kind(str(tmp_path), download=True).split("train")
 
 
 def packed(data: bytes) -> bytes:
@@ -119,81 +84,6 @@ def test_mnist10k_is_split_by_the_seed(tmp_path):
     assert [len(part) for part in numbers] == [80, 10, 10]
     assert sorted(sum(numbers, [])) == list(range(100))
     assert "training" in MNIST10k.__doc__ and "test number" in MNIST10k.__doc__
-
-
-def test_cifar10_is_read_by_torchvision(tmp_path, monkeypatch):
-    import pickle
-
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    rows = np.random.default_rng(0).integers(0, 256, (60, 3072), dtype=np.uint8)
-    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
-    for at, name in enumerate(names):
-        batch = {"data": rows[at * 10 : at * 10 + 10], "labels": list(range(10))}
-        (folder / name).write_bytes(pickle.dumps(batch))
-    with pytest.raises(FileNotFoundError, match="CIFAR10 needs .*batches.meta"):
-        CIFAR10(str(tmp_path)).split("test")
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CIFAR10.class_names)}))
-    with pytest.raises(ValueError, match="CIFAR-10 unaltered, got another checksum"):
-        CIFAR10(str(tmp_path)).split("test")
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    data = CIFAR10(str(tmp_path))
-    assert data.image_shape == (3, 32, 32) and data.num_classes == 10
-    test = data.split("test")
-    assert torch.equal(test.images, torch.from_numpy(rows[50:]).view(-1, 3, 32, 32))
-    assert test.labels.tolist() == list(range(10))
-    assert [len(data.split(part)) for part in ("train", "val")] == [45, 5]
-
-
-@pytest.fixture
-def faces(tmp_path):
-    """Nine grey faces of 178x218 with a white stripe above the central square."""
-    folder = tmp_path / "celeba"
-    (folder / "img_align_celeba").mkdir(parents=True)
-    rows, partition = [], []
-    for i in range(9):
-        pixels = np.full((218, 178, 3), 20 * i, np.uint8)
-        pixels[:20] = 255
-        Image.fromarray(pixels).save(folder / "img_align_celeba" / f"{i:06}.jpg", quality=95)
-        marks = [" 1" if (i % 2 == 0) == (name == "Smiling") else "-1" for name in ATTRIBUTES]
-        rows.append(f"{i:06}.jpg {' '.join(marks)}")
-        partition.append(f"{i:06}.jpg {i // 3}")
-    header = " ".join(ATTRIBUTES) + " "
-    (folder / "list_attr_celeba.txt").write_text("\n".join(["9", header, *rows]) + "\n")
-    (folder / "list_eval_partition.txt").write_text("\n".join(partition) + "\n")
-    return tmp_path
-
-
-def test_celeba_has_its_official_parts(faces):
-    data = CelebA(str(faces))
-    assert data.image_shape == (3, 64, 64) and data.num_classes == 0
-    for at, part in enumerate(("train", "val", "test")):
-        split = data.split(part)
-        assert split.images.shape == (3, 3, 64, 64) and split.labels.tolist() == [-1] * 3
-        greys = sorted(split.images.float().mean(dim=(1, 2, 3)).tolist())
-        assert greys == pytest.approx([20 * (3 * at + i) for i in range(3)], abs=3)  # no stripe
-    assert len(CelebA(str(faces), num_train=2).split("train")) == 2
-
-
-def test_an_attribute_of_celeba_is_a_label(faces):
-    data = CelebA(str(faces), attribute="Smiling", image_size=8, conditional=True)
-    assert data.num_classes == 2 and data.class_names == ("not Smiling", "Smiling")
-    assert data.split("val").labels.tolist() == [0, 1, 0]  # faces 3, 4 and 5
-    other = CelebA(str(faces), attribute="Young", image_size=8)
-    assert other.split("val").labels.tolist() == [1, 0, 1]
-
-
-def test_celeba_refuses_what_is_not_there(faces):
-    with pytest.raises(ValueError, match="attribute must be one of 5_o_Clock.*, got 'Smile'"):
-        CelebA(str(faces), attribute="Smile")
-    with pytest.raises(ValueError, match="image_size must be at least 1 for CelebA, got 0"):
-        CelebA(str(faces), image_size=0)
-    (faces / "celeba" / "img_align_celeba" / "000007.jpg").unlink()
-    with pytest.raises(ValueError, match="000007.jpg must be a whole image file"):
-        CelebA(str(faces)).split("test")
-    (faces / "celeba" / "list_attr_celeba.txt").write_text("1\nSmiling\n000000.jpg 1\n")
-    with pytest.raises(ValueError, match="list_attr_celeba.txt must begin with a count"):
-        CelebA(str(faces)).split("test")
 
 
 @pytest.mark.data

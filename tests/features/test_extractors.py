@@ -9,15 +9,13 @@ from PIL import Image
 from torch import nn
 
 from genzoo.features import cache, extractors
-from genzoo.features.classifier import DomainClassifier, disturb, train_classifier
-from genzoo.features.extractors import Domain, Inception, Instance, Own, Pixels, make_extractor
+from genzoo.features.extractors import Domain, Inception, Own, Pixels, make_extractor
 from genzoo.features.named import CleanInception
 from genzoo.images import from_uint8
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.inception_score import inception_score
 from genzoo.metrics.kernel import kernel_distance_of_subsets
-from genzoo.protocols import Classifier
-from tests.features.test_named import by_pillow
+from tests.helpers.pictures import by_pillow
 from tests.helpers.toy_model_and_data import pictures
 
 
@@ -217,13 +215,6 @@ def test_domain_disturbs_nothing_and_works_in_inference_mode():
     assert not any(parameter.requires_grad for parameter in domain.parameters())
 
 
-def test_the_seed_decides_the_classifier():
-    images, labels = pictures(90)
-    nets = [train_classifier(images, labels, steps=3, seed=seed)[0] for seed in (0, 0, 1)]
-    same, again, other = (cache.digest_weights(net) for net in nets)
-    assert same == again != other
-
-
 @pytest.mark.parametrize("labels", [None, torch.zeros(30).long(), torch.full((30,), -1)])
 def test_domain_without_classes_names_pixels(labels):
     images = pictures(30)[0]
@@ -231,51 +222,6 @@ def test_domain_without_classes_names_pixels(labels):
         make_extractor("domain", images, labels)
     assert make_extractor("auto", images, labels, steps=1).name == "instance"
     assert make_extractor("auto", torch.randn(30, 2), labels).name == "pixels"
-
-
-def test_the_space_of_copies_is_learned_once_and_kept():
-    images = pictures(40)[0]
-    space = make_extractor("instance", images, None, steps=2)
-    assert space.name == "instance" and not space.reference
-    features, logits = space(images[:7])
-    assert logits is None and torch.allclose(features.norm(dim=1), torch.ones(7))
-    again = Instance(images, steps=2)
-    assert again.protocol == space.protocol and len(space.protocol["weights"]) == 16
-    assert torch.equal(again(images[:7])[0], features)
-    others = Instance(images, seed=1, steps=2), Instance(images.flip(0), steps=2)
-    assert all(other.protocol["weights"] != space.protocol["weights"] for other in others)
-    with pytest.raises(ValueError, match="extractor must be one that takes points"):
-        Instance(torch.randn(30, 2))
-
-
-def test_unlabelled_images_are_left_out():
-    images, labels = pictures(300)
-    labels[::2] = -1
-    assert Domain(images, labels, steps=2).protocol["classifier_judged_on"] == 15
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 28), (3, 64, 48), (1, 5, 7)])
-def test_classifier_speaks_the_zoos_protocol(shape):
-    net = DomainClassifier(shape, 4).eval()
-    assert isinstance(net, Classifier)
-    p = net.predict_proba(torch.rand(6, *shape) * 2 - 1)
-    assert p.shape == (6, 4) and torch.allclose(p.sum(1), torch.ones(6))
-
-
-def test_classifier_refuses_what_it_cannot_learn():
-    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
-        DomainClassifier((1, 8, 8), 1)
-    with pytest.raises(ValueError, match=r"image_shape must be \(C, H, W\), got \(2,\)"):
-        DomainClassifier((2,), 3)
-
-
-def test_disturbance_is_light():
-    flat = torch.full((400, 1, 8, 8), 0.3)  # neither shift nor blur changes it
-    noise = (disturb(flat) - flat).flatten(1).std(1)
-    assert 0.4 < (noise < 1e-6).float().mean() < 0.6
-    assert 0.1 < noise.max() < 0.3
-    x = from_uint8(pictures(200, side=16)[0])
-    assert disturb(x).shape == x.shape and not torch.equal(disturb(x), disturb(x))
 
 
 # Own modules and torch-fidelity's others

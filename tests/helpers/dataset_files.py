@@ -4,6 +4,9 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
+from genzoo.datamodules.folder import decode
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -36,3 +39,15 @@ def mnist_layout(
         write(folder / f"{prefix}-images-idx3-ubyte", idx(images), zipped)
         write(folder / f"{prefix}-labels-idx1-ubyte", idx(labels), zipped)
     return folder
+
+
+def save(path, mode="RGB", color=None, size=(8, 8), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, color or 0).save(path, **options)
+
+
+def pixel(path, channels=3, size=8):
+    """The colour of an image that has one."""
+    colours = decode(path, size, channels).flatten(1).unique(dim=1)
+    assert colours.shape[1] == 1
+    return colours[:, 0].tolist()

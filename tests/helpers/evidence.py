@@ -56,3 +56,11 @@ def evidence(train, held_out, generated, extractor=None, names=(), copies=None):
         return Evidence(*parts, extractor, {"split": "test"}, names, others)
 
     return through(extractor)
+
+
+def smooth_images(n, side=16, channels=1, seed=0):
+    """float (n, channels, side, side) in [-1, 1]: a few soft blobs each."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(n, channels, 5, 5, generator=generator)
+    x = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")
+    return (x / 2).clamp(-1, 1)

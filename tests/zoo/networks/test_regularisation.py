@@ -19,7 +19,7 @@ from genzoo.zoo.inference import LFVI, VAEGAN, BiGAN
 from genzoo.zoo.networks import Regularisation
 from genzoo.zoo.networks.minibatch import MinibatchDiscrimination
 from genzoo.zoo.networks.regularisation import CHANGES, LAYERS, NORMS, cutout, translation
-from tests.conftest import FAST
+from tests.helpers.command_lines import FAST
 from tests.helpers.models import GAMES, TINY, batches, build
 from tests.helpers.training import bits, fit, loader, trainer
 
