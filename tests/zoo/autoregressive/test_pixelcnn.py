@@ -322,13 +322,14 @@ def test_a_network_that_cannot_remember_is_refused_and_draws_naively():
 
 
 @pytest.mark.claim
-def test_context_beats_independent_pixels_on_digits():
+@pytest.mark.parametrize("seeds", [(0,), pytest.param((0, 1, 2), marks=pytest.mark.slow)], ids=len)
+def test_context_beats_independent_pixels_on_digits(seeds):
     """Held-out digits cost an independent Bernoulli for each pixel about 25 nats."""
     digits = np.unique(load_digits().data >= 8, axis=0)  # some occur twice: held out is held out
-    costs = [_held_out(torch.from_numpy(digits).float() * 2 - 1, seed) for seed in (0, 1, 2)]
+    costs = [_held_out(torch.from_numpy(digits).float() * 2 - 1, seed) for seed in seeds]
     print(costs)
     assert all(24 < independent < 27 for independent, _ in costs)
-    assert sorted(model for _, model in costs)[1] < 21
+    assert np.median([model for _, model in costs]) < 21
 
 
 def _held_out(x, seed):

@@ -72,7 +72,7 @@ def test_batch_normalisation_in_the_critic_is_refused():
 
 
 @pytest.mark.claim
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_the_gain_is_the_distance_itself(seed):
     """On parallel lines W is theta and its slope 1, which clipping cannot say."""
     torch.manual_seed(seed)
@@ -128,7 +128,7 @@ def trained_critic(model_class, **settings):
 
 
 @pytest.mark.claim
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_clipping_makes_gradients_vanish_or_explode_and_the_penalty_does_not(seed):
     """Sec. 3, fig. 1."""
     torch.manual_seed(seed)
