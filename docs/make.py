@@ -204,12 +204,12 @@ def model_page(model: Model) -> str:
         out.append(f'```yaml title="{config.relative_to(ROOT)}"\n{shown}\n```')
     out += ["## The claim, and what was measured", sentence(results["claim"])]
     out.append("\n".join(measured(results)))
-    test = ROOT / "tests" / "zoo" / f"test_{model.stem}.py"
+    file = Path(results["file"])
     setting = f"Setting: {results['setting']}. " if results["setting"] else ""
     out.append(
         f"{setting}Seeds 0, 1, 2; under *all seeds* one value that is alike on all, or a range. "
         f"Asserted against a baseline that should fail by `pytest -m claim "
-        f"{test.relative_to(ROOT)}`."
+        f"tests/{file.parent}/test_{file.name}`."
     )
     held = [prose(model.not_held)] if model.not_held else []
     held += [f"- {line}" for line in results["did_not_hold"]]

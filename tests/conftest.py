@@ -8,6 +8,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from genzoo.__main__ import main
+from tests.helpers import user_models
+from tests.helpers.browser import Browser
+from tests.helpers.clock import Clock
+from tests.helpers.command_lines import FAST
+
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # some CPUs die in AMX products
 os.environ["WANDB_MODE"] = "offline"
 if "PYTEST_XDIST_WORKER" not in os.environ:  # one cache for a run: its workers inherit it
@@ -55,3 +61,51 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("real data needed: set GENZOO_DATA to its folder")
     return Path(folder).resolve()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    if missing:
+        pytest.skip(f"a browser is needed: {' and '.join(missing)} not found")
+    browser = Browser(tmp_path)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def genzoo(tmp_path, monkeypatch, capsys):
+    """The command line, in an empty folder with a user's own file of models.
+
+    `genzoo("fit --model own.Mean", 0)` runs it, checks the exit code and gives what was printed.
+    """
+    shutil.copy(user_models.__file__, tmp_path / "own.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("GENZOO_DEBUG", raising=False)
+
+    def run(line: str, code: int = 0) -> str:
+        capsys.readouterr()
+        found = main(line.split())
+        out, err = capsys.readouterr()
+        assert found == code, out + err
+        if code:
+            lines = [line for line in err.splitlines() if line.startswith("genzoo: ")]
+            assert len(lines) == 1, err
+            assert "Traceback" not in out + err
+            return lines[0]
+        return out
+
+    return run
+
+
+@pytest.fixture
+def trained(genzoo) -> str:
+    """A checkpoint of a Mean with lr 0.3 on Noise in batches of 4."""
+    genzoo(f"fit --model own.Mean --model.lr 0.3 --data own.Noise --data.batch_size 4 {FAST}")
+    return "runs/Mean-Noise/version_0/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)

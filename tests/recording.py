@@ -19,9 +19,9 @@ import torch
 
 from genzoo.callbacks import evaluations
 from genzoo.protocols import Bounded, Density
-from tests.callbacks.toys import Data, Toy
-from tests.tiny import MODELS, batches, build
-from tests.toys import fit, trainer
+from tests.helpers.models import MODELS, batches, build
+from tests.helpers.toy_model_and_data import Data, Toy
+from tests.helpers.training import fit, trainer
 
 
 class Heard(L.Callback):

@@ -20,7 +20,7 @@ from genzoo.conditions import (
 )
 from genzoo.zoo import ACGAN, CGAN, GAN
 from genzoo.zoo.base import GenerativeModel
-from tests.toys import fit, trainer
+from tests.helpers.training import fit, trainer
 
 WORDS = Tokens(("a", "red", "blue", "bird"), 4)
 KINDS = {

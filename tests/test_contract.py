@@ -1,5 +1,7 @@
 """What every model of the zoo promises. A new model is here as soon as it is exported."""
 
+import inspect
+import re
 from math import nan
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
+import genzoo.zoo
 from genzoo.images import to_uint8
 from genzoo.protocols import (
     Bounded,
@@ -19,84 +22,45 @@ from genzoo.protocols import (
     Interpolator,
     Sampler,
 )
-from genzoo.zoo.adversarial import Adversarial
-from genzoo.zoo.base import arguments
-from tests.tiny import LABELLED, MODELS, SHAPE, TINY, batches, build
-from tests.toys import bits, fit, trainer
+from genzoo.zoo import GAN
+from genzoo.zoo.base import GenerativeModel, arguments
+from genzoo.zoo.networks.regularisation import disturbances
+from tests.helpers.models import GAMES, MODELS, SHAPE, TINY, ZOO, batches, build, declared
+from tests.helpers.tiny import Tiny, batches_of_views
+from tests.helpers.training import bits, fit, trainer
 
-ABILITIES = {
-    "GAN": {Sampler, Decoder, Interpolator},
-    "DCGAN": {Sampler, Decoder, Interpolator},
-    "FGAN": {Sampler, Decoder, Interpolator},
-    "GeometricGAN": {Sampler, Decoder, Interpolator},
-    "AdaGAN": {Sampler, Decoder, Interpolator},
-    "GoGAN": {Sampler, Decoder, Interpolator},
-    "ImprovedGAN": {Sampler, Decoder, Interpolator},
-    "LAPGAN": {Sampler, Decoder, Interpolator},
-    "LSGAN": {Sampler, Decoder, Interpolator},
-    "BGAN": {Sampler, Decoder, Interpolator},
-    "BoundarySeekingGAN": {Sampler, Decoder, Interpolator},
-    "EBGAN": {Sampler, Decoder, Interpolator},
-    "BEGAN": {Sampler, Decoder, Interpolator},
-    "ProgressiveGAN": {Sampler, Decoder, Interpolator},
-    "WGAN": {Sampler, Decoder, Interpolator},
-    "WGANGP": {Sampler, Decoder, Interpolator},
-    "CGAN": {Sampler, Decoder, Interpolator},
-    "ACGAN": {Sampler, Decoder, Interpolator, Classifier},
-    "AMGAN": {Sampler, Decoder, Interpolator, Classifier},
-    "InfoGAN": {Sampler, Decoder, Interpolator},
-    "AAE": {Sampler, Decoder, Interpolator, Encoder},
-    "AEGAN": {Sampler, Decoder, Interpolator, Encoder},
-    "BiGAN": {Sampler, Decoder, Interpolator, Encoder},
-    "ALI": {Sampler, Decoder, Interpolator, Encoder},
-    "LFVI": {Sampler, Decoder, Interpolator},
-    "IAN": {Sampler, Decoder, Interpolator, Encoder},
-    "VAEGAN": {Sampler, Decoder, Interpolator, Encoder},
-    "CVAEGAN": {Sampler, Decoder, Interpolator, Encoder, Classifier, Completer},
-    "SemiSupervisedGAN": {Sampler, Decoder, Interpolator, Classifier},
-    "CatGAN": {Sampler, Decoder, Interpolator, Classifier},
-    "CCGAN": {Sampler, Decoder, Interpolator, Classifier, Completer},
-    "Autoencoder": {Sampler, Decoder, Interpolator, Encoder},
-    "LinearAutoencoder": {Sampler, Decoder, Interpolator, Encoder},
-    "ConvAutoencoder": {Sampler, Decoder, Interpolator, Encoder},
-    "DenoisingAutoencoder": {Sampler, Decoder, Interpolator, Encoder},
-    "VAE": {Sampler, Decoder, Interpolator, Encoder, Bounded},
-    "BetaVAE": {Sampler, Decoder, Interpolator, Encoder, Bounded},
-    "CVAE": {Sampler, Decoder, Interpolator, Encoder, Bounded},
-    "QuadrantCVAE": {Sampler, Decoder, Interpolator, Encoder, Bounded, Completer},
-    "PixelVAE": {Sampler, Decoder, Interpolator, Encoder, Bounded},
-    "PixelCNN": {Sampler, Density, Completer},
-    "GatedPixelCNN": {Sampler, Density, Completer},
-    "PixelCNNpp": {Sampler, Density, Completer},
-    "RowLSTM": {Sampler, Density, Completer},
-    "DiagonalBiLSTM": {Sampler, Density, Completer},
-    "RBM": {Sampler, Density, Completer, Encoder},
-    "DBM": {Sampler, Density, Bounded, Completer, Encoder},
-    "GeneralizedDenoisingAutoencoder": {Sampler, Completer},
-    "GSN": {Sampler, Completer},
-    "ChairGenerator": {Sampler, Decoder, Interpolator},
-}
-NOISELESS = {"Autoencoder", "LinearAutoencoder", "ConvAutoencoder", "ChairGenerator"}  # in training
-# What is added to all scores alike, the last layer's bias, is nothing to these losses (to a hinge,
-# while all lie within the margin).
-CANCELS = {"GeometricGAN", "GoGAN", "WGAN", "WGANGP"}
-UNTOLD = {"SemiSupervisedGAN", "CatGAN", "CCGAN"}  # labels teach the discriminator only
-
-each = pytest.mark.parametrize("name", sorted(MODELS))
-games = pytest.mark.parametrize(
-    "name", sorted(name for name, model in MODELS.items() if issubclass(model, Adversarial))
-)
+EVERY = (Sampler, Decoder, Interpolator, Encoder, Bounded, Density, Completer, Classifier)
+each = pytest.mark.parametrize("name", MODELS)
+games = pytest.mark.parametrize("name", GAMES)
 conditional = pytest.mark.parametrize("num_classes", [0, 3])
 
 
-def test_the_table_is_complete():
-    assert set(TINY) == set(ABILITIES) == set(MODELS)
+def test_every_model_says_how_small_it_can_be():
+    """In its own test module: that of the file in which its class is."""
+    where = {one.model: path for path in sorted(ZOO.rglob("test_*.py")) for one in declared(path)}
+    for name, model in vars(genzoo.zoo).items():
+        kind = inspect.isclass(model) and issubclass(model, GenerativeModel)
+        if kind and "image_shape" in inspect.signature(model).parameters:
+            *_, family, paper = model.__module__.split(".")
+            expected = ZOO / family / f"test_{paper}.py"
+            assert model in where, f"{expected} must have TINY = Tiny({name}, ...), got none"
+            assert where[model] == expected, f"TINY of {name} must stand in {expected}"
+    assert len(where) == len(TINY)
+
+
+def test_it_is_read_without_importing_the_module():
+    path, first = ZOO / "test_none.py", "Tiny(GAN, {'width': 8}, {Sampler})"
+    assert declared(path, f"import nothing\nTINY = {first}") == (
+        Tiny(GAN, {"width": 8}, {Sampler}),
+    )
+    second = "Tiny(ChairGenerator, {}, set(), batches=batches_of_views)"
+    assert declared(path, f"TINY = ({first}, {second})")[1].batches is batches_of_views
+    assert declared(path, "import nothing\nGAN = 1") == ()
 
 
 @each
 def test_abilities_are_as_declared(name):
-    every = (Sampler, Decoder, Interpolator, Encoder, Bounded, Density, Completer, Classifier)
-    assert {p for p in every if isinstance(build(name), p)} == ABILITIES[name]
+    assert {p for p in EVERY if isinstance(build(name), p)} == TINY[name].abilities
 
 
 @each
@@ -106,7 +70,7 @@ def test_every_parameter_moves(name, num_classes):
     before = {key: p.clone() for key, p in model.named_parameters()}
     fit(model, batches(name), steps=3)
     still = [key for key, p in model.named_parameters() if torch.equal(p, before[key])]
-    if name in CANCELS:
+    if not TINY[name].last_bias_moves:
         *_, (last, _) = model.discriminator.named_parameters(prefix="discriminator")
         still = [key for key in still if key != last]
     assert not still
@@ -130,8 +94,8 @@ def test_samples(name, num_classes):
 @each
 def test_labels_change_what_is_drawn(name):
     model = build(name, num_classes=3)
-    assert bool(model.num_classes) == (name not in UNTOLD)
-    if name in UNTOLD:
+    assert bool(model.num_classes) == TINY[name].draws_classes
+    if not model.num_classes:
         pytest.skip(f"{name} draws without labels")
     fit(model, batches(name), steps=3)
     drawn = []
@@ -143,12 +107,12 @@ def test_labels_change_what_is_drawn(name):
 
 @each
 def test_impossible_labels_are_refused(name):
-    if name not in UNTOLD:
+    if TINY[name].draws_classes:
         with pytest.raises(ValueError, match=r"y must be in 0\.\.2, got 0\.\.3"):
             build(name, num_classes=3).sample(2, torch.tensor([0, 3]))
         with pytest.raises(ValueError, match=r"y must be \(2,\) integers, got \(3,\)"):
             build(name, num_classes=3).sample(2, torch.tensor([0, 1, 2]))
-    if name in LABELLED - UNTOLD:
+    if TINY[name].needs_classes and TINY[name].draws_classes:
         return
     with pytest.raises(ValueError, match="y must be None: this .* is unconditional"):
         build(name).sample(1, torch.tensor([0]))
@@ -172,15 +136,15 @@ def test_impossible_numbers_are_refused_by_their_name(name):
             bad = ((2, 3), (-0.1, 0.9), (0.5, 1.0), (nan, 0.9), (0.5,))
         for value in bad:
             with pytest.raises(ValueError, match=rf"\b{argument}\b.* (must|at least) ") as caught:
-                settings = {"num_classes": 3 if name in LABELLED else 0, argument: value}
-                MODELS[name](SHAPE, **{**TINY[name], **settings})
+                settings = {"num_classes": 3 * TINY[name].needs_classes, argument: value}
+                MODELS[name](SHAPE, **{**TINY[name].settings, **settings})
             assert "\n" not in str(caught.value)
 
 
 @each
 @pytest.mark.parametrize("shape", [(1, 8, 8, 8), (16, 3), (0, 8, 8), (1, 8.0, 8), 8])
 def test_shapes_that_no_evaluation_could_take_are_refused(name, shape):
-    settings = {**TINY[name], "num_classes": 3 if name in LABELLED else 0}
+    settings = {**TINY[name].settings, "num_classes": 3 * TINY[name].needs_classes}
     with pytest.raises(ValueError, match=r"^image_shape must be \(C, (H, W|side, side)\)"):
         MODELS[name](shape, **settings)
 
@@ -188,11 +152,10 @@ def test_shapes_that_no_evaluation_could_take_are_refused(name, shape):
 @each
 def test_images_alone_are_enough_for_who_learns_without_labels(name):
     data = DataLoader(to_uint8(bits(16)), 8)
-    if name == "ChairGenerator":
-        with pytest.raises(ValueError, match=r"y must be \(B, 3\), type, azimuth and elevation"):
-            fit(build(name), data, steps=1)
-    elif name in LABELLED:
+    message = TINY[name].needs
+    if TINY[name].needs_classes:
         message = f"labels y for a {name} of 3 classes, got images alone"
+    if message:
         with pytest.raises(ValueError, match=message):
             fit(build(name), data, steps=1)
     else:
@@ -202,7 +165,7 @@ def test_images_alone_are_enough_for_who_learns_without_labels(name):
 @each
 def test_no_training_begins_with_labels_that_name_no_class(name):
     model = build(name, num_classes=3)
-    if name in UNTOLD or name == "ChairGenerator":
+    if TINY[name].needs or not TINY[name].draws_classes:
         pytest.skip(f"{name} learns without labels, or is told more than one")
     x = bits(24)
     for y, got in ((torch.full((24,), -1), r"0\.\.2, got -1"), (torch.rand(24, 3), r"integers")):
@@ -295,9 +258,24 @@ def test_players_move_in_turn_and_nobody_elses_parameters(name, monkeypatch):
         playing = [player for player in model.players() if not turns % player.every]
         expected += [player.name for player in playing for _ in range(player.moves)]
         steps += expected[-1] == listed[-1]
-    if name == "AdaGAN":  # whose classifier waits while the first component learns
-        seen, expected = ([n for n in names if n != "classifier"] for names in (seen, expected))
+    late = TINY[name].late_players
+    seen, expected = ([n for n in names if n not in late] for names in (seen, expected))
     assert seen == expected
+
+
+@pytest.mark.parametrize("name", [name for name in GAMES if issubclass(MODELS[name], GAN)])
+def test_every_gan_heeds_prior_and_noise_or_refuses_them(name):
+    for setting in ({"prior": "gaussian"}, {"instance_noise": 0.5}):
+        try:
+            model = build(name, **setting)
+        except ValueError as error:
+            assert re.match("(prior|instance_noise) must be (left out|0)", str(error))
+            continue
+        if "prior" in setting:
+            assert model.prior(500).abs().max() > 2
+        else:
+            noisy = list(disturbances(model.discriminator))
+            assert noisy and all(found.noise == 0.5 for found in noisy)
 
 
 @each
@@ -311,5 +289,5 @@ def test_training_is_repeatable_and_heeds_the_seed(name):
     assert torch.equal(trained(0), trained(0))
     noisy = not issubclass(MODELS[name], Density)  # an exact likelihood draws no noise
     noisy = noisy or isinstance(build(name), Estimated)  # unless by chains
-    noisy = noisy and name not in NOISELESS
+    noisy = noisy and TINY[name].draws_noise
     assert torch.equal(trained(0), trained(1)) != noisy

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from genzoo.__main__ import main
-from tests.datamodules.files import mnist_layout
+from tests.helpers.dataset_files import mnist_layout
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
@@ -20,8 +20,9 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 def data(tmp_path, monkeypatch) -> Path:
     """A folder of images that is a Fashion-MNIST too; what is written goes elsewhere."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("genzoo.features.spaces.CANDIDATES", 2)  # of moved copies: a short look
     folder = tmp_path / "data"
-    mnist_layout(folder, "FashionMNIST", train=600, test=200)
+    mnist_layout(folder, "FashionMNIST", train=260, test=130)
     pictures = np.random.default_rng(0).integers(0, 256, (260, 20, 20, 3), dtype=np.uint8)
     for i, picture in enumerate(pictures):
         Image.fromarray(picture).save(folder / f"{i}.png")

@@ -49,7 +49,7 @@ from genzoo import _torch
 from genzoo._lightning import checkpoint, command_line, logger, place_of, trainer_of
 from genzoo._lightning import training as loops
 from genzoo.zoo import GAN, VAE
-from tests.toys import bits, fit, loader, trainer
+from tests.helpers.training import bits, fit, loader, trainer
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("genzoo", "zoo", "datamodules", "callbacks")

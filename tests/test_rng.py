@@ -1,8 +1,11 @@
 """One home of random numbers that are a function of a key."""
 
 import ast
+import random
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 
 from genzoo.features.evidence import Known
@@ -56,3 +59,19 @@ def test_what_is_known_is_of_these_very_tensors():
     assert known.about(a, b.clone()) == {}
     known.about(a)["y"] = 2
     assert known.about(a, b) == {}
+
+
+def test_isolation_survives_an_error():
+    state = torch.get_rng_state(), random.getstate()
+    with pytest.raises(RuntimeError), isolated(1):
+        torch.rand(3), random.random()
+        raise RuntimeError
+    assert torch.equal(state[0], torch.get_rng_state()) and state[1] == random.getstate()
+    with isolated(1, 2):
+        first = torch.rand(1), np.random.rand(), random.random()
+    with isolated(1, 2):
+        assert first == (torch.rand(1), np.random.rand(), random.random())
+    with isolated(2, 1):
+        assert first[0] != torch.rand(1)
+    with torch.inference_mode(), isolated(1):
+        assert not torch.ones(1).is_inference() and not torch.is_grad_enabled()

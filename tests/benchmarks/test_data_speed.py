@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from genzoo.datamodules import MNIST
-from tests.datamodules.files import mnist_layout
+from tests.helpers.dataset_files import mnist_layout
 
 BATCH = 128
 

@@ -14,8 +14,8 @@ import torch
 
 from genzoo.callbacks import Diversity, Memorisation, Realism
 from genzoo.features.extractors import Extractor, Inception
-from tests.callbacks.evidence import evidence
-from tests.callbacks.test_extractors import random_inception
+from tests.features.test_extractors import random_inception
+from tests.helpers.evidence import evidence
 
 COUNT = int(os.environ.get("GENZOO_EVALUATION", "1000"))
 TIMED = 256  # images of which the network's time is taken: it is the same for each

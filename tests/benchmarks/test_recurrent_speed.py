@@ -11,7 +11,7 @@ import torch
 
 from genzoo.zoo.autoregressive import DiagonalBiLSTM, RowLSTM
 from genzoo.zoo.networks.recurrent import Cells
-from tests.zoo.cells import cell_by_cell
+from tests.helpers.cell_by_cell import cell_by_cell
 
 pytestmark = pytest.mark.benchmark
 

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from genzoo.callbacks import ChannelsLast, Compile
 from genzoo.zoo.gan import DCGAN
-from tests.toys import loader, trainer
+from tests.helpers.training import loader, trainer
 
 STEPS, BATCH = 22, 64
 FIRST = 2  # steps that are not counted; compiled networks are compiled in them

@@ -7,7 +7,7 @@ from torch import nn
 
 from genzoo.callbacks import ChannelsLast
 from genzoo.zoo import GAN, WGANGP, ConvAutoencoder, PixelCNN, ProgressiveGAN
-from tests.toys import bits, fit, loader, trainer
+from tests.helpers.training import bits, fit, loader, trainer
 
 MODELS = {
     "conv": lambda: GAN(

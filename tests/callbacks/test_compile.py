@@ -11,9 +11,8 @@ from genzoo.callbacks import Compile
 from genzoo.calls import kept
 from genzoo.modes import eager
 from genzoo.zoo import ACGAN, GAN, LAPGAN, VAE, WGANGP, AdaGAN, ImprovedGAN, ProgressiveGAN
-from genzoo.zoo.adversarial import Adversarial
-from tests import tiny
-from tests.toys import bits, fit, loader
+from tests.helpers.models import GAMES, TINY, batches, build
+from tests.helpers.training import bits, fit, loader
 
 
 @pytest.fixture
@@ -98,18 +97,9 @@ def test_what_the_model_calls_is_compiled(graphs):
     assert expected <= found
 
 
-# What runs as it was written, though it is a part of a step, or of some.
-EAGER = {
-    "WGANGP": {"discriminator"},  # the penalty on its gradient needs second derivatives
-    "ProgressiveGAN": {"discriminator"},
-    "GoGAN": {"discriminator"},
-    "AdaGAN": {"generator", "classifier"},  # which weigh the data when a component begins
-}
-
-
 def left_eager(name: str, monkeypatch, graphs) -> set[str]:
     """The networks of a game of which some layer runs uncompiled after the first batch."""
-    model, compiled, found = tiny.build(name), [], set()
+    model, compiled, found = build(name), [], set()
     places = {part: place for place, part in model.named_modules()}
 
     def watched(forward):
@@ -145,25 +135,23 @@ def left_eager(name: str, monkeypatch, graphs) -> set[str]:
             compiled.clear()
 
     compile = Compile(backend=counting(graphs) if graphs is not None else "eager")
-    fit(model, tiny.batches(name), 3, callbacks=[compile, Later()])
+    fit(model, batches(name), 3, callbacks=[compile, Later()])
     return found
 
 
-games = pytest.mark.parametrize(
-    "name", sorted(name for name, kind in tiny.MODELS.items() if issubclass(kind, Adversarial))
-)
+games = pytest.mark.parametrize("name", GAMES)
 
 
 @games
 def test_every_part_that_plays_is_reached(name, monkeypatch):
     """By a compiler that compiles nothing, and only says what runs within its calls."""
-    assert left_eager(name, monkeypatch, None) == EAGER.get(name, set())
+    assert left_eager(name, monkeypatch, None) == TINY[name].eager
 
 
 @games
 @pytest.mark.slow
 def test_every_part_that_plays_is_compiled(name, monkeypatch, graphs):
-    assert left_eager(name, monkeypatch, graphs) == EAGER.get(name, set())
+    assert left_eager(name, monkeypatch, graphs) == TINY[name].eager
     assert len(graphs) >= 4  # at least two networks, which learn or do not
     assert not torch._dynamo.utils.counters["graph_break"]
 

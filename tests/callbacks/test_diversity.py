@@ -8,8 +8,7 @@ import torch
 from genzoo.callbacks.diversity import Diversity, pairs_panel
 from genzoo.metrics.neighbours import closest_pairs
 from genzoo.metrics.number import written
-
-from .evidence import Seen, evidence, pattern_means, texture
+from tests.helpers.evidence import Seen, evidence, pattern_means, texture
 
 
 def contains(number, value):

@@ -7,8 +7,8 @@ from genzoo.callbacks import Filters
 from genzoo.callbacks.filters import shaded
 from genzoo.report.figures import GAP
 from genzoo.zoo import RBM
-from tests.callbacks.toys import Data, Toy, trainer
-from tests.toys import bits, loader
+from tests.helpers.toy_model_and_data import Data, Toy, trainer
+from tests.helpers.training import bits, loader
 
 
 def test_grey_is_nothing_and_each_has_its_own_scale():

@@ -10,7 +10,7 @@ from genzoo.callbacks import GameMonitor
 from genzoo.callbacks.game_monitor import told_apart
 from genzoo.zoo.gan import GAN
 from genzoo.zoo.variational import VAE
-from tests.toys import bits, fit, loader, trainer
+from tests.helpers.training import bits, fit, loader, trainer
 
 
 def digits():

@@ -7,8 +7,8 @@ from genzoo.callbacks import Edits, Manifold, Traversals
 from genzoo.images import to_uint8
 from genzoo.latent import manifold
 from genzoo.report.figures import grid
-from tests.callbacks.test_samples import CELL, GUTTER, Coder
-from tests.callbacks.toys import Data, Toy, pictures, trainer
+from tests.helpers.pictures import CELL, GUTTER, Coder
+from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 
 def test_traversals_lead_with_what_changes_most(tmp_path):

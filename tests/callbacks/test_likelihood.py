@@ -12,7 +12,7 @@ from genzoo.datamodules import Digits
 from genzoo.images import from_uint8, to_levels
 from genzoo.metrics.independent import independent, independent_nats
 from genzoo.zoo import RBM, VAE, PixelCNN
-from tests.callbacks.toys import Data, Toy, pictures, trainer
+from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
 
 
 class Histogram(Toy):

@@ -13,9 +13,7 @@ from genzoo.features.panels import beside_nearest
 from genzoo.images import to_uint8
 from genzoo.metrics.copies import pool
 from genzoo.metrics.number import Number
-
-from ..metrics.test_copies import smooth_images
-from .evidence import Seen, evidence, pattern_means, texture
+from tests.helpers.evidence import Seen, evidence, pattern_means, smooth_images, texture
 
 
 def moved(x, seed=0, most=1):

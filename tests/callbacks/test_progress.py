@@ -4,92 +4,20 @@ import sys
 
 import lightning as L
 import pytest
-import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from PIL import Image
 
 from genzoo import watch
 from genzoo.callbacks import progress, report_card
+from genzoo.callbacks import progress as lines
 from genzoo.callbacks.evaluation import Question
 from genzoo.callbacks.progress import Parts, ProgressLines, track
-from genzoo.metrics.neighbours import nearest
-from genzoo.watch import Lines, duration, watched, watching
-from tests.callbacks.toys import Data, Toy, pictures, trainer
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self, monkeypatch):
-        self.now = 0.0
-        for module in (progress, watch):
-            monkeypatch.setattr(module, "monotonic", lambda: self.now)
-
-    def work(self, items, seconds):
-        for item in items:
-            yield item
-            self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    return Clock(monkeypatch)
-
-
-def spent(clock, steps, seconds):
-    """Goes through `steps` while each item takes so long."""
-    seen = []
-    for item in steps:
-        seen.append(item)
-        clock.now += seconds
-    return seen
-
-
-def test_lines_come_after_two_seconds_and_tell_the_time_left(clock, capsys):
-    assert spent(clock, Lines()(range(100), "Samples", 100), 1.5) == list(range(100))
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "Samples: 2/100, about 2 min 27 s left"
-    assert said[1] == "Samples: 22/100, about 1 min 57 s left"
-    assert said[-1] == "Samples: 100/100 in 2 min 30 s"
-    assert len(said) == 6  # one each half minute, and the last
-
-
-def test_what_is_short_says_nothing(clock, capsys):
-    assert len(spent(clock, Lines()(range(100), "Samples", 100), 0.0199)) == 100
-    assert capsys.readouterr().out == ""
-    spent(clock, Lines()(range(1), "One long step", 1), 7.4)
-    assert capsys.readouterr().out == "One long step: 1/1 in 7 s\n"
-
-
-def test_many_short_steps_of_one_work_have_few_lines(clock, capsys):
-    together = Lines(together=True)
-    for step in range(60):
-        spent(clock, together(range(2), f"Step {step}", 2), 2.5)  # 5 minutes
-    said = capsys.readouterr().out.splitlines()
-    assert said[:2] == ["Step 0: 1/2, about 2 s left", "Step 0: 2/2 in 5 s"]
-    assert 9 <= len(said) <= 22  # one or two each half minute
-
-
-def test_a_loop_within_a_loop_is_part_of_it():
-    seen = []
-
-    def show(items, description, total):
-        seen.append(description)
-        return items
-
-    with watching(show):
-        for i in watched(range(3), "outer", 3):
-            list(watched(range(3), "inner", 3))
-            if i == 1:
-                break
-        list(watched(range(3), "after", 3))
-    list(watched(range(3), "nobody looks", 3))
-    assert seen == ["outer", "after"]
-
-
-def test_durations_are_for_people():
-    said = [duration(x) for x in (0.4, 34, 59.6, 60, 140, 599, 3599, 3900, 7200)]
-    assert said == "0 s,34 s,1 min,1 min,2 min 20 s,9 min 59 s,1 h,1 h 5 min,2 h".split(",")
+from genzoo.watch import watched
+from genzoo.zoo import VAE
+from tests.helpers.clock import spent
+from tests.helpers.toy_model_and_data import Data, Toy, pictures, trainer
+from tests.helpers.training import bits, loader
+from tests.helpers.training import trainer as silent
 
 
 class Long(L.Callback):
@@ -147,23 +75,6 @@ def test_on_a_terminal_there_is_a_bar(tmp_path, clock, capsys, monkeypatch):
         assert "Long work" in err and "0/4" in err and "Long work" not in out
 
 
-def test_loops_without_a_trainer_are_watched():
-    seen = []
-
-    def show(items, description, total):
-        seen.append((description, total))
-        return items
-
-    x = torch.rand(9000, 3, generator=torch.Generator().manual_seed(0))
-    with watching(show):
-        found = nearest(x, x[:10])
-        assert list(watched(range(3), "mine", 3)) == [0, 1, 2]
-    assert seen[0] == ("comparing images", 3) and seen[-1] == ("mine", 3)
-    del seen[:]
-    again = nearest(x, x[:10])
-    assert not seen and all(map(torch.equal, found, again))
-
-
 def test_reading_a_folder_is_in_sight(tmp_path, capsys, monkeypatch):
     for module in (progress, watch):
         monkeypatch.setattr(module, "SILENT", 0.0)
@@ -188,3 +99,29 @@ def test_a_card_in_a_log_says_what_takes_long(capsys, monkeypatch):
         assert part in said
     report_card(pictures(120, seed=3)[0], Data(), progress=False, **settings)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "limits, tenth",
+    [
+        ({"max_epochs": -1, "max_steps": 40}, "epoch 1 batch 10/16  loss 1  3 min left"),
+        ({"max_epochs": 2}, "epoch 1/2 batch 10/16  loss 1  2 min left"),
+        ({"max_epochs": 1}, "epoch 1/1 batch 10/16  loss 1  36 s left"),
+        ({"max_epochs": -1, "limit_train_batches": 12}, "epoch 1 batch 10/12  loss 1"),
+    ],
+)
+def test_the_time_that_is_left_is_said(monkeypatch, capsys, limits, tenth):
+    """Of batches of six seconds, off a terminal."""
+    clock = [0.0]
+
+    class Slow(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            clock[0] += 6
+            trainer.should_stop = batch_idx == 10
+
+    monkeypatch.setattr(lines, "monotonic", lambda: clock[0])
+    progress = lines.ProgressLines(seconds=60)
+    monkeypatch.setattr(progress, "get_metrics", lambda *_: {"loss": 1})
+    runner = silent(callbacks=[Slow(), progress], enable_progress_bar=True, **limits)
+    runner.fit(VAE((1, 8, 8), width=4), loader(bits(128)))
+    assert tenth in capsys.readouterr().out.splitlines()

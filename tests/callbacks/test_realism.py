@@ -8,9 +8,8 @@ import torch
 from genzoo.callbacks.realism import Realism, independent_pixels, way_to_real
 from genzoo.metrics.frechet import Compared
 from genzoo.metrics.number import Number
-from tests.metrics.toys import contains
-
-from .evidence import Seen, evidence, pattern_means, texture
+from tests.helpers.evidence import Seen, evidence, pattern_means, texture
+from tests.helpers.intervals import contains
 
 
 def settings(**kwargs):

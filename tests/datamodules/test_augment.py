@@ -6,7 +6,7 @@ import torch
 from genzoo.datamodules import Digits, Images, SemiSupervisedBatches, TrainingBatches
 from genzoo.datamodules.augment import Augmented
 from genzoo.zoo import GAN
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 
 def ramps(count: int = 64, side: int = 6) -> Images:

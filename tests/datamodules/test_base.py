@@ -18,7 +18,7 @@ from genzoo.datamodules import (
     MNIST10k,
 )
 from genzoo.images import to_uint8
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 
 class Numbered(ImageData):

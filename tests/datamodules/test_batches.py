@@ -14,7 +14,7 @@ from genzoo.datamodules import (
     TrainingBatches,
 )
 from genzoo.zoo import GAN
-from tests.toys import trainer
+from tests.helpers.training import trainer
 
 
 def numbered(count: int) -> Images:

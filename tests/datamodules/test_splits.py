@@ -9,7 +9,7 @@ from PIL import Image
 from genzoo.datamodules import Digits, ImageFolder
 from genzoo.datamodules.splits import cut
 from genzoo.zoo import GAN
-from tests.toys import fit, trainer
+from tests.helpers.training import fit, trainer
 
 NAMES = [f"{i:04d}.png" for i in range(1000)]
 

@@ -15,7 +15,7 @@ from genzoo.callbacks.run import data_of
 from genzoo.datamodules import ImageFolder, stored
 from genzoo.datamodules import folder as folders
 from genzoo.zoo import GAN
-from tests.toys import fit, trainer
+from tests.helpers.training import fit, trainer
 
 
 @pytest.fixture

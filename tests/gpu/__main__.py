@@ -31,9 +31,8 @@ from genzoo.callbacks import ChannelsLast, Compile
 from genzoo.protocols import Decoder, Density, Encoder
 from genzoo.zoo import DCGAN
 from genzoo.zoo.base import GenerativeModel
-from tests.pretended import ALLOWED
-from tests.tiny import MODELS, SHAPE, batches, build
-from tests.toys import bits, loader, trainer
+from tests.helpers.models import MODELS, SHAPE, TINY, batches, build
+from tests.helpers.training import bits, loader, trainer
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or its sums have no one order
 
@@ -83,8 +82,7 @@ def trained(name: str, device: str, *callbacks: L.Callback) -> GenerativeModel:
 
 def trains(name: str, device: str) -> None:
     """Finite weights, and samples on the device in [-1, 1]."""
-    waits = any(name == model for model, *_ in ALLOWED)
-    model = trained(name, device, *[] if waits else [Waiting()])
+    model = trained(name, device, *[] if TINY[name].waits else [Waiting()])
     still = [key for key, p in model.named_parameters() if not torch.isfinite(p).all()]
     assert not still, f"weights that are not finite: {', '.join(still)}"
     x = model.sample(4)

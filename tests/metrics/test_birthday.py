@@ -7,7 +7,7 @@ import torch
 
 from genzoo.metrics.birthday import Birthday, batches, count_support, duplicate_threshold
 from genzoo.metrics.neighbours import closest_pairs
-from tests.callbacks.evidence import texture
+from tests.helpers.evidence import texture
 
 
 def contains(number, value):

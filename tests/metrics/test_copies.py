@@ -5,18 +5,10 @@ import math
 import pytest
 import torch
 
-from genzoo.metrics.alignment import aligned_distance
-from genzoo.metrics.alterations import blurred, kinds, plant, transformed
+from genzoo.metrics.alterations import transformed
 from genzoo.metrics.copies import CopyTest, Nearest, nearest_aligned, pool
 from genzoo.metrics.neighbours import nearest
-
-
-def smooth_images(n, side=16, channels=1, seed=0):
-    """float (n, channels, side, side) in [-1, 1]: a few soft blobs each."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn(n, channels, 5, 5, generator=generator)
-    x = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")
-    return (x / 2).clamp(-1, 1)
+from tests.helpers.evidence import smooth_images
 
 
 def points(n, seed, dim=6):
@@ -159,30 +151,6 @@ def test_labels_of_one_kind_are_refused():
         CopyTest({"points": near}, torch.ones(9, dtype=torch.bool))
 
 
-# Alignment
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(
-    "change",
-    [{"turn": 10.0}, {"right": 0.09, "down": -0.06}, {"zoom": 1.15}, {"mirror": 1.0}, {}],
-    ids=str,
-)
-def test_altered_copies_come_back_onto_their_source(change, channels):
-    x = smooth_images(40, channels=channels)
-    y = 0.8 * transformed(x, **change) + 0.1
-    to_source = aligned_distance(y, x)
-    to_others = aligned_distance(y, x.roll(1, 0))
-    assert (to_source < to_others).float().mean() > 0.95
-    assert to_source.median() < 0.25 * to_others.median()
-
-
-def test_alignment_refuses_what_is_no_pair():
-    with pytest.raises(ValueError, match="x and y must be images alike"):
-        aligned_distance(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 9))
-    assert aligned_distance(torch.zeros(0, 1, 8, 8), torch.zeros(0, 1, 8, 8)).shape == (0,)
-
-
 def test_aligned_candidates_are_put_in_order():
     x = smooth_images(30)
     moved = transformed(x, right=0.06)
@@ -190,46 +158,3 @@ def test_aligned_candidates_are_put_in_order():
     near = nearest_aligned(moved, x, candidates)
     assert (near.index == torch.arange(30)).float().mean() > 0.95
     assert near.gap.median() < 0.5 and (near.gap <= 1).all()
-
-
-# Alterations
-
-
-def test_transformed_by_known_amounts():
-    x = torch.zeros(1, 1, 9, 9)
-    x[0, 0, 4, 6] = 1.0
-    right = transformed(x, right=1 / 9)
-    assert right[0, 0, 4, 7] == pytest.approx(1, abs=1e-5)
-    down = transformed(x, down=2 / 9)
-    assert down[0, 0, 6, 6] == pytest.approx(1, abs=1e-5)
-    assert transformed(x, mirror=1.0)[0, 0, 4, 2] == pytest.approx(1, abs=1e-5)
-    assert transformed(x, turn=90.0)[0, 0, :, 4].max() == pytest.approx(1, abs=1e-4)
-    assert torch.allclose(transformed(x), x, atol=1e-6)
-
-
-def test_blurred_keeps_the_mean_and_spreads():
-    x = torch.zeros(2, 1, 21, 21)
-    x[:, 0, 10, 10] = 1.0
-    y = blurred(x, torch.tensor([0.5, 2.0]))
-    assert torch.allclose(y.sum((1, 2, 3)), torch.ones(2), atol=1e-4)
-    place = torch.arange(21.0) - 10
-    spread = (y[1, 0].sum(0) * place.square()).sum()
-    assert spread == pytest.approx(4, rel=0.05)
-
-
-@pytest.mark.parametrize("kind", kinds(28))
-def test_planted_copies_are_altered_and_recognisable(kind):
-    from genzoo.images import to_uint8
-
-    x = to_uint8(smooth_images(50, side=28))
-    generator = torch.Generator().manual_seed(0)
-    y = plant(x, kind, generator)
-    assert y.dtype == torch.uint8 and y.shape == x.shape
-    changed = (y != x).flatten(1).any(1)
-    assert changed.any() != (kind == "unchanged")
-    if kind == "shifted":
-        assert changed.float().mean() > 0.9
-    if kind not in ("mirrored", "unchanged"):
-        distance = (y.float() - x.float()).square().mean((1, 2, 3)).sqrt()
-        other = (y.float() - x.roll(1, 0).float()).square().mean((1, 2, 3)).sqrt()
-        assert (distance < other).float().mean() > 0.9

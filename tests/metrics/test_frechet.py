@@ -16,7 +16,7 @@ from genzoo.metrics.frechet import (
     frechet_distance_infinity,
     frechet_of_moments,
 )
-from tests.metrics.toys import contains
+from tests.helpers.intervals import contains
 
 
 def exactly(n, mean, covariance):

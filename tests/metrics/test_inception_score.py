@@ -5,7 +5,7 @@ import torch
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from genzoo.metrics.inception_score import inception_score
-from tests.metrics.toys import contains
+from tests.helpers.intervals import contains
 
 
 def test_inception_score_of_perfect_classes_is_their_number():

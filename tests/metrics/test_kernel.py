@@ -9,7 +9,7 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 
 from genzoo.metrics import kernel
 from genzoo.metrics.kernel import cmmd, kernel_distance, kernel_distance_of_subsets
-from tests.metrics.toys import contains
+from tests.helpers.intervals import contains
 
 
 def test_kernel_distance_of_gaussians_is_the_closed_form():

@@ -14,7 +14,7 @@ from genzoo.metrics.support import (
     rarity_scores,
     realism_scores,
 )
-from tests.metrics.toys import contains
+from tests.helpers.intervals import contains
 
 
 def test_precision_and_recall_are_torch_fidelitys():

@@ -10,10 +10,8 @@ from torch import nn
 
 from genzoo.zoo.adversarial import Adversarial, Player
 from genzoo.zoo.gan import DCGAN, GAN
-from tests.test_contract import MODELS, build
-from tests.toys import bits, fit, loader, trainer
-
-GAMES = sorted(name for name, model in MODELS.items() if issubclass(model, Adversarial))
+from tests.helpers.models import GAMES, TINY, build
+from tests.helpers.training import bits, fit, loader, trainer
 
 
 class Game(Adversarial):
@@ -168,8 +166,6 @@ def test_weights_of_half_a_word_are_refused(precision, monkeypatch):
 
 RATES = {"d_lr": 0.02, "g_lr": 0.03}
 FOLLOWS = {"generator": "g_lr", "simulator": "g_lr", "discriminator": "d_lr", "ratio": "d_lr"}
-# An encoder is AAE's generator of codes; others have a rate of their own, or that of the game.
-OWN = {("AAE", "encoder"): 0.03, ("AEGAN", "encoder"): 1e-3, ("LFVI", "posterior"): 1e-2}
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -178,7 +174,7 @@ def test_each_player_has_a_rate_of_its_own_and_all_fall_along_a_line(name):
     players = model.players()
     for player in players:
         role = FOLLOWS.get(player.name.partition("_")[0])
-        expected = RATES[role] if role else OWN.get((name, player.name), 0.01)
+        expected = RATES[role] if role else TINY[name].own_rates.get(player.name, 0.01)
         optimizer = model.optimizer(player)
         assert optimizer.param_groups[0]["lr"] == pytest.approx(expected), player.name
         schedule = model.schedule(player, optimizer)

@@ -193,7 +193,7 @@ def share(part) -> float:
 
 
 @pytest.mark.claim
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_digits_are_named_and_what_is_none_is_rejected(seed):
     data = Digits(seed=seed)
     bayes, naive = taught(data, 17, epochs=10, seed=seed, width=24, layers=2, lr=5e-3)

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genzoo.zoo import GAN, PixelCNNpp
 from genzoo.zoo.ema import Average
-from tests.toys import bits, fit, loader
+from tests.helpers.training import bits, fit, loader
 
 
 def constant(value: float) -> nn.Linear:

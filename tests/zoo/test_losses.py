@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from genzoo.zoo import GAN, VAE, WGAN, Autoencoder
-from tests.toys import bits, fit, loader
+from tests.helpers.training import bits, fit, loader
 
 DATA = loader(bits(24))  # three batches an epoch
 

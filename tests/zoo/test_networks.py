@@ -22,7 +22,7 @@ from genzoo.zoo.networks import (
     ResidualGenerator,
 )
 from genzoo.zoo.networks.residual import ConditionalBatchNorm2d
-from tests.toys import bits, fit, loader
+from tests.helpers.training import bits, fit, loader
 
 ROOT = Path(__file__).parents[2]
 

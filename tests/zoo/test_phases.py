@@ -5,7 +5,7 @@ from torch import nn
 
 from genzoo.zoo import GAN
 from genzoo.zoo.adversarial import Adversarial, Phase, Player
-from tests.toys import bits, fit, loader, trainer
+from tests.helpers.training import bits, fit, loader, trainer
 
 
 class Game(Adversarial):

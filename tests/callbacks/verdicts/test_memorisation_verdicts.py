@@ -6,8 +6,7 @@ import torch
 from genzoo.features.spaces import Spaces
 from genzoo.metrics.alterations import kinds, plant
 from genzoo.metrics.number import Number
-
-from .cases import clothes, digits, emoji, memorisation
+from tests.helpers.known_generators import clothes, digits, emoji, memorisation
 
 SEEDS = range(5)
 KINDS, FEW = tuple(kinds(28)), ("unchanged", "mirrored", "rotated")
