@@ -25,7 +25,7 @@ from .._lightning.command_line import OpenCLI
 from ..callbacks import Evaluation, evaluations, make_evaluable
 from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.progress import Bar, ProgressLines
-from ..callbacks.report_cards import refuse_unaskable
+from ..callbacks.report_cards import refuse_unable
 from ..callbacks.throughput import Throughput
 from ..protocols import Classifier, Encoder, Filtering
 from ..runs import checkpoints, suggestions
@@ -220,7 +220,7 @@ class CLI(Linked, OpenCLI):
                 )
         if self.subcommand == "test" and self.get(self.config, "evaluate"):
             if not tests_itself(self.model):
-                refuse_unaskable(self.model, Encoder, Classifier, Filtering)  # pictures, probes
+                refuse_unable(self.model, Encoder, Classifier, Filtering)  # pictures, probes
         make_evaluable(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:

@@ -127,8 +127,8 @@ def clopper_pearson(wrong: int, n: int) -> Estimate:
 
     Clopper and Pearson, 1934: quantiles of beta distributions.
 
-    >>> clopper_pearson(0, 10).high  # 1 - 0.025^(1 / 10)
-    0.3084971078187608
+    >>> f"{clopper_pearson(0, 10).high:.4f}"  # 1 - 0.025^(1 / 10)
+    '0.3085'
     """
     low = betaincinv(wrong, n - wrong + 1, 0.025) if wrong else 0.0
     high = betaincinv(wrong + 1, n - wrong, 0.975) if wrong < n else 1.0

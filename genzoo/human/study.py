@@ -186,8 +186,7 @@ def _is_grey(images: NDArray[np.uint8]) -> bool:
 def _same_channels(
     a: NDArray[np.uint8], b: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Both with one channel if both are grey (also grey images stored as RGB), or else with three.
-    """
+    """Both with one channel if both are grey (also if stored as RGB), or else with three."""
     if _is_grey(a) and _is_grey(b):
         return a[:, :1], b[:, :1]
     return (

@@ -154,9 +154,7 @@ class Comparison:
             console.print(f"[bold red]{escape(f'[{letter}]')}[/] {escape(text)}", highlight=False)
 
 
-WARNING = (
-    "Numbers with a letter have other protocols: compare only numbers with the same letter."
-)
+WARNING = "Numbers with a letter have other protocols: compare only numbers with the same letter."
 
 
 def compare(cards: list[Card], everything: bool = False) -> Comparison:
