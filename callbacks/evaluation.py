@@ -81,8 +81,8 @@ class Question(L.Callback, ABC):
         if why := run.data.unanswerable.get(self.title):
             found = Section(self.title, why, "unsure")
         else:
-            who, lines = type(self).__name__, Lines(together=True)
-            with watching(lambda items, part, n: track(trainer, items, f"{who}: {part}", n, lines)):
+            kind, lines = type(self).__name__, Lines(together=True)
+            with watching(lambda x, part, n: track(trainer, x, f"{kind}: {part}", n, lines)):
                 found = self.answer(run, model)
             self.log_answer(trainer, model, run, found)
         if found is not None:

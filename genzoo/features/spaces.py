@@ -159,11 +159,11 @@ def identical(evidence: Evidence, duplicates: int) -> dict[str, Number]:
     )
     same = pool(train, generated).duplicates
     numbers = {}
-    for name, count, total, who in (
+    for name, count, total, kind in (
         ("identical", same, len(generated), "samples"),
         ("duplicates", duplicates, len(held_out), "held-out images"),
     ):
         share = count / total
-        note = f"{who} that are equal to a training image, to the last bit"
+        note = f"{kind} that are equal to a training image, to the last bit"
         numbers[name] = Number(share, *wilson(share, total), note)
     return numbers

@@ -159,14 +159,14 @@ def verdict(analysis: Analysis) -> tuple[str, Literal["good", "bad", "unsure"]]:
     _, low, high = analysis.error_rate
     near, far = 0.5 - MARGIN, 0.5 + MARGIN
     if high < near:
-        flag, says = "bad", "people can tell"
+        flag, ending = "bad", "people can tell"
     elif low > far:
-        flag, says = "unsure", "people can tell, and take the generated ones for the real ones"
+        flag, ending = "unsure", "people can tell, and take the generated ones for the real ones"
     elif near <= low and high <= far:
-        flag, says = "good", f"people can hardly tell: within {100 * MARGIN:.0f} points of 50 %"
+        flag, ending = "good", f"people can hardly tell: within {100 * MARGIN:.0f} points of 50 %"
     else:
-        flag, says = "unsure", "too few answers to say whether people can tell"
-    return f"{did}: {says}.", flag
+        flag, ending = "unsure", "too few answers to say whether people can tell"
+    return f"{did}: {ending}.", flag
 
 
 def section(analysis: Analysis) -> Section:
