@@ -1,7 +1,7 @@
 """Evaluation and pictures, for any Trainer: `Trainer(callbacks=evaluations())`.
 
-Each name is imported when it is first asked for: some bring half of the scientific libraries with
-them, and what only reads a card needs not even torch.
+Each name is imported on its first use: some of them import large scientific libraries, and a script
+that only reads a card does not need torch.
 """
 
 from importlib import import_module

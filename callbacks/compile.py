@@ -1,4 +1,4 @@
-"""A model's networks through torch.compile while it trains."""
+"""Training with torch.compile."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -10,25 +10,25 @@ from torch import nn
 from .._torch import compiled_call, recompile_limit, set_compiled_call
 from ..calls import Watch, kept
 
-GRAPHS = 64  # of one network: one that grows needs two for each time that its side doubles
+GRAPHS = 64  # limit for one network: a growing network needs two for each doubling of its side
 
 
 class Compile(L.Callback):
     """Compiles a model's networks when training starts: `Trainer(callbacks=Compile())`.
 
-    On the command line `--trainer.callbacks+=genzoo.callbacks.Compile`. The first batch, or the
-    first few until each player had a turn, shows which networks, or which parts of them, the model
-    calls: a discriminator whose features are asked for is compiled up to these. From then on they
-    are compiled where they stand: weights, their names in a checkpoint and the numbers stay what
-    they are, to rounding. Penalties on gradients (WGANGP, r1) run uncompiled, for want of second
-    derivatives. After the training the networks are as they were.
+    On the command line `--trainer.callbacks+=genzoo.callbacks.Compile`. During the first batch, or
+    the first few until each player had a turn, the callback records which networks, or which
+    modules of them, the model calls: if it uses a discriminator's features, only the part up to
+    these is compiled. Then they are compiled in place: weights, their names in a checkpoint and all
+    results stay the same, up to rounding. Penalties on gradients (WGANGP, r1) run uncompiled, since
+    they need second derivatives. After the training the networks are uncompiled again.
 
-    Meant for GPUs, where it was not measured yet: a step of DCGAN at 32x32 takes a CPU core 1.04 to
-    1.05 times as long (tests/benchmarks/test_step_speed.py).
+    It is meant for GPUs, where it was not measured yet: a step of DCGAN at 32x32 takes a CPU core
+    1.04 to 1.05 times as long (tests/benchmarks/test_step_speed.py).
 
     Args:
-        mode: "default"; "reduce-overhead" (CUDA graphs); "max-autotune" (longer still at first).
-        backend: inductor, which needs a C++ compiler; any other that torch.compile takes.
+        mode: "default"; "reduce-overhead" (CUDA graphs); "max-autotune" (a longer compilation).
+        backend: "inductor", which needs a C++ compiler, or another backend of torch.compile.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Compile(L.Callback):
         self.mode, self.backend = mode, backend
         self._networks: list[nn.Module] = []
         self._watch: Watch | None = None
-        self._watched = 0  # batches that are still to be watched
+        self._watched = 0  # number of batches that are still recorded
         self._limit = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

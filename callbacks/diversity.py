@@ -1,13 +1,13 @@
-"""Is it as diverse as the data? How much of it the samples reach, and what they leave out.
+"""Is it as diverse as the data? How much of the data the samples reach, and what they miss.
 
-The absence of repeats says nothing: thirty images under noise never collide. So three questions
-are asked of samples and of as many held-out images, and the ratios of the answers decide:
+The absence of repeats shows nothing: thirty images with noise never collide. So three statistics
+are computed for samples and for as many held-out images, and their ratios decide:
 
-    recall, coverage    how many training images they come near, `genzoo.metrics.breadth`
-    Vendi score         how much they vary, over all and within classes, `genzoo.metrics.vendi`
+    recall, coverage    the share of training images near them, `genzoo.metrics.breadth`
+    Vendi score         their variety, over all and within classes, `genzoo.metrics.vendi`
 
-Collisions can say that they repeat themselves (`genzoo.metrics.birthday`), and where the
-extractor is a classifier, classes may be missing (`genzoo.metrics.classes`).
+Collisions can show that samples repeat (`genzoo.metrics.birthday`), and the predictions of a
+classifier show missing classes (`genzoo.metrics.classes`).
 """
 
 import math
@@ -28,9 +28,9 @@ from ..report.figures import grid
 from ..rng import shuffled
 from .evaluation import Evaluation
 
-FEW = 12  # images, of which recall and coverage cannot be asked
-IN_CLASS = 20  # images of a class, of which its Vendi score can be asked
-SHOWN = 20  # closest pairs, and missed images, of a figure
+FEW = 12  # least number of images for recall and coverage
+IN_CLASS = 20  # least number of images of a class for its Vendi score
+SHOWN = 20  # closest pairs, or missed images, in a figure
 RATIOS = {
     "recall_ratio": "the recall",
     "coverage_ratio": "the coverage",
@@ -41,17 +41,17 @@ RATIOS = {
 
 @dataclass
 class Findings:
-    """What the verdict is made of.
+    """The results from which the verdict follows.
 
     Args:
-        size: Images of each kind that were compared.
-        numbers: By name.
+        size: Number of images of each kind that were compared.
+        numbers: Numbers by name.
         figures: Pictures by name.
-        repeats: By space the support of samples and of real images, where samples surely repeat
-            themselves more.
-        classes: The missing classes; None where they cannot be known.
-        narrowest: The class whose samples vary least beside its real images.
-        least: A clause about the class that repeats itself most.
+        repeats: Support sizes of samples and of real images by space, for spaces in which samples
+            significantly repeat more.
+        classes: The shares of classes and the missing ones; None if they are unknown.
+        narrowest: The class whose samples vary least, compared with its real images.
+        least: A clause about the class that repeats most.
     """
 
     size: int
@@ -64,28 +64,28 @@ class Findings:
 
 
 class Diversity(Evaluation):
-    """Asks how much of the data the samples reach and how they vary, and what they leave out.
+    """Measures how much of the data the samples reach, how they vary, and what they miss.
 
-    Logs what samples have of that which as many held-out images have, 1 for equal distributions:
+    Logs ratios of samples to as many held-out images, which are 1 for equal distributions:
     `recall_ratio` and `coverage_ratio` of the same training images, `vendi_ratio` over all and
-    `vendi_within_ratio` within classes, those asked for or else those that the classifier sees;
-    `vendi_within_least` for the narrowest class. `closest_pair/pixels` is the smallest distance
-    of two samples in a batch.
+    `vendi_within_ratio` within classes, which are the conditions or else the classifier's
+    predictions; `vendi_within_least` for the narrowest class. `closest_pair/pixels` is the smallest
+    distance of two samples in a batch.
 
-    Then `support/<space>` of pixels and of the extractor's features: infinite without a
-    collision, and with an interval only where samples surely repeat themselves more than real
-    images do (`support_real/<space>`); of a conditional model also `support_per_class/pixels`,
-    for the class that repeats itself most. Where the extractor is a classifier `classes`,
-    `classes_effective` and `classes_effective_train`.
+    Also logs `support/<space>` of pixels and of the extractor's features: infinite without a
+    collision, and with an interval only if samples significantly repeat more than real images
+    (`support_real/<space>`); for a conditional model also `support_per_class/pixels`, of the class
+    that repeats most. If the extractor is a classifier, also `classes`, `classes_effective` and
+    `classes_effective_train`.
 
-    The verdict is bad where a ratio surely lies below 0.75, of one class or of all; where classes
-    are missing, by name; and where collisions are more than real images have and tell of fewer
-    images than there are training images. It is good where all ratios surely lie above 0.8, of
-    at least 100 images of each kind, and nothing is missing and samples repeat themselves no more
-    than real images do. For scale, of 1,500 images of Fashion-MNIST under the classifier "domain",
-    recall, coverage and Vendi scores over all and within classes: real images 0.99, 1.00, 1.06,
-    1.03; of each class the fifth nearest to its mean 0.55, 0.86, 0.54, 0.48; half-and-half blends
-    of two images 0.62, 0.68, 0.55, 0.91.
+    The verdict is bad if the interval of a ratio lies below 0.75, for one class or over all; if
+    classes are missing; and if samples collide more than real images, with a support size below the
+    number of training images. It is good if all intervals of ratios lie above 0.8, with at least
+    100 images of each kind, no class is missing, and samples repeat no more than real images. For
+    scale, with 1,500 images of Fashion-MNIST under the classifier "domain", the ratios of recall,
+    coverage and Vendi scores over all and within classes: real images 0.99, 1.00, 1.06, 1.03; of
+    each class the fifth nearest to its mean 0.55, 0.86, 0.54, 0.48; half-and-half blends of two
+    images 0.62, 0.68, 0.55, 0.91.
 
     Args: as `Evaluation`.
     """
@@ -129,15 +129,15 @@ class Diversity(Evaluation):
     def _repeats(
         self, evidence: Evidence, size: int, closest: Tensor, numbers: dict[str, Number]
     ) -> dict[str, tuple[Number, Number]]:
-        """By space the support of samples and that of real images, where the samples surely
-        repeat themselves more."""
+        """Support sizes of samples and of real images by space, for spaces in which the samples
+        significantly repeat more."""
         train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
         repeats = {}
         for space, part in (("pixels", "images"), ("features", "features")):
             samples = getattr(generated, part)
             tau, real = self._calibrate(space, getattr(train, part), getattr(held_out, part), size)
             if space == "pixels" and len(samples) == size and closest[0] >= tau:
-                # One batch of all, whose closest pair is known.
+                # One batch of all samples, whose closest pair does not collide.
                 none = torch.zeros(1, size, dtype=torch.int64)
                 ours, support = Birthday(none, none - 1), Number(math.inf)
                 support.note = ours.note
@@ -149,7 +149,7 @@ class Diversity(Evaluation):
                 if space == "pixels" and support.low is not None:
                     others = ours.support_by_halves()
                     others["support_distinct"] = ours.support_of_distinct()
-                    for name, number in others.items():  # no interval: it holds for equal p only
+                    for name, number in others.items():  # no interval: they assume equal p
                         numbers[f"{name}/{space}"] = Number(number.value, note=number.note)
             else:
                 support = Number(support.value, note=f"{support.note}, which sets no limit")
@@ -160,24 +160,24 @@ class Diversity(Evaluation):
     def _calibrate(
         self, space: str, train: Tensor, held_out: Tensor, size: int
     ) -> tuple[float, Number]:
-        """The distance of duplicates, from held-out images, and what training images, which had
-        no part in it, show at it."""
+        """The threshold of collisions, from held-out images, and the support size of training
+        images, which were not used for it."""
         known = self._known.found
         if (space, size) not in known:
             tau = duplicate_threshold(held_out, size, self.seed)
-            most = -(-10_000 // size) * size  # enough batches for any lower end that is needed
+            most = -(-10_000 // size) * size  # enough batches for a high lower end
             real = Birthday.of(train[_chosen(len(train), most, self.seed)], tau, size, self.seed)
             known[space, size] = tau, real.support()
         return known[space, size]
 
     def _vary(self, evidence: Evidence, classes: Classes | None, numbers: dict[str, Number]) -> str:
-        """The Vendi scores, and the name of the narrowest class, where classes are known."""
+        """Adds the Vendi scores; returns the name of the narrowest class, "" without classes."""
         held_out, generated = evidence.held_out, evidence.generated
         real, samples = held_out.features, generated.features
         width = natural_width(real[_chosen(len(real), 500, self.seed)])
         if math.isnan(width):
             return ""
-        draws = 10 if min(len(samples), len(real)) > 500 else 20  # few are soon compared
+        draws = 10 if min(len(samples), len(real)) > 500 else 20  # the time grows with n^3
         whole = compare_vendi(samples, real, width, draws=draws, seed=self.seed)
         numbers["vendi_ratio"] = whole.ratio()
         parts = _within_classes(evidence, classes, width, self.seed)
@@ -185,7 +185,7 @@ class Diversity(Evaluation):
             return ""
         numbers["vendi_within_ratio"] = overall([*parts.values()])
         numbers["vendi_within_ratio"].note = f"mean of {len(parts)} classes"
-        # The least of many is low by chance, too: all of their intervals hold together.
+        # The minimum over classes is low by chance: the intervals are simultaneous.
         ratios = {c: part.ratio(0.05 / len(parts)) for c, part in parts.items()}
         c = min(ratios, key=lambda c: ratios[c].high)
         name = _name(evidence, c)
@@ -194,7 +194,7 @@ class Diversity(Evaluation):
         return name
 
     def _classes(self, evidence: Evidence, numbers: dict[str, Number]) -> Classes | None:
-        """None where the extractor is no classifier, or one of other classes than the data's."""
+        """The classes; None if the extractor is not a classifier of the data's classes."""
         train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
         if generated.logits is None or evidence.extractor.reference:
             return None
@@ -219,7 +219,7 @@ class Diversity(Evaluation):
         return classes
 
     def _least_diverse(self, evidence: Evidence, tau: float, numbers: dict[str, Number]) -> str:
-        """A clause about the class that repeats itself most, "" without one."""
+        """A clause about the class that repeats most, "" if there is none."""
         train, generated = evidence.train, evidence.generated
         if train.labels is None or generated.labels is None:
             return ""
@@ -247,7 +247,7 @@ class Diversity(Evaluation):
     def _judge(self, evidence: Evidence, found: Findings) -> tuple[str, str]:
         n, size, numbers = len(evidence.train), found.size, found.numbers
         ratios = {name: numbers[name] for name in RATIOS if name in numbers}
-        held = f"of what as many held-out images reach ({size:,}) the samples reach "
+        held = f"compared with as many held-out images ({size:,}) the samples reach "
         faults, look = [], []
         if found.classes and found.classes.missing:
             faults.append(_missing(evidence, found.classes))
@@ -256,8 +256,8 @@ class Diversity(Evaluation):
             space = min(found.repeats, key=lambda space: found.repeats[space][0].high)
             ours, real = found.repeats[space]
             repeated = (
-                f"the samples repeat themselves in {space} like {_about(ours)} images; real data "
-                f"of the same size like {_at_least(real)}"
+                f"the samples repeat themselves in {space} like {_about(ours)} different images; "
+                f"as many real images like {_at_least(real)}"
             )
             if ours.high < n:
                 faults.append(repeated)
@@ -302,7 +302,7 @@ class Diversity(Evaluation):
 def _within_classes(
     evidence: Evidence, classes: Classes | None, width: float, seed: int
 ) -> dict[int, Varied]:
-    """By class how samples vary beside its real images."""
+    """Vendi scores of the samples and of the held-out images of each class."""
     held_out, generated = evidence.held_out, evidence.generated
     if generated.labels is not None and held_out.labels is not None:
         ours, theirs = generated.labels, held_out.labels
@@ -321,11 +321,11 @@ def _within_classes(
 def pairs_panel(
     samples: Tensor, train: Tensor, closest: tuple[Tensor, Tensor] | None = None, pairs: int = SHOWN
 ) -> Tensor:
-    """The closest pairs of samples, two in a row, each with the nearest training image of its
-    first: where that differs, a model repeats what it has made up.
+    """A picture of the closest pairs of samples, two in a row, each with the training image nearest
+    to the first: if that differs, the model repeats images that are no copies.
 
     Args:
-        closest: The samples' closest pairs, where they are known already.
+        closest: The samples' closest pairs; None: they are computed.
 
     Returns:
         uint8 (height, width, 3).
@@ -376,7 +376,7 @@ def _percent(ratio: Number) -> str:
 
 
 def _about(number: Number) -> str:
-    if number.low is None:  # repeats further apart are not counted
+    if number.low is None:  # repeats farther apart were not counted
         return f"at most {number.high:,.0f}"
     return f"{number.value:,.0f} ({number.low:,.0f} to {number.high:,.0f})"
 

@@ -1,4 +1,4 @@
-"""Base classes of evaluations and pictures: what runs at validations and in test."""
+"""Base classes of evaluations and pictures, which run at validations and in test."""
 
 import math
 from abc import ABC, abstractmethod
@@ -23,19 +23,19 @@ from .progress import track
 from .publish import log_numbers, publish
 from .run import forget, refuse_batch, refuse_shape_of, run_of
 
-# What ends one question and not the training: input that cannot be measured, and numerical faults.
+# Errors that end one evaluation and not the training: unusable inputs, and numerical failures.
 NO_ANSWER = (ValueError, ArithmeticError, AssertionError, torch.linalg.LinAlgError)
 
 
 class Question(L.Callback, ABC):
-    """Base of evaluations and pictures: a subclass gives the question and its answer.
+    """Base of evaluations and pictures: a subclass computes the answer to a question.
 
     Args:
         every_n_epochs: During fit, run at the validations of every n-th epoch; 0: at none.
-        seed: Of all that is random in it.
+        seed: Seed of all random numbers in it.
     """
 
-    required: bool = True  # False: a model without the ability is passed over
+    required: bool = True  # False: a model without the ability is skipped
     section: Section | None = None  # the last answer
 
     def __init__(self, every_n_epochs: int, seed: int) -> None:
@@ -50,14 +50,14 @@ class Question(L.Callback, ABC):
 
     @abstractmethod
     def able(self, model: L.LightningModule) -> bool:
-        """Whether the model has the ability that is needed."""
+        """Whether the model has the abilities that are needed."""
 
     @abstractmethod
-    def ask(self, run: Run, model: L.LightningModule) -> Any:
-        """The answer, the same on every rank."""
+    def answer(self, run: Run, model: L.LightningModule) -> Any:
+        """The answer, the same on every rank; None: there is none."""
 
-    def tell(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any) -> None:
-        """Gives the answer to the loggers."""
+    def log_answer(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any):
+        """Logs the answer `found` to all loggers."""
         if found is not None:
             self.section = found
             publish(trainer, model, found, run.prefix)
@@ -68,28 +68,28 @@ class Question(L.Callback, ABC):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._due(trainer):
-            self._ask_in_sight(trainer, pl_module, "val")
+            self._answer_and_log(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._ask_in_sight(trainer, pl_module, "test")
+        self._answer_and_log(trainer, pl_module, "test")
 
-    def _ask_in_sight(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
-        """Asks, shows how far what takes long is, and keeps what was found for the report."""
+    def _answer_and_log(self, trainer: L.Trainer, model: L.LightningModule, split: str) -> None:
+        """Computes the answer with a display of progress, logs it, and keeps it for the report."""
         if not self.able(model):
             return
         run = run_of(trainer, split)
         if why := run.data.unanswerable.get(self.title):
             found = Section(self.title, why, "unsure")
         else:
-            who, lines = type(self).__name__, Lines(together=True)
-            with watching(lambda items, part, n: track(trainer, items, f"{who}: {part}", n, lines)):
-                found = self.ask(run, model)
-            self.tell(trainer, model, run, found)
+            kind, lines = type(self).__name__, Lines(together=True)
+            with watching(lambda x, part, n: track(trainer, x, f"{kind}: {part}", n, lines)):
+                found = self.answer(run, model)
+            self.log_answer(trainer, model, run, found)
         if found is not None:
             run.kept["result", self] = found
 
     def _due(self, trainer: L.Trainer) -> bool:
-        """Whether this validation counts: not sanity checking, nor epochs between."""
+        """Whether to run at this validation: not in sanity checks, and in every n-th epoch."""
         if trainer.sanity_checking:
             return False
         if trainer.state.fn != "fit":
@@ -98,31 +98,31 @@ class Question(L.Callback, ABC):
 
 
 class Evaluation(Question):
-    """Base of the evaluations: a subclass turns the evidence into a section of the card.
+    """Base of the evaluations: a subclass computes a section of the card from the evidence.
 
         class Brightness(Evaluation):
             def evaluate(self, evidence):
                 mean = evidence.generated.images.float().mean().item()
                 return Section("brightness", f"mean {mean:.0f}", "unsure", {"mean": Number(mean)})
 
-    It runs at the end of each validation of fit, on few samples, and in validate and test on
-    many; the numbers are logged under their names, in test behind "test/". A model whose samples
-    are not images in [-1, 1] is a warning during fit, with NaN for the numbers, and an error
-    elsewhere. A callback that monitors a number must have the same `every_n_epochs`.
+    It runs at the end of each validation of fit, on few samples, and in validate and test, on many;
+    the numbers are logged under their names, in test with the prefix "test/". If the samples are
+    not images in [-1, 1], there is a warning and NaN for the numbers during fit, and an error
+    otherwise. A callback that monitors a number must have the same `every_n_epochs`.
 
     Args:
-        extractor: "auto" (the classifier "domain" where the data has labels, else "instance"),
+        extractor: "auto" (the classifier "domain" for data with labels, otherwise "instance"),
             "pixels", "inception", any extractor of torch-fidelity by name, or a module from uint8
             images to features.
-        num_samples: Samples in validate and test, at most ten for each held-out image: more would
-            tell no more.
-        num_samples_fit: Samples in each validation during fit.
+        num_samples: Number of samples in validate and test, at most ten for each held-out image,
+            since the number of held-out images limits the precision.
+        num_samples_fit: Number of samples in each validation during fit.
         every_n_epochs: During fit, run at the validations of every n-th epoch; 0: at none.
-        seed: Of the samples.
-        num_real: At most so many training images, and held-out images, are used.
+        seed: Seed of the samples.
+        num_real: Largest number of training images, and of held-out images.
     """
 
-    _seen = False  # whether a batch of this training was
+    _checked = False  # whether a batch of this training was checked
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Evaluation(Question):
 
     @abstractmethod
     def evaluate(self, evidence: Evidence) -> Section:
-        """The section of the evidence, which is the same on every rank; without gradients."""
+        """The section of the card; evidence and section are the same on every rank."""
 
     def able(self, model: L.LightningModule) -> bool:
         return isinstance(model, Sampler)
@@ -156,27 +156,27 @@ class Evaluation(Question):
             )
         if self.able(pl_module):
             refuse_shape_of(trainer, pl_module)
-        self._seen = False
+        self._checked = False
         if stage == "fit" and not has_own("validation_step", pl_module):
             name = type(pl_module).__name__
             rank_zero_warn(
                 f"{name} has no validation_step, so Lightning never validates and "
-                f"{type(self).__name__} is not asked: make_evaluable(model) gives it one"
+                f"{type(self).__name__} never runs: make_evaluable(model) gives it one"
             )
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-        if not self._seen and self.able(pl_module):
+        if not self._checked and self.able(pl_module):
             refuse_batch(trainer, batch)
-        self._seen = True
+        self._checked = True
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        forget(trainer, "evidence")  # samples are of these weights, and large
+        forget(trainer, "evidence")  # the samples take memory, and later weights give others
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         forget(trainer, "evidence")
 
-    def ask(self, run: Run, model: L.LightningModule) -> Section | None:
-        """The section; None where the samples cannot be evaluated, after a warning."""
+    def answer(self, run: Run, model: L.LightningModule) -> Section | None:
+        """The section; None, after a warning, if the samples cannot be evaluated."""
         count = self.num_samples_fit if run.stage == "fit" else self.num_samples
         settings = Settings(self.extractor, count, self.seed, self.num_real)
         evidence = gather_evidence(run, model, settings)
@@ -185,20 +185,20 @@ class Evaluation(Question):
         try:
             with isolated(self.seed):
                 section = self.evaluate(evidence)
-        except NO_ANSWER as error:  # as of too few images: the other questions are asked still
+        except NO_ANSWER as error:  # for example too few images: other evaluations still run
             run.warn(f"{type(self).__name__} has no answer at step {run.step}: {error}")
             section = Section(self.title, f"Not measured: {error}.", "unsure")
         section.protocol = evidence.protocol | section.protocol
         return section
 
-    def tell(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any) -> None:
+    def log_answer(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any):
         if found is None or not found.numbers:
-            self._log_nothing(trainer, model)
-        super().tell(trainer, model, run, found)
+            self._log_nan(trainer, model)
+        super().log_answer(trainer, model, run, found)
 
-    def _log_nothing(self, trainer: L.Trainer, model: L.LightningModule) -> None:
-        """NaN for what could not be measured: a checkpoint must not take the last value for this
-        one, and Lightning ends a training that has no value at all for what is monitored."""
+    def _log_nan(self, trainer: L.Trainer, model: L.LightningModule) -> None:
+        """Logs NaN for missing numbers: a ModelCheckpoint must not use an earlier value, and
+        Lightning ends a training in which the monitored number was never logged."""
         names = [] if self.section is None else list(self.section.numbers)
         monitors = (getattr(part, "monitor", None) for part in trainer.checkpoint_callbacks)
         names += [name for name in monitors if name and name not in trainer.callback_metrics]
@@ -206,10 +206,10 @@ class Evaluation(Question):
 
 
 def make_evaluable(model: L.LightningModule) -> L.LightningModule:
-    """Gives idle validation and test steps to a model that has none.
+    """Adds empty validation and test steps to a model that has none; returns the model.
 
-    Lightning does not enter the loops of validation and test otherwise, and no callback is
-    called. Steps that exist stay. Returns the same model.
+    Without them Lightning skips the loops of validation and test, and with them all callbacks.
+    Existing steps stay.
     """
     for name in ("validation_step", "test_step"):
         if not has_own(name, model):
@@ -218,4 +218,4 @@ def make_evaluable(model: L.LightningModule) -> L.LightningModule:
 
 
 def _idle(*batch_and_place: Any) -> None:
-    """A step with nothing of its own to measure."""
+    """An empty validation or test step."""

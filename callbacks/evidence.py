@@ -1,10 +1,10 @@
-"""The one pass that serves all evaluation.
+"""The one pass over images that all evaluations share.
 
-Samples are drawn and looked at once, whoever asks: all evaluations of a run with equal settings
-get the same `Evidence`. It does not depend on the number of ranks: samples come in blocks, block i
-drawn with a seed that is a function of (seed, i) by rank i modulo their number, and every rank gets
-all blocks in order. It disturbs nothing: random state and modes are given back. Features of real
-images are kept on the disk (`genzoo/features/cache.py`). No Trainer is known here.
+Samples are generated and their features computed once: all evaluations of a run with equal settings
+get the same `Evidence`. It does not depend on the number of ranks: rank i modulo their number
+generates block i with a seed that is a function of (seed, i), and every rank gets all blocks in
+order. Random state and modes are restored afterwards. Features of real images are cached on the
+disk (`genzoo/features/cache.py`). This file does not use Lightning's Trainer.
 
     real images, generated images -> extractor -> Evidence -> each evaluation's `evaluate`
 """
@@ -26,12 +26,12 @@ from ..protocols import Finite, Sampler
 from ..rng import isolated
 from ..run import BLOCK, Real, Run, Unmeasurable, blocks
 
-# Samples for each held-out image, at most: the number of held-out images limits every answer.
+# Largest number of samples for each held-out image: held-out images limit the precision.
 USEFUL = 10
 
 
 class Settings(NamedTuple):
-    """What two evaluations must agree on to share a pass."""
+    """The settings that evaluations must have in common to share a pass."""
 
     extractor: str | nn.Module
     num_samples: int
@@ -40,7 +40,7 @@ class Settings(NamedTuple):
 
 
 def gather_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | None:
-    """The evidence for these settings, made when first asked for; None where samples are bad.
+    """The evidence for these settings, computed at the first call; None for unusable samples.
 
     Raises:
         ValueError: outside of fit, for samples that are not images of the data's shape in [-1, 1].
@@ -62,7 +62,7 @@ def _make_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | N
     train, held_out = (run.real(part, settings.num_real) for part in ("train", run.split))
     useful = max(BLOCK, USEFUL * len(held_out.images))
     settings = settings._replace(num_samples=min(settings.num_samples, useful))
-    # An extractor that is missing ends the evaluation before the work.
+    # A missing extractor must end the evaluation before samples are generated.
     _extractor(run, settings.extractor, train, held_out)
     y = _conditions_to_draw(model, train, held_out, settings)
     labels = y if isinstance(y, Tensor) and isinstance(asked_of(model), Classes) else None
@@ -97,7 +97,7 @@ def _make_evidence(run: Run, model: Sampler, settings: Settings) -> Evidence | N
             )
         finally:
             extractor.cpu()
-        # In the validations of a training one extractor must do.
+        # The validations of a training use one extractor only.
         others = None if run.stage == "fit" else through
         protocol = common | extractor.protocol
         return Evidence(*sides, extractor, protocol, run.data.class_names, others)
@@ -115,7 +115,7 @@ def draw(
 ) -> Tensor | None:
     """Samples, the same for any number of ranks: uint8 (count, C, H, W), or points (count, D).
 
-    During fit samples that are not images in [-1, 1] are a warning and give None.
+    During fit, samples that are not images in [-1, 1] give a warning and None.
 
     Raises:
         ValueError: outside of fit, for such samples.
@@ -148,7 +148,7 @@ def _who(model: Sampler) -> str:
 
 
 def _refuse(run: Run, problem: str) -> None:
-    """Bad samples do not end a training: during fit they are a warning, else a ValueError."""
+    """Warns of unusable samples during fit, which must not end a training; otherwise raises."""
     if run.stage != "fit":
         raise ValueError(problem)
     run.warn(f"no evaluation at step {run.step}: {problem}")
@@ -157,7 +157,7 @@ def _refuse(run: Run, problem: str) -> None:
 def extract(
     run: Run, extractor: Extractor, images: Tensor, description: str
 ) -> tuple[Tensor, Tensor | None]:
-    """Features float32 (N, d) and logits (N, K) or None, the work shared among the ranks."""
+    """Features float32 (N, d), and logits (N, K) or None; the ranks share the work."""
 
     def block(i: int, place: slice) -> tuple[Tensor | None, ...]:
         features = extractor(images[place].to(run.device))
@@ -170,9 +170,9 @@ def extract(
 
 
 def _extractor(run: Run, choice: str | nn.Module, train: Real, held_out: Real) -> Extractor:
-    """Made on rank 0, so that all ranks measure by the same weights."""
+    """The extractor, made on rank 0, so that all ranks have the same weights."""
     choice, of = resolve(choice, train.images, train.labels), ""
-    if choice in ("domain", "instance"):  # they are made of the images
+    if choice in ("domain", "instance"):  # they are trained on the images
         parts = (train,) if choice == "domain" else (train, held_out)
         place = ("digest", *(len(part.images) for part in parts), run.split, choice)
         if place not in run.kept:
@@ -201,12 +201,12 @@ def _extractor(run: Run, choice: str | nn.Module, train: Real, held_out: Real) -
 
 
 def _mixed(train: Tensor, held_out: Tensor) -> Tensor:
-    """All real images, each once, in an order that tells nothing of who was trained on."""
+    """All different real images, in an order that is independent of the split."""
     return torch.cat([train, held_out])[pool(train, held_out).place]
 
 
 def _real_features(run: Run, extractor: Extractor, part: str, real: Real) -> Features:
-    """Looked up in memory, then on the disk, then made."""
+    """Features of real images, from memory, or from the disk, or computed."""
     place = ("features", part, len(real.images), extractor)
     if place in run.kept:
         return run.kept[place]
@@ -226,8 +226,8 @@ def _real_features(run: Run, extractor: Extractor, part: str, real: Real) -> Fea
 
 
 def _conditions_to_draw(model: Sampler, train: Real, held_out: Real, settings: Settings) -> Any:
-    """y of a model's samples: labels in the proportions of the training labels; of other kinds
-    those of held-out images, since a caption cannot be invented. None: the model draws its own."""
+    """Conditions of the samples: labels in the proportions of the training labels, or held-out
+    images' conditions of another kind, such as captions. None: the model draws them."""
     count = settings.num_samples
     if isinstance(model, Finite):
         return model.labels_at(0, count)

@@ -1,4 +1,4 @@
-"""A picture of what hidden units look for."""
+"""A picture of the weights of hidden units."""
 
 import lightning as L
 import torch
@@ -11,16 +11,17 @@ from .pictures import Grid
 
 
 def shaded(filters: Tensor) -> Tensor:
-    """Weights (n, C, H, W) to uint8: grey is 0, white the largest of each, black as far below."""
+    """Weights (n, C, H, W) as uint8 images: 0 is grey, and each unit's largest weight is white
+    or black."""
     largest = filters.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     return (filters.float() / largest).mul(127).add(128).round().to(torch.uint8)
 
 
 class Filters(Grid):
-    """The weights between hidden units and the pixels, those of the heaviest units first.
+    """The weights between hidden units and pixels; units with the largest norms come first.
 
     Args:
-        count: Units, at most.
+        count: Largest number of units.
         columns: Images in a row. Other arguments as `Picture`.
     """
 

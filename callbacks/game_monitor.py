@@ -1,20 +1,20 @@
-"""What goes wrong in a game between generator and discriminator, named while it happens.
+"""Detects failures in a game between generator and discriminator during training.
 
-The losses do not show it: each is relative to an opponent that moves. These numbers do:
+Losses do not show failures, since each depends on an opponent that changes. These numbers do:
 
     game/told_apart   how often the discriminator scores an image above a sample (area under the
                       ROC curve): 1 always, 0.5 at chance, for scores on any scale
     game/gradient     the norm of the generator's last gradient
     game/offset       how far the mean sample is from the mean image
     game/spread       mean distance between samples, over that between images
-    game/swing        how far the mean sample has moved since the last measurement
+    game/swing        distance of the mean sample from that of the last measurement
 
 Distances of means are in standard deviations of the data: the root of the pixels' summed
-variances. The same latents are used each time, so that a swing is the generator's own.
+variances. All measurements use the same latents, so that a swing is due to the generator alone.
 
 The failures are those of Goodfellow's tutorial (https://arxiv.org/abs/1701.00160, sec. 5) and of
-Arjovsky and Bottou, 2017 (https://arxiv.org/abs/1701.04862), the thresholds our own, on runs that
-fail on purpose.
+Arjovsky and Bottou, 2017 (https://arxiv.org/abs/1701.04862). The thresholds are our own, from runs
+that were made to fail.
 """
 
 from collections import deque
@@ -62,24 +62,24 @@ def spread(x: Tensor) -> Tensor:
 
 
 class GameMonitor(L.Callback):
-    """Measures a game every few steps, logs the numbers, and names a failure with advice.
+    """Measures a game every few steps, logs the numbers, and warns of a failure with advice.
 
-    Models without `score(x)` and a `generator` are left out, and batches that are not images and
-    labels, two at least. The training is unchanged, to the bit.
+    Models without `score(x)` and a `generator` are skipped, and so are batches other than (x, y)
+    with at least two images. The training is unchanged, to the bit.
 
     Args:
         every_n_steps: Steps of the generator between two measurements.
-        count: Samples, and images of the batch, that are measured.
-        patience: Measurements in a row that must show a failure before it is named.
+        count: Number of samples, and of images of the batch, in a measurement.
+        patience: Number of measurements in a row that must show a failure before a warning.
 
     Attributes:
-        named: Failures, each with its step, in order.
+        named: Failures that it warned of, each with its step, in order.
     """
 
     TOO_GOOD, STARVED, STILL = 0.99, 0.01, 0.03  # accuracy; gradient over the largest; swing
     TOO_BAD, OFFSET = 0.6, 0.5
-    COLLAPSED = 0.2  # of the data's spread
-    RESTLESS, IDLE = 0.8, 1 / 3  # swing of a look; way that is made, over the way that is gone
+    COLLAPSED = 0.2  # share of the data's spread
+    RESTLESS, IDLE = 0.8, 1 / 3  # mean swing; distance from first to last over the sum of swings
 
     def __init__(self, every_n_steps: int = 100, count: int = 128, patience: int = 4) -> None:
         super().__init__()
@@ -101,11 +101,11 @@ class GameMonitor(L.Callback):
         if step == 0 or step % self.every_n_steps:
             return
         if self._looks and self._looks[-1]["step"] == step:
-            return  # the discriminator alone has moved
+            return  # only the discriminator was trained since
         pair = isinstance(batch, (list, tuple)) and len(batch) == 2
         kinds = (Tensor, Mapping)
         if not pair or not all(isinstance(part, kinds) for part in batch) or len(batch[0]) < 2:
-            return  # somebody's own kind of batch
+            return  # another form of batch
         look = self._look(pl_module, generator, batch)
         for name in SHOWN:
             if name in look:
@@ -149,17 +149,17 @@ class GameMonitor(L.Callback):
         shown = [self._shown(look) for look in recent]
         found = set.intersection(*shown)
         if "discriminator too good" in found:
-            found.discard("collapse")  # they never were different
+            found.discard("collapse")  # the samples were never diverse
         if len(self._looks) == self._looks.maxlen:
             first, *others = self._looks
-            gone = sum(look["swing"] for look in others)
-            made = self._way(first, others[-1])
-            if gone > self.RESTLESS * len(others) and made < self.IDLE * gone:
+            length = sum(look["swing"] for look in others)
+            progress = self._way(first, others[-1])
+            if length > self.RESTLESS * len(others) and progress < self.IDLE * length:
                 found.add("oscillation")
         return found
 
     def _shown(self, look: dict[str, Any]) -> set[str]:
-        """What one look shows."""
+        """The failures that one measurement shows."""
         starved = look["gradient"] < self.STARVED * self._largest
         still = look.get("swing", 0.0) < self.STILL and look["offset"] > self.OFFSET
         shown = {

@@ -1,4 +1,4 @@
-"""Pictures of a latent space: one dimension at a time, all of a plane, images edited there."""
+"""Pictures of a latent space: traversals of dimensions, a plane, and edits of images."""
 
 from typing import Any
 
@@ -16,18 +16,19 @@ from ..report.figures import grid
 from ..run import Run
 from .pictures import Picture, _bytes, first_conditions
 
-MEASURED = 2_000  # images of a split that are looked at, at most
+MEASURED = 2_000  # largest number of images of a split that are encoded
 
 
 class Traversals(Picture):
-    """A held-out image's latent, each of its dimensions varied in turn over the prior.
+    """Decoded images of a held-out image's latent, each of whose dimensions is varied in a row.
 
     Dimensions that change the image most come first; unused ones are last, or left out.
 
     Args:
         count: Rows, each a dimension.
         steps: Images in a row.
-        reach: From -reach to reach standard deviations of the prior. Other arguments as `Picture`.
+        reach: Range of a dimension, from -reach to reach standard deviations of the prior. Other
+            arguments as `Picture`.
     """
 
     name, needs = "traversals", (Encoder, Decoder)
@@ -57,12 +58,12 @@ class Traversals(Picture):
 
 
 class Manifold(Picture):
-    """What a grid of a two-dimensional latent decodes to, even in the prior's probability.
+    """Decoded images of a grid in a two-dimensional latent space, at quantiles of the prior.
 
     Args:
         side: Images in a row and in a column.
-        label: Of a conditional model, whose plane it is: a class, or the place of a held-out image
-            whose condition it has. Other arguments as `Picture`.
+        label: Condition for a conditional model: a class, or the index of the held-out image with
+            this condition. Other arguments as `Picture`.
     """
 
     name, needs = "manifold", (Decoder,)
@@ -88,17 +89,17 @@ class Manifold(Picture):
 
 
 class Edits(Picture):
-    """Held-out images of one class, moved step by step in the direction of another.
+    """Held-out images of one class, edited step by step in the direction of another.
 
-    On the left the image, then what is decoded at strengths 0 to `reach`, where 1 is the
-    difference between the classes' mean codes, measured on training images.
+    Each row has the image, then decoded images at strengths 0 to `reach`, where strength 1 adds
+    the difference between the classes' mean codes on training images.
 
     Args:
-        source: The label of the images.
-        target: The label they are to get.
-        count: Rows, each an image: the first ones, not the best.
-        steps: Strengths.
-        reach: The last of them. Other arguments as `Picture`.
+        source: Label of the images.
+        target: Label in whose direction they are edited.
+        count: Rows, each for one of the first images, which are not selected.
+        steps: Number of strengths.
+        reach: The largest strength. Other arguments as `Picture`.
     """
 
     name, needs = "edits", (Encoder, Decoder)
@@ -133,8 +134,8 @@ class Edits(Picture):
 
 
 def _images(run: Run, model: L.LightningModule, part: str, *labels: int) -> tuple[Any, ...]:
-    """Images (B, C, H, W) of these labels (all, if none is given), as the model takes them, their
-    labels (B,), and their `*condition`."""
+    """Images (B, C, H, W) in [-1, 1] with these labels (all images if none is given), their labels
+    (B,), and their `*condition`."""
     real = run.real(part, MEASURED)
     images, y, condition = real.images, real.labels, real.given(model)
     if y is None:

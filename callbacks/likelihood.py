@@ -1,20 +1,20 @@
-"""How well does it predict unseen data? For models that have a likelihood, or a bound of it.
+"""How well does it predict unseen data? For models with a likelihood, or a bound of it.
 
-The average cost of held-out images in nats, and per pixel and channel in bits,
+The negative log-likelihood of held-out images in nats, and in bits per pixel and channel,
 
     bits/dim = -E[log p(x)] / (C H W log 2),
 
-beside that of as many training images. What the model has learned by heart it predicts better
-than it predicts the rest, so the gap between the two is the oldest test of overfitting.
+is compared with that of as many training images. An overfitted model predicts training images
+better than held-out ones, so the gap between the two is a test of overfitting.
 
-A small gap is no merit by itself: what has learned nothing has none. So the level is judged too, by
-what the same held-out images cost independent pixels: how often each pixel has which level among
-the training images, and no word of what belongs together (`metrics/independent.py`).
+A small gap is not sufficient: an untrained model has none. So the likelihood is also compared with
+that of independent pixels, which have the training images' histogram of levels at each pixel
+(`metrics/independent.py`).
 
-A bound says as much of its slack as of the model. Where importance weights can tighten it
-(Burda et al., 2015, https://arxiv.org/abs/1509.00519), the tighter one stands beside it, by
-fewer images because it takes many draws for each. Where the normaliser of a density is too large to
-sum, its estimate gives neither a likelihood nor a bound, and is called so; the gap needs none.
+A bound depends on its slack as well as on the model. If the model has an importance-weighted bound
+(Burda et al., 2015, https://arxiv.org/abs/1509.00519), this tighter one is given too, for fewer
+images since it needs many draws for each. If the normaliser of a density is an intractable sum, its
+estimate gives neither a likelihood nor a bound, which the card says; the gap does not depend on it.
 """
 
 import math
@@ -40,37 +40,37 @@ from ..rng import isolated
 from ..run import BLOCK, Real, Run, blocks
 from .evaluation import Question
 
-DRAWS = 50  # of the latent for an importance-weighted bound
-WEIGHED = 500  # images that it is computed of, at most
-WORTH = 0.1  # of what independent pixels pay, that a model must save at least to be called good
+DRAWS = 50  # draws of the latent for an importance-weighted bound
+WEIGHED = 500  # largest number of images for which this bound is computed
+WORTH = 0.1  # a good model saves at least this share of the nats of independent pixels
 FREE = {True: "independent pixels", False: "independent normal coordinates"}
 
 
 class Likelihood(Question):
     """Nats and bits per dimension on the test images, and the gap to the training images.
 
-    Logged in test as `test/nats`, or `test/elbo` where the model has only a bound, or
-    `test/nats/ais` where its normaliser was estimated by annealed importance sampling,
-    `test/bits_per_dim`, `test/bits_per_dim/train`, `test/bits_per_dim/gap` and
-    `test/bits_per_dim/independent`, what independent pixels pay for the same test images. Points
-    have nats only, and their yardstick is a normal distribution of each coordinate. The gap is
-    positive where training images are cheaper. Of a model with `importance_weighted` also
-    `test/iw_bound`, by 50 draws of the latent for each of at most 500 images, `iw_bound/train` and
-    `iw_bound/gap`, in nats, and `bits_per_dim/iw`.
+    Logged in test as `test/nats`, or `test/elbo` if the model has only a bound, or `test/nats/ais`
+    if its normaliser is estimated by annealed importance sampling; `test/bits_per_dim`,
+    `test/bits_per_dim/train`, `test/bits_per_dim/gap`, and `test/bits_per_dim/independent` for
+    independent pixels on the same test images. Points have nats only, and are compared with
+    independent normal coordinates. The gap is positive if test images have more nats than training
+    images. For a model with `importance_weighted` also `test/iw_bound`, from 50 draws of the latent
+    for each of at most 500 images, `iw_bound/train` and `iw_bound/gap`, in nats, and
+    `bits_per_dim/iw`.
 
-    The verdict is good where images cost surely less than nine tenths of what independent pixels
-    pay, and little more than training images do. It is bad where the gap is wide, where a uniform
-    guess would cost less, and where independent pixels would; a bound that promises no more than
-    they do does not decide.
+    The verdict is good if test images have significantly less than nine tenths of the nats of
+    independent pixels, and hardly more than training images. It is bad if the gap is wide, or if a
+    uniform distribution or independent pixels have less; a bound that is worse than independent
+    pixels decides nothing.
 
-    The number of levels of a pixel is the model's `levels`; without it 2 where the images are
-    black and white, and 256 otherwise.
+    The number of levels of a pixel is the model's `levels`; without this attribute it is 2 for
+    images that are black and white, and 256 otherwise.
 
     Args:
-        num_images: At most so many test images, and as many training images; independent pixels
-            are counted over at most so many training images.
+        num_images: Largest number of test images, of training images for the gap, and of training
+            images for the histograms of independent pixels.
         every_n_epochs: During fit, run at the validations of every n-th epoch too; 0: at none.
-        seed: Of the draws that a bound needs.
+        seed: Seed of the draws of a bound.
     """
 
     def __init__(self, num_images: int = 10_000, every_n_epochs: int = 0, seed: int = 0) -> None:
@@ -87,24 +87,24 @@ class Likelihood(Question):
             name = type(pl_module).__name__
             raise TypeError(f"Likelihood needs a log_prob(x) or elbo(x), but {name} has neither")
 
-    def ask(self, run: Run, model: L.LightningModule) -> Section:
+    def answer(self, run: Run, model: L.LightningModule) -> Section:
         count = 2 * BLOCK if run.trial else self.num_images
         with isolated(self.seed):
             held_out = run.real(run.split, count)
             train = run.real("train", len(held_out.images))
             estimated = isinstance(model, Estimated) and not model.tractable
             exact = isinstance(model, Density) and not estimated
-            ask = model.log_prob if exact else model.log_prob_ais if estimated else model.elbo
-            costs = [self._nats(run, model, ask, real) for real in (held_out, train)]
+            bound = model.log_prob if exact else model.log_prob_ais if estimated else model.elbo
+            costs = [self._nats(run, model, bound, real) for real in (held_out, train)]
             levels = _levels(model, held_out, train)
             known = run.real("train", self.num_images)
             free = independent(known.images, held_out.images, levels)
             weighed, weighed_free = [], None
             if isinstance(model, ImportanceWeighted) and not exact:
-                ask = partial(model.importance_weighted, samples=DRAWS)
+                bound = partial(model.importance_weighted, samples=DRAWS)
                 few = min(len(held_out.images), WEIGHED)
                 some = [run.real(part, few) for part in (run.split, "train")]
-                weighed = [self._nats(run, model, ask, real) for real in some]
+                weighed = [self._nats(run, model, bound, real) for real in some]
                 weighed_free = weighed[0], independent(known.images, some[0].images, levels)
         shape = tuple(held_out.images.shape[1:])
         section = section_of(*costs, shape, exact, estimated, levels, free, weighed_free)
@@ -125,18 +125,18 @@ class Likelihood(Question):
         self,
         run: Run,
         model: L.LightningModule,
-        ask: Callable[..., Tensor],
+        bound: Callable[..., Tensor],
         real: Real,
     ) -> Tensor:
-        """-log p(x) or minus its bound, float64 (N,), the work shared among the ranks."""
-        name = getattr(ask, "func", ask).__name__
+        """-log p(x) or minus its bound, float64 (N,); the ranks share the work."""
+        name = getattr(bound, "func", bound).__name__
         condition = real.given(model)
 
         def block(i: int, place: slice) -> tuple[Tensor]:
             x = real.images[place].to(model.device)
             x = from_uint8(x, model.dtype) if x.dtype == torch.uint8 else x.to(model.dtype)
             with isolated(self.seed, i):
-                nats = -ask(x, *(to(take(y, place), model.device) for y in condition))
+                nats = -bound(x, *(to(take(y, place), model.device) for y in condition))
             if nats.shape != (len(x),):
                 raise ValueError(
                     f"{type(model).__name__}.{name} must give ({len(x)},) nats, "
@@ -159,17 +159,17 @@ def section_of(
     free: Tensor | None = None,
     tighter: tuple[Tensor, Tensor] | None = None,
 ) -> Section:
-    """What the costs in nats, (N,) of held-out and of training images, say.
+    """The section from the costs, -log p(x) in nats, (N,) of held-out and of training images.
 
     Args:
         shape: (C, H, W), or (D,) for points, whose density has no bits.
-        exact: Whether the costs are likelihoods, not bounds.
-        estimated: Whether they are neither, as their normaliser is an estimate.
-        levels: Of a pixel: a uniform guess costs their logarithm.
-        free: What independent pixels pay for the held-out images, (N,); None: not asked for,
-            and no verdict is good.
-        tighter: By a tighter bound, the costs of some held-out images (M,), and what independent
-            pixels pay for these.
+        exact: Whether the costs are of likelihoods, not of bounds.
+        estimated: Whether they are neither, since their normaliser is an estimate.
+        levels: Number of levels of a pixel; a uniform distribution costs its logarithm.
+        free: Costs of the held-out images under independent pixels, (N,); None: unknown, and the
+            verdict is never good.
+        tighter: Costs of some held-out images (M,) by a tighter bound, and under independent
+            pixels.
     """
     nats, gap = mean_of(held_out), difference_of(held_out, train)
     kind = "exact" if exact else "an estimate" if estimated else "a lower bound"
@@ -177,7 +177,7 @@ def section_of(
     if exact:
         numbers["nats"] = Number(*nats, note="-log p(x) of an image that was held out")
     elif estimated:
-        note = "held out, log Z estimated: rather too few nats; the interval knows of images only"
+        note = "held out, log Z estimated: tends to be too low; interval for the choice of images"
         numbers["nats/ais"] = Number(*nats, note=note)
     else:
         low, high = -nats[2], -nats[1]
@@ -193,7 +193,7 @@ def section_of(
     value, low, high = (v / per for v in gap)
     numbers[f"{unit}/gap"] = Number(value, low, high, "held out minus training")
     if free is not None:
-        note = f"what {FREE[pixels]} pay for the same held-out images"
+        note = f"the same held-out images under {FREE[pixels]}"
         numbers[f"{unit}/independent"] = Number(*(v / per for v in mean_of(free)), note=note)
     words = unit.replace("_per_", "/").replace("bits/dim", "bits per dimension")
     about = "about " if estimated else "" if exact else "at most "
@@ -204,7 +204,7 @@ def section_of(
     share = value / max(abs(trained[0] / per), 1e-12)
     apart = f"a gap of {value:.2g} ({share:.1%}), more than chance"
     if low <= 0:
-        share, apart = 0.0, "no more than chance lies between held-out and training images"
+        share, apart = 0.0, "held-out and training images differ by no more than chance"
     guess = math.log2(levels)
     if not math.isfinite(nats[0] + trained[0]):
         flag, verdict = "bad", f"Not at all: {cost}: the likelihood is not finite."
@@ -226,23 +226,23 @@ def section_of(
 def _level(
     costs: list[tuple[Tensor, Tensor]], pixels: bool, known: bool
 ) -> tuple[str, Literal["good", "bad", "unsure"]]:
-    """How the model's costs compare with those of independent pixels, in words and as a flag.
+    """The comparison of the model's costs with those of independent pixels, as a phrase and a flag.
 
     Args:
-        costs: Of the same images, (N,) by the model and by independent pixels; where there are two
-            bounds, by each.
-        known: Whether they are likelihoods, not bounds of them.
+        costs: Costs of the same images (N,) by the model and by independent pixels; a pair for each
+            of two bounds.
+        known: Whether they are likelihoods, not bounds.
     """
-    # In pairs: an image that costs one much costs the other much.
+    # Differences of pairs: the two costs of an image are correlated.
     over = [mean_of(ours - theirs) for ours, theirs in costs]
     others = FREE[pixels]
     if all(low > 0 for _, low, _ in over):
         if known:
             return f"Worse than {others}", "bad"
-        return f"Its bound promises less than {others} do", "unsure"
+        return f"Its bound is worse than {others}", "unsure"
     if not any(high < 0 for _, _, high in over):
         return f"No better than {others}, as far as {len(costs[0][0]):,} images tell", "unsure"
-    # Points may cost less than nothing, and have no share.
+    # The costs of points may be negative, and have no shares.
     if pixels and not any(
         -high >= WORTH * theirs.mean()
         for (_, _, high), (_, theirs) in zip(over, costs, strict=True)
@@ -252,7 +252,7 @@ def _level(
 
 
 def _levels(model: L.LightningModule, *real: Real) -> int:
-    """How many values a pixel may have: as the model says, or as the images look."""
+    """The number of levels of a pixel: the model's, or 2 for black and white images, or 256."""
     declared = getattr(model, "levels", None)
     if isinstance(declared, int) and 2 <= declared <= 256:
         return declared

@@ -1,19 +1,19 @@
 """Has it memorised? Whether samples are copies of training images, also of altered ones.
 
-Training and held-out images are one set with labels, and whether samples are drawn to those with
-the label "trained on" is asked by a permutation test that is exact (`genzoo/metrics/copies.py`).
-It is asked in several spaces at once, in each of which other copies stay near their source:
+Training and held-out images are one set with labels. An exact permutation test decides whether
+samples are nearer to the images with the label "training" (`genzoo/metrics/copies.py`). It uses
+several spaces at once, each of which keeps other kinds of copies near their source:
 
-    pixels      unchanged copies, blurred ones, noisy ones
-    instance    an encoder learned from the images themselves, for all kinds of alterations
-    aligned     what is left between a sample and its candidates once they are moved onto each other
-    features    of the extractor that the other questions look through
+    pixels      unchanged, blurred and noisy copies
+    instance    an encoder trained on the images themselves, for all kinds of alterations
+    aligned     the distance of a sample to its candidates after alignment
+    features    of the extractor that the other evaluations use
 
-How much the test would see is measured: copies of each kind are planted and looked for.
+The power of the test is measured: copies of each kind are planted and tested for.
 
-Two published tests stand beside it, C_T and authenticity (`genzoo/metrics/copying.py`). They
-cannot tell copies from samples that are merely smooth, and so near to everything. They are read
-beside the same with training and held-out images exchanged.
+Two published tests are given too, C_T and authenticity (`genzoo/metrics/copying.py`). They cannot
+separate copies from smooth samples, which are near to all images. So they are compared with the
+same tests after training and held-out images are exchanged.
 """
 
 import math
@@ -33,51 +33,51 @@ from ..metrics.number import Number
 from ..report.card import Section
 from .evaluation import Evaluation
 
-PLANTED = 200  # copies of each kind, at most; a fifth of the samples' number
-SOME = 5000  # training images at most, for a second opinion
+PLANTED = 200  # planted copies of each kind: a fifth of the number of samples, at most 200
+SOME = 5000  # largest number of training images for FLD
 
 
 class Memorisation(Evaluation):
-    """Asks whether samples are copies of training images, as they are or altered.
+    """Tests whether samples are copies of training images, unchanged or altered.
 
     Logs, over all spaces and for each (`pixels`, `instance`, `aligned`, `features`):
 
         copied, copied/<space>    the share of samples that are copies: an estimate, and an
-                                  interval whose lower end holds whatever the copies went through
-        asymmetry                 p of samples' being so much nearer to training images by chance
-        asymmetry/held_out        the same of held-out images: small where these have leaked
-        planted/<kind>            from which share on copies of a kind would be found, in 95 of
-                                  100 cases: unchanged, mirrored, shifted, rotated, zoomed, ...
-        outright/<space>          samples with one training image less than half as far, beside the
-                                  next real image, as all but 1 in 1,000 real images have any
-        identical                 samples that are equal to a training image, to the last bit
-        duplicates                held-out images that are
+                                  interval whose lower end holds for all alterations of copies
+        asymmetry                 p-value: samples are this much nearer to training images by chance
+        asymmetry/held_out        the same for held-out images: small if these have leaked
+        planted/<kind>            the smallest share of copies of a kind that would be found with a
+                                  power of 95 %: unchanged, mirrored, shifted, rotated, zoomed, ...
+        outright/<space>          samples whose gap to a training image is less than half of that of
+                                  all but 1 in 1,000 real images
+        identical                 samples that are bitwise equal to a training image
+        duplicates                held-out images that are bitwise equal to a training image
 
-    and of features `fld` (of at most 5,000 training images), `c_t`, `copied/authenticity` and the
-    shares it comes from, `authentic` and `authentic/held_out`; behind "/exchanged" what C_T and
-    authenticity are with training and held-out images exchanged.
+    and for features `fld` (with at most 5,000 training images), `c_t`, `copied/authenticity` and
+    its two shares `authentic` and `authentic/held_out`; with "/exchanged", C_T and authenticity
+    after training and held-out images are exchanged.
 
-    The verdict is bad where samples are nearest to training images rather than to held-out ones
-    at a level of 1 % over all that was looked at, in pairs closer than chance makes them; where
-    they are so in loose pairs only, it is unsure. It is bad, too, where more than 1 % of samples
-    are copies outright, of however few images. Where held-out images attract them, these have
-    leaked: that is bad, too, and an answer of its own. It is good where nothing was found and 5 %
-    of unchanged copies would have been, and no other test says otherwise.
+    The verdict is bad if more samples are nearest to training images than to held-out ones, at a
+    level of 1 % over all spaces and limits, in pairs that are closer than by chance; if this holds
+    in distant pairs only, it is unsure. It is also bad if more than 1 % of samples are outright
+    copies, even of very few images, and if samples are nearest to held-out images, which then have
+    leaked. It is good if no copies were found, a share of 5 % of unchanged copies would have been
+    found, and no published test contradicts.
 
-    Held-out images must be a random split of the same source: of other years or other writers
-    they would be farther from samples for reasons that are not memory.
+    Held-out images must be a random split of the same source: images of other years or writers
+    would be farther from samples for reasons other than memorisation.
 
-    In the validations of a training pixels and features are asked alone.
+    In the validations of a training only pixels and features are used.
 
     Args:
-        space: "instance", or another extractor in which copies stay near their source, by its name
+        space: "instance", or another extractor that keeps copies near their source, by its name
             or as a module: see `Evaluation`.
-        most: At most so many samples are moved onto their candidates, which takes a second for
-            200 of them. Other arguments as `Evaluation`.
+        most: Largest number of samples that are aligned with their candidates, which takes a second
+            for 200 of them. Other arguments as `Evaluation`.
     """
 
-    LEVEL = 0.01  # of false alarms
-    FRACTION = 0.05  # of unchanged copies that must not go unseen
+    LEVEL = 0.01  # level of the test
+    FRACTION = 0.05  # share of unchanged copies that the test must be able to find
 
     def __init__(
         self, *args, space: str | nn.Module = "instance", most: int = 2000, **kwargs
@@ -108,20 +108,20 @@ class Memorisation(Evaluation):
             "copied": test.copied(),
             **{f"copied/{name}": test.copied(name) for name in look},
             "asymmetry": Number(test.p_copies, note="p over all spaces, corrected for all of them"),
-            "asymmetry/held_out": Number(test.p_leak, note="p of held-out images' attracting more"),
+            "asymmetry/held_out": Number(test.p_leak, note="p for held-out images as the nearest"),
             **planted,
             **outright(look, spaces),
             **identical(evidence, spaces.pool.duplicates),
             **self._published(evidence),
         }
-        # Not in the validations of a training, as it takes seconds; and of all training images or
-        # not at all, as copies of the others would look fresh.
+        # Not in the validations of a training, since it takes seconds; and not of a part of the
+        # training images, since copies of the others would look new.
         if copies and len(train) <= SOME:
             parts = (part.features for part in (train, held_out, generated))
             numbers["fld"] = feature_likelihood_divergence(*parts, seed=self.seed, most=SOME)
             numbers["fld"].note += "; 0 for fresh real images, more for copies and for bad samples"
         leak = test.copied(held_out=True)
-        if test.p_copies > self.LEVEL:  # what was not found is at most what would have been
+        if test.p_copies > self.LEVEL:  # a larger share would have been found
             noticed = [number.value for number in planted.values() if number.value <= 1]
             high = max(noticed, default=1.0)
             for name in ("copied", *(f"copied/{space}" for space in look)):
@@ -147,7 +147,7 @@ class Memorisation(Evaluation):
         return Section("memorisation", verdict, flag, numbers, figures, protocol)
 
     def _spaces(self, evidence: Evidence, copies: Evidence | None) -> "Spaces":
-        """Made once for the same real images."""
+        """The spaces, which are made once for the same real images."""
         parts = [part for part in (evidence, copies) if part is not None]
         tensors = [x.features for part in parts for x in (part.train, part.held_out)]
         known = self._known.about(*tensors)
@@ -156,7 +156,7 @@ class Memorisation(Evaluation):
         return known["spaces"]
 
     def _planted(self, test: CopyTest, spaces: "Spaces") -> dict[str, Number]:
-        """From which share on copies of each kind would be found."""
+        """The smallest share of copies of each kind that would be found."""
         numbers = {}
         few = max(20, min(PLANTED, len(test.spaces["pixels"].index) // 5))
         for kind, near in spaces.planted(few).items():
@@ -188,10 +188,10 @@ class Memorisation(Evaluation):
     def _authentic(self, key: str, images: Tensor, real: Tensor) -> Tensor:
         distances, indices = (part[:, 0] for part in nearest(images, real))
         radius = self._known.found.setdefault(f"radius{key}", real.new_full((len(real),), math.nan))
-        asked = indices.unique()
-        asked = asked[radius[asked].isnan()]  # only where somebody is near
-        if len(asked):
-            radius[asked] = nearest(real[asked], real, k=2)[0][:, 1].to(radius)  # first: itself
+        new = indices.unique()
+        new = new[radius[new].isnan()]  # radii are computed only for images that are a nearest one
+        if len(new):
+            radius[new] = nearest(real[new], real, k=2)[0][:, 1].to(radius)  # the first is itself
         return authentic(distances, indices, radius.double())
 
     def _judge(
@@ -235,7 +235,7 @@ class Memorisation(Evaluation):
             )
             return "bad", (
                 f"Yes: {_percent(outright.value)} of {total:,} samples are copies of training "
-                f"images, of so few that held-out ones cannot tell: {outright.note}." + known
+                f"images, of too few for the test with held-out images: {outright.note}." + known
             )
         if same.low > numbers["duplicates"].high:
             evidence.findings["copies"] = f"{same.value:.0%} of the samples are training images"
@@ -245,7 +245,7 @@ class Memorisation(Evaluation):
             )
         if test.p_copies <= self.LEVEL:
             return "unsure", (
-                f"Perhaps: more samples are nearest to training images than chance would have it "
+                f"Perhaps: more samples are nearest to training images than expected by chance "
                 f"(p = {test.p_copies:.3f}; {copied.note}), though none of them is close enough "
                 "to be called a copy. An overfitted model looks like this." + known
             )
@@ -275,7 +275,7 @@ class Memorisation(Evaluation):
 
 
 def _noticed(numbers: dict[str, Number], words: dict[str, str]) -> str:
-    """From which share on copies of which kinds would be found."""
+    """A phrase with the smallest shares of copies that would be found, by kind."""
     shares: dict[str, list[str]] = {}
     missed = []
     for kind, what in words.items():
@@ -295,7 +295,7 @@ def _noticed(numbers: dict[str, Number], words: dict[str, str]) -> str:
 
 
 def _rounded(share: float) -> str:
-    """Upwards, to a step that a person would choose."""
+    """A share in percent, rounded up to a round number."""
     steps = (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 75, 100)
     return f"{next(step for step in steps if step >= 99.999 * share):g} %"
 
@@ -305,7 +305,7 @@ def _listed(words: list[str]) -> str:
 
 
 def _contradicted(numbers: dict[str, Number]) -> str:
-    """Which published test says "copied" of training images and not of held-out ones."""
+    """The published test that finds copies of training images but not of held-out ones, or ""."""
     for name, sign, what in (("c_t", -1, "C_T"), ("copied/authenticity", 1, "authenticity")):
         one, other = numbers[name], numbers[f"{name}/exchanged"]
         if one.low is None or other.low is None:
@@ -317,5 +317,5 @@ def _contradicted(numbers: dict[str, Number]) -> str:
 
 
 def _percent(share: float) -> str:
-    """Downwards, as the lower end of an interval must be."""
+    """A share in percent, rounded down, as lower ends of intervals are."""
     return f"{math.floor(1000 * share + 1e-9) / 10:g}%"

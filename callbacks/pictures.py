@@ -1,4 +1,4 @@
-"""Pictures of what a model does: draw, walk between latents, give an image back."""
+"""Pictures of samples, of interpolations between latents, and of reconstructions."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -22,25 +22,25 @@ from .evaluation import Question
 from .publish import log_figure
 from .run import refuse_shape_of
 
-CLASSES = 20  # rows of a page, at most
-ASKED = 8  # rows of held-out conditions
+CLASSES = 20  # largest number of rows of classes
+ROWS = 8  # number of rows of held-out conditions
 
 
 class Picture(Question):
-    """Base of the pictures: a subclass says which ability it needs and draws.
+    """Base of the pictures: a subclass names the abilities that it needs, and defines `draw`.
 
-    The same noise is used each time, so that pictures of one run show the training and not the
-    dice. Drawn at each validation and in test, on every rank alike; written as PNG into
-    `<log_dir>/figures` and given to every logger.
+    All pictures of a run use the same noise, so that they differ by the training alone. They are
+    drawn at each validation and in test, equally on every rank, written as PNG into
+    `<log_dir>/figures`, and given to every logger.
 
     Args:
         every_n_epochs: During fit, run at the validations of every n-th epoch; 0: at none.
-        seed: Of the noise.
+        seed: Seed of the noise.
     """
 
-    name: ClassVar[str]  # of the picture
-    needs: ClassVar[tuple[type, ...]]  # abilities
-    points: ClassVar[bool] = False  # whether points of the plane can be drawn, too
+    name: ClassVar[str]  # name of the picture
+    needs: ClassVar[tuple[type, ...]]  # abilities of the model
+    points: ClassVar[bool] = False  # whether it can also draw points of the plane
 
     def __init__(self, every_n_epochs: int = 1, seed: int = 0) -> None:
         super().__init__(every_n_epochs, seed)
@@ -48,7 +48,7 @@ class Picture(Question):
 
     @abstractmethod
     def draw(self, run: Run, model: L.LightningModule) -> Tensor:
-        """uint8 (H, W, 3). Random state, gradients and modes are taken care of."""
+        """The picture, uint8 (H, W, 3); runs in evaluation mode, without gradients, with a seed."""
 
     def able(self, model: L.LightningModule) -> bool:
         shape = getattr(model, "image_shape", (1, 1, 1))
@@ -72,28 +72,28 @@ class Picture(Question):
         if self.able(pl_module):
             refuse_shape_of(trainer, pl_module)
 
-    def ask(self, run: Run, model: L.LightningModule) -> dict[str, Tensor] | None:
+    def answer(self, run: Run, model: L.LightningModule) -> dict[str, Tensor] | None:
         try:
             with isolated(self.seed), evaluating(model):
                 self.figures = {self.name: self.draw(run, model)}
         except ValueError as error:
             if run.stage != "fit":
                 raise
-            # A bad sample must not end a training.
+            # An unusable sample must not end a training.
             run.warn(f"no picture of {self.name} at step {run.step}: {error}")
             return None
         return self.figures
 
-    def tell(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any) -> None:
+    def log_answer(self, trainer: L.Trainer, model: L.LightningModule, run: Run, found: Any):
         for name, picture in (found or {}).items():
             log_figure(trainer, run.prefix + name, picture)
 
 
 class Grid(Picture):
-    """A picture of so many images in rows.
+    """Base of pictures with several images in rows.
 
     Args:
-        count: Images, at most.
+        count: Largest number of images.
         columns: Images in a row. Other arguments as `Picture`.
     """
 
@@ -106,13 +106,13 @@ class Grid(Picture):
 
 
 class Samples(Grid):
-    """A grid of samples; of a conditional model, a row for each class, or for each of the first
-    held-out conditions: on the left what was asked for, in words or as an image.
+    """A grid of samples. For a conditional model it has a row for each class, or for each of the
+    first held-out conditions, with the condition on the left, in words or as an image.
 
     Points of the plane are drawn over held-out ones.
 
     Args:
-        count: Samples of an unconditional model. Points are twenty times as many.
+        count: Number of samples of an unconditional model; for points twenty times as many.
         columns: Images in a row. Other arguments as `Picture`.
     """
 
@@ -126,7 +126,7 @@ class Samples(Grid):
             some = model.sample_at(0, min(self.count, model.num_available))
             return grid(_bytes(some, model), self.columns)
         condition = asked_of(model)
-        rows = min(condition.num_classes, CLASSES) or ASKED
+        rows = min(condition.num_classes, CLASSES) or ROWS
         y = first_conditions(run, model, rows)
         if y is None:
             return grid(_bytes(model.sample(self.count), model), self.columns)
@@ -135,22 +135,22 @@ class Samples(Grid):
         words = condition.words(y)
         if condition.num_classes and run.data.class_names:
             words = run.data.class_names[:rows]
-        asked = condition.pictures(y)
-        if asked is None:
+        shown = condition.pictures(y)
+        if shown is None:
             return grid(_bytes(x, model), self.columns, rows=words)
-        if asked.shape[1] != x.shape[1]:  # grey beside colours
-            asked = asked.mean(1, keepdim=True).expand(-1, x.shape[1], -1, -1)
-        asked = interpolate_sides(asked, size=x.shape[2:])
-        x = torch.cat((asked[:, None].to(x), x.unflatten(0, (rows, self.columns))), dim=1)
+        if shown.shape[1] != x.shape[1]:  # one grey, the other with colours
+            shown = shown.mean(1, keepdim=True).expand(-1, x.shape[1], -1, -1)
+        shown = interpolate_sides(shown, size=x.shape[2:])
+        x = torch.cat((shown[:, None].to(x), x.unflatten(0, (rows, self.columns))), dim=1)
         words = words if any(words) else ()
         return grid(_bytes(x.flatten(0, 1), model), 1 + self.columns, rows=words)
 
 
 class Interpolations(Picture):
-    """Walks between random latents, a row each, along great circles.
+    """Interpolations between random latents along great circles, one in each row.
 
     Args:
-        count: Rows. Of a conditional model, each keeps its condition.
+        count: Number of rows; for a conditional model each row has one condition.
         steps: Images in a row, both ends included. Other arguments as `Picture`.
     """
 
@@ -172,10 +172,10 @@ class Interpolations(Picture):
 
 
 class Reconstructions(Grid):
-    """Held-out images in odd rows, what encoder and decoder make of them below.
+    """Held-out images in odd rows, with their reconstructions below.
 
     Args:
-        count: Images.
+        count: Number of images.
         columns: Images in a row. Other arguments as `Picture`.
     """
 
@@ -193,7 +193,7 @@ class Reconstructions(Grid):
             real.images.split(self.columns), _bytes(again, model).split(self.columns), strict=True
         )
         rows = [row for pair in pairs for row in pair]
-        short = self.columns - len(rows[-1])  # a last row that is not full is filled up with paper
+        short = self.columns - len(rows[-1])  # empty places in the last row
         if short and len(rows) > 2:
             blank = torch.full((short, *rows[-1].shape[1:]), PAPER, dtype=torch.uint8)
             rows[-2], rows[-1] = torch.cat([rows[-2], blank]), torch.cat([rows[-1], blank])
@@ -201,8 +201,8 @@ class Reconstructions(Grid):
 
 
 def first_conditions(run: Run, model: L.LightningModule, count: int) -> Any:
-    """Conditions of so many images: each class in turn, or those of the first held-out images in
-    turn; None of an unconditional model, or where the data has none for it."""
+    """Conditions of `count` images: the classes in turn, or those of the first held-out images in
+    turn; None for an unconditional model, or if the data has no conditions."""
     condition = asked_of(model)
     if classes := condition.num_classes:
         return torch.arange(count, device=model.device) % classes

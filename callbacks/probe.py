@@ -1,13 +1,13 @@
-"""Is what it has learned of use? The decoder is thrown away and the encoder is frozen.
+"""Are the codes of its encoder useful? The encoder is frozen, and the decoder is not used.
 
-A linear classifier is trained on codes of a few labelled images and asked for the classes of
-held-out ones: what it gets right, the codes must lay open. The fewer the labels, the more depends
-on the codes. An accuracy by itself says little of the encoder, so the same classifier is asked on
-what anybody has without it: the pixels, their principal components and a random projection of
-them, both as many as the code has numbers, and codes of the same encoder before training.
+A linear classifier is trained on codes of a few labelled images, and its accuracy is measured on
+held-out images: it is high if classes are linearly separable in the codes. The fewer the labels,
+the more the accuracy depends on the codes. Baselines are the same classifier on features that need
+no encoder: the pixels, and their principal components and a random projection, both of the codes'
+dimension; and on codes of the same encoder before training.
 
-The encoder was trained on images without labels, as the principal components have, and no
-held-out image. A conditional model that needs the class to encode is not asked.
+The encoder was trained without labels and without held-out images, like the principal components.
+Conditional models whose encoder needs the class are not measured.
 """
 
 import inspect
@@ -32,14 +32,14 @@ from .evaluation import Question
 
 BASELINES = {
     "pixels": "the pixels themselves",
-    "pca": "principal components, as many as the code has numbers",
-    "random_projection": "as many random sums of the pixels",
+    "pca": "principal components, of the codes' dimension",
+    "random_projection": "a random projection, of the codes' dimension",
     "untrained": "codes before training",
 }
 
 
 def untrained(model: L.LightningModule, seed: int = 0) -> L.LightningModule | None:
-    """The same model at the start of a training, where its hyper-parameters say how it was made."""
+    """The untrained model with the same hyper-parameters; None if these do not suffice."""
     signature = inspect.signature(type(model))
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     arguments = {
@@ -57,20 +57,20 @@ def untrained(model: L.LightningModule, seed: int = 0) -> L.LightningModule | No
 
 
 class LinearProbe(Question):
-    """How well a linear classifier does on codes, for every model with `encode`.
+    """Accuracy of a linear classifier on codes, for every model with `encode`.
 
-    Logged in test as `test/probe/<labels>`, where 0 reads `all`, and `.../<baseline>`: `pixels`,
-    `pca`, `random_projection` and `untrained`, which is left out where a model cannot be made
-    anew. With the report card it has a section of its own. Intervals are for other draws of labels
-    and other held-out images.
+    Logged in test as `test/probe/<labels>`, with `all` for 0, and `.../<baseline>`: `pixels`,
+    `pca`, `random_projection` and `untrained`, which is left out if the model's hyper-parameters do
+    not suffice to build it. It is a section of the report card. Intervals are for other draws of
+    labels and other held-out images.
 
     Args:
-        num_labels: Labelled images; 0: all. Counts that the training images do not reach are left
-            out.
-        draws: Of labelled images, of each count.
-        num_images: At most so many training images, and so many held-out ones.
+        num_labels: Numbers of labelled images; 0: all. Numbers above that of the training images
+            are left out.
+        draws: Number of draws of labelled images, for each of these numbers.
+        num_images: Largest number of training images, and of held-out images.
         every_n_epochs: During fit, run at the validations of every n-th epoch too; 0: at none.
-        seed: Of the draws and of what is random in the baselines.
+        seed: Seed of the draws and of the baselines.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class LinearProbe(Question):
             name = type(pl_module).__name__
             raise TypeError(f"LinearProbe needs an encode(x), but {name} has none")
 
-    def ask(self, run: Run, model: L.LightningModule) -> Section:
+    def answer(self, run: Run, model: L.LightningModule) -> Section:
         try:
             with isolated(self.seed):
                 return self._measure(run, model)
-        except ValueError as error:  # the other questions are asked still
+        except ValueError as error:  # other evaluations still run
             run.warn(f"LinearProbe has no answer at step {run.step}: {error}")
             return Section(TITLE, f"Not measured: {error}.", "unsure")
 
@@ -144,10 +144,10 @@ TITLE = "use of the codes"
 
 
 def section_of(right: dict[str, dict[int, Tensor]], num_test: int) -> Section:
-    """What accuracies (draws,) of the codes, "", and of baselines say, by counts of labels.
+    """The section from accuracies (draws,) by number of labels, of the codes, "", and of baselines.
 
     Raises:
-        ValueError: nothing was measured, since there are not enough labels.
+        ValueError: if there are no accuracies, since there were too few labels.
     """
     if not right[""]:
         raise ValueError("num_labels must be fewer than the labelled training images")
@@ -156,7 +156,7 @@ def section_of(right: dict[str, dict[int, Tensor]], num_test: int) -> Section:
         for count, accuracies in found.items():
             mean = accuracies.mean().item()
             variance = mean * (1 - mean) / num_test
-            note = BASELINES.get(name, "share of held-out images that is classified right")
+            note = BASELINES.get(name, "accuracy on held-out images")
             if len(accuracies) > 1:
                 sd = accuracies.std().item()
                 variance += sd**2 / len(accuracies)
@@ -164,20 +164,20 @@ def section_of(right: dict[str, dict[int, Tensor]], num_test: int) -> Section:
             half = NORMAL * math.sqrt(variance)
             key = "/".join(filter(None, ("probe", str(count or "all"), name)))
             numbers[key] = Number(mean, max(mean - half, 0), min(mean + half, 1), note)
-    # The codes' own numbers come first, on the terminal too.
+    # The numbers of the codes come before those of baselines.
     numbers = dict(sorted(numbers.items(), key=lambda item: item[0].count("/")))
     few = min(right[""], key=lambda count: count or math.inf)
     share = {name: found[few].mean().item() for name, found in right.items()}
     own, others = share.pop(""), share
-    cost = f"With {few or 'all'} labels a linear classifier is right on {own:.1%} by the codes"
+    cost = f"With {few or 'all'} labels the accuracy of a linear classifier on codes is {own:.1%}"
     spoken = ", ".join(f"{name.replace('_', ' ')} {value:.1%}" for name, value in others.items())
     if own <= max(value for name, value in others.items() if name not in ("pixels", "pca")):
-        flag, says = "bad", "No: training has added nothing"
+        flag, answer = "bad", "No: training has added nothing"
     elif own < max(others["pixels"], others["pca"]) - 0.02:
-        flag, says = "unsure", "Less than the pixels are"
+        flag, answer = "unsure", "They are less useful than the pixels"
     else:
-        flag, says = "good", "Yes"
-    return Section(TITLE, f"{says}. {cost} ({spoken}).", flag, numbers)
+        flag, answer = "good", "Yes"
+    return Section(TITLE, f"{answer}. {cost} ({spoken}).", flag, numbers)
 
 
 def _labelled(real: Real, split: str) -> Real:
@@ -192,11 +192,11 @@ def _floats(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def _codes(run: Run, model: L.LightningModule, images: Tensor, seed: int) -> Tensor:
-    """float32 (N, D), the work shared among the ranks."""
+    """Codes float32 (N, D) of images; the ranks share the work."""
 
     def block(i: int, place: slice) -> tuple[Tensor]:
         x = _floats(images[place].to(model.device), model.dtype)
-        with isolated(seed, i):  # an encoder may draw
+        with isolated(seed, i):  # an encoder may use random numbers
             return (model.encode(x).flatten(1).float().cpu(),)
 
     with evaluating(model), run.buffers_of_rank_zero(model):

@@ -1,4 +1,4 @@
-"""Progress of long parts, beside Lightning's own bars and in logs, which have none."""
+"""Progress of long loops, next to Lightning's bars, and of trainings in logs."""
 
 from collections.abc import Iterable, Iterator
 from time import monotonic
@@ -21,15 +21,15 @@ def track(
     total: int,
     lines: Lines | None = None,
 ) -> Iterator[Item]:
-    """Goes through the iterable and shows how far it is, and how long it still takes.
+    """The items of the iterable, with a display of progress and of the time left.
 
-    What takes over two seconds is shown: by a task in Lightning's `RichProgressBar` while that is
-    live; beside other bars by one that vanishes, on a terminal and in a notebook; and in lines
-    where there is neither. Beside `TQDMProgressBar` always a bar that vanishes, from the beginning.
-    Nothing where the trainer shows no bar, or on other ranks than 0.
+    Loops of more than two seconds are shown: by a task in Lightning's `RichProgressBar` while it is
+    live; with other bars by a temporary bar, on a terminal and in a notebook; otherwise in lines.
+    With `TQDMProgressBar` there is always a temporary bar, from the beginning. Nothing is shown if
+    the Trainer shows no bar, or on ranks other than 0.
 
     Args:
-        lines: Of the work that this is a step of; None: it is a piece of work by itself.
+        lines: The lines of the work of which this loop is a step; None: it is its own work.
     """
     lines = lines or Lines()
     bar = trainer.progress_bar_callback if trainer.is_global_zero else None
@@ -59,7 +59,7 @@ def track(
 
 
 class Parts(ProgressBar):
-    """Shows the long parts of an evaluation (`track`), and nothing of the batches around them."""
+    """A progress bar that shows loops of evaluations (`track`), but not batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,26 +72,27 @@ class Parts(ProgressBar):
         self.is_enabled = True
 
 
-# Of a training
+# Progress of a training
 
 
 class Bar(RichProgressBar):
-    """Lightning's bar, with losses in few digits and without the number of the run."""
+    """Lightning's bar, with losses in four digits and without the version of the run."""
 
     def __init__(self):
         super().__init__(leave=False, theme=RichProgressBarTheme(metrics_format=".4g"))
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict:
         metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)  # the run directory says it
+        metrics.pop("v_num", None)  # the run directory has it
         return metrics
 
 
 class ProgressLines(ProgressBar):
-    """One line an epoch, and one a minute in long epochs: for logs, where a bar would be thousands.
+    """Prints a line each epoch, and each minute in long epochs: for logs, where a bar would print
+    thousands of lines.
 
     Args:
-        seconds: Between two lines of one epoch.
+        seconds: Seconds between two lines of one epoch.
     """
 
     def __init__(self, seconds: float = 60.0):
@@ -99,7 +100,7 @@ class ProgressLines(ProgressBar):
         self.seconds = seconds
         self.is_enabled = True
         self._last = monotonic()
-        self._began: tuple[float, float] | None = None  # when, and at which share of the training
+        self._began: tuple[float, float] | None = None  # time, and share of the training
 
     def disable(self) -> None:  # Lightning, on ranks other than 0
         self.is_enabled = False
@@ -142,7 +143,7 @@ class ProgressLines(ProgressBar):
 
 
 def _share(trainer: L.Trainer) -> float:
-    """How much of the training is done, 0 to 1; 0 where no number says where it ends."""
+    """The share of the training that is done, 0 to 1; 0 if its length is unknown."""
     shares = [0.0]
     if trainer.max_steps > 0:
         shares.append(trainer.global_step / trainer.max_steps)

@@ -1,4 +1,4 @@
-"""Numbers and pictures for all loggers of a Trainer, and for the folder of the run."""
+"""Logging of numbers and pictures to all loggers of a Trainer, and to the folder of the run."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from ..report.figures import save_png, to_picture
 def publish(
     trainer: L.Trainer, pl_module: L.LightningModule, section: Section, prefix: str = ""
 ) -> None:
-    """Gives numbers and figures to all loggers. Must be called on all ranks, with equal numbers."""
+    """Logs numbers and figures to all loggers. Must be called on all ranks, with equal numbers."""
     values = {f"{prefix}{name}": number.value for name, number in section.numbers.items()}
     log_numbers(pl_module, values)
-    pl_module.log("step", float(trainer.global_step))  # the axis that figures have
+    pl_module.log("step", float(trainer.global_step))  # the x axis of figures
     for name, figure in section.figures.items():
         log_figure(trainer, f"{prefix}{section.title}/{name}", figure)
 
@@ -25,22 +25,22 @@ def publish(
 def log_numbers(pl_module: L.LightningModule, values: dict[str, float]) -> None:
     """Logs values that are the same on all ranks."""
     for name, value in values.items():
-        # The greatest of equal values is exact, their mean not quite.
+        # The maximum of equal values is exact, their mean is rounded.
         pl_module.log(name, float(value), batch_size=1, sync_dist=True, reduce_fx="max")
 
 
 def log_figure(trainer: L.Trainer, key: str, image: Tensor) -> Path:
-    """Gives a picture to the folder of the run and to every logger that shows pictures.
+    """Writes a picture to the folder of the run, and logs it to every logger that shows pictures.
 
-    Must be called on all ranks; rank 0 writes. A folder or logger that fails is one warning.
-    Nothing is written in Lightning's `fast_dev_run`.
+    Must be called on all ranks; rank 0 writes. A failure of the folder or of a logger gives a
+    warning. Nothing is written in Lightning's `fast_dev_run`.
 
     Args:
-        key: Its name, as "test/samples".
+        key: Name of the picture, such as "test/samples".
         image: uint8 (H, W, C) or (C, H, W).
 
     Returns:
-        The PNG, `<log_dir>/figures/<key>-step=<n>.png` with "-" for "/" in the key.
+        Path of the PNG file, `<log_dir>/figures/<key>-step=<n>.png` with "-" for "/" in the key.
     """
     step = trainer.global_step
     directory = trainer.log_dir or trainer.default_root_dir
@@ -58,11 +58,11 @@ def log_figure(trainer: L.Trainer, key: str, image: Tensor) -> Path:
                 logger.log_image(key, [pixels.numpy()], step=step)
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(key, pixels.numpy(), step, dataformats="HWC")
-        except Exception as error:  # whatever a logger does, training goes on
+        except Exception as error:  # no failure of a logger ends a training
             rank_zero_warn(f"{type(logger).__name__} did not take the picture {key}: {error}")
     return path
 
 
 def figure_path(directory: Path, key: str, step: int) -> Path:
-    """Where `log_figure` puts a picture."""
+    """The path at which `log_figure` writes a picture."""
     return directory / "figures" / f"{key.replace('/', '-')}-step={step}.png"

@@ -1,7 +1,7 @@
 """Does it look real? Distances between the features of real and of generated images.
 
-The measures are functions of features in `genzoo.metrics`; here they are put beside their
-yardsticks, held-out real images and independent pixels, and into words.
+The statistics are functions of features in `genzoo.metrics`; here they are compared with those of
+held-out images and of independent pixels, and a verdict is made.
 """
 
 import math
@@ -39,7 +39,7 @@ from ..report.card import Section
 from ..rng import shuffled
 from .evaluation import Evaluation
 
-# What lived here before it moved to `genzoo.metrics`, for scripts that import it from here.
+# Names that moved to `genzoo.metrics`, for scripts that import them from here.
 __all__ = [
     "DensityCoverage",
     "FrechetDistance",
@@ -67,41 +67,41 @@ class Realism(Evaluation):
     """Compares the features of samples with those of training images.
 
     Logs the Frechet distance and its limit for many images, the kernel distance, the Inception
-    score where the extractor has logits, precision, recall, density and coverage. They are
+    score if the extractor has logits, precision, recall, density and coverage. The first ones are
     called `fid`, `kid` and `inception_score` if the extractor is the published one, and
-    `fd/<extractor>`, `kd/<extractor>`, `is/<extractor>` otherwise. Training images are the
-    reference of all.
+    `fd/<extractor>`, `kd/<extractor>`, `is/<extractor>` otherwise. The reference of all numbers
+    are training images.
 
-    Two more rows make the numbers readable: held-out real images in place of the samples, which
-    nothing beats but by chance (`<name>_held_out`), and images whose pixels are drawn each from
-    the training images' values at its place, independently (`fd/<extractor>_independent`). A
-    number and its held-out row are of equally many images; where there are more samples, the
-    distance of all of them has a row of its own (`<name>_all`).
+    Two more rows give the scale: held-out images in place of the samples, whose numbers no samples
+    exceed but by chance (`<name>_held_out`), and images of independent pixels, each with the value
+    of a random training image at this pixel (`fd/<extractor>_independent`). A number and its
+    held-out row have equal numbers of images; if there are more samples than held-out images, the
+    distance of all samples has its own row (`<name>_all`).
 
-    Where the classes are known also the mean over them of precision and recall
-    (`precision_per_class`), and of a conditional model of the distance between the samples of a
-    class and its training images (`<name>_per_class`), and the share of samples to which the
-    classifier gives the class that was asked for (`class_agreement`): see `per_class.py`.
+    If the classes are known, also the means over classes of precision and recall
+    (`precision_per_class`), and for a conditional model of the distance between the samples and
+    the training images of a class (`<name>_per_class`), and the share of samples whose condition
+    the classifier predicts (`class_agreement`): see `per_class.py`.
 
-    The verdict goes by `way_to_real`: what share of the way from independent pixels to real
-    images the samples have come, as on a map, by the roots of Frechet distances less that of
-    held-out images at equal numbers. So it does not depend on the numbers, but for its interval,
-    which holds the chance of samples, held-out images and pixels and, of features that were
-    learned on the data itself, that of another learning. It is good when the interval lies above
-    0.88, there are at least 100 images of each kind, and the samples are not nearer to the training
-    images than held-out ones are; it is bad when the interval lies below 0.75. For scale, fresh
-    Fashion-MNIST under five classifiers "domain" (4,000 images): untouched 0.98 to 1.02, noise of
-    2 % of the range 0.96 to 0.97, of 5 % 0.88 to 0.89, of 10 % 0.72 to 0.75; blur of half a pixel
-    0.92 to 0.95, of one pixel 0.73 to 0.79; one class of ten left out 0.82 to 0.84; half-and-half
-    blends of two images 0.57 to 0.60; a Gaussian of 50 principal components 0.39 to 0.45.
+    The verdict depends on `way_to_real`: the share of the way from independent pixels to real
+    images that the samples have come, by roots of Frechet distances less that of held-out images,
+    in equal numbers. So it does not depend on the numbers of images, except for its interval, which
+    includes the choice of samples, held-out images and pixels and, for features that are trained on
+    the data, their seed. It is good if the interval lies above 0.88, there are at least 100 images
+    of each kind, and the samples are not nearer to the training images than held-out images are; it
+    is bad if the interval lies below 0.75. For scale, new images of Fashion-MNIST under five
+    classifiers "domain" (4,000 images): unchanged 0.98 to 1.02, noise of 2 % of the range 0.96 to
+    0.97, of 5 % 0.88 to 0.89, of 10 % 0.72 to 0.75; blur of half a pixel 0.92 to 0.95, of one pixel
+    0.73 to 0.79; one class of ten left out 0.82 to 0.84; half-and-half blends of two images 0.57 to
+    0.60; a Gaussian of 50 principal components 0.39 to 0.45.
 
     Args:
-        most: At most so many images of each kind take part in all but the Frechet distance: the
-            time of the others grows with the square. Other arguments as `Evaluation`.
+        most: Largest number of images of each kind for all statistics but the Frechet distance,
+            whose times grow with its square. Other arguments as `Evaluation`.
     """
 
     GOOD, BAD = 0.88, 0.75
-    LEAST = 100  # images: of fewer, intervals by the delta method are not to be trusted
+    LEAST = 100  # least number of images for which the delta method's intervals hold
 
     def __init__(self, *args, most: int = 10_000, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -138,7 +138,7 @@ class Realism(Evaluation):
         return Section("realism", verdict, flag, numbers, figures, protocol)
 
     def _yardstick(self, evidence: Evidence, n: int) -> tuple[Yardstick, dict[str, Number]]:
-        """With its rows; made once for the same real images."""
+        """The references and their rows, which are made once for the same real images."""
         if self._known and self._known[0].fits(evidence, n):
             return self._known
         train, held_out = evidence.train, evidence.held_out
@@ -168,8 +168,8 @@ class Realism(Evaluation):
         compared: Compared,
         yardstick: Yardstick,
     ) -> dict[str, Number]:
-        """All that has a held-out row: of as many images as there are held-out ones, but for the
-        limit, which is taken from all."""
+        """The numbers that have a held-out row: for as many images as there are held-out ones,
+        except for the limit, which uses all images."""
         fd, kd, score = _names(evidence.extractor)
         train, n = evidence.train.features, len(compared.on_generated)
         numbers = {fd: compared.distance}
@@ -180,7 +180,7 @@ class Realism(Evaluation):
             numbers[
                 f"{fd}_all"
             ].note = f"of all {total:,} samples; {fd}_held_out is of {n:,} images"
-        if total >= 10 * d and d <= 512:  # above, a hundred and fifty spectra take many minutes
+        if total >= 10 * d and d <= 512:  # for more, 150 spectra take many minutes
             limit = frechet_distance_infinity(train, features, seed=self.seed)
             limit.note = f"from {total:,} images"
             numbers[f"{fd}_infinity"] = limit
@@ -197,7 +197,7 @@ class Realism(Evaluation):
         if logits is not None:
             numbers[score] = inception_score(logits[:n], splits=10 if n >= 100 else 1)
         equal = yardstick.neighbours
-        balls = yardstick.balls if len(equal) > 5 else None  # else it is refused by name
+        balls = yardstick.balls if len(equal) > 5 else None  # too few: refused below
         return numbers | support_shares(equal, some[: len(equal)], balls=balls)
 
     def _flag(self, way: Number, n: int) -> str:
@@ -210,7 +210,7 @@ class Realism(Evaluation):
     def _verdict(
         self, flag: str, way: Number, numbers: dict[str, Number], fd: str, n: int, worst: str
     ) -> str:
-        """What was found, how sure that is, and which class is worst."""
+        """The verdict, with its interval and the worst class."""
         equal, floor, ceiling = (
             numbers[f"{fd}{kind}"] for kind in ("", "_held_out", "_independent")
         )
@@ -250,13 +250,13 @@ class Realism(Evaluation):
 
 def way_to_real(ours: Compared, floor: Compared, ceiling: Compared, chance: float = 0.0) -> Number:
     """The share of the way from `ceiling` (0) to `floor` (1), in roots of Frechet distances less
-    the floor's, whose bias is the same: 1 - sqrt((ours - floor) / (ceiling - floor)).
+    the floor's, which has the same bias: 1 - sqrt((ours - floor) / (ceiling - floor)).
 
-    Above 1 where ours is below the floor. Without an interval where the two ends are too close
-    for anything to lie between them.
+    It is above 1 if ours is below the floor, and NaN if floor and ceiling are not significantly
+    different.
 
     Args:
-        chance: Half of an interval for what the way would be in other features.
+        chance: Half of the interval for the choice of features.
     """
     excess, whole = ours.excess_over(floor), ceiling.excess_over(floor)
     if whole.low <= 0 or whole.value <= floor.value:
@@ -279,13 +279,13 @@ def _share(excess: float) -> float:
 def choice_of_features(
     known: tuple[Moments, ...], samples: Moments, seed: int, halves: int = 8
 ) -> float:
-    """Half of a 95 % interval for what the way would be in other features of the same kind.
+    """Half of the 95 % interval of the way for other features of the same kind.
 
-    From random halves of the features: on Fashion-MNIST their deviation is that between
-    classifiers of other seeds, within what eight and five draws can show.
+    It comes from random halves of the features: on Fashion-MNIST their deviation is that between
+    classifiers of other seeds, within the precision of eight halves and five seeds.
 
     Args:
-        known: Of training, held-out and independent images.
+        known: Moments of training, held-out and independent images.
     """
     d = len(samples.mean)
     if d < 8:
@@ -304,27 +304,27 @@ def choice_of_features(
 
 
 def _first(part: Features, which: int | Tensor) -> Features:
-    """Some images of a part: the first so many, or those of an index."""
+    """Some images with their features: the first `which`, or those of an index."""
     which = torch.arange(which) if isinstance(which, int) else which
     fields = part.images, part.features, part.logits, part.labels
     return Features(*(None if x is None else x[which] for x in fields))
 
 
 def independent_pixels(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """n images whose every pixel is that of a training image of its own choice."""
+    """n images of independent pixels, each with the value of a random image at this pixel."""
     flat = images.flatten(1)
     choice = torch.randint(len(flat), (n, flat.shape[1]), generator=generator)
     return flat.gather(0, choice).view(n, *images.shape[1:])
 
 
 def _names(extractor: Extractor) -> tuple[str, str, str]:
-    """Published names are for the published protocol alone."""
+    """Names of the numbers: the published ones for the published protocol only."""
     if extractor.reference:
         return extractor.published
     return tuple(f"{kind}/{extractor.name}" for kind in ("fd", "kd", "is"))
 
 
 def _rank(name: str) -> str:
-    """Each number together with its yardsticks, in the order of the measures."""
+    """A key that sorts numbers by statistic, each followed by those of the references."""
     kinds = "way fid fd/ fd_ cmm kid kd/ inc is/ pre rec den cov rar cla".split()
     return f"{kinds.index(name[:3]):02}{name}"

@@ -1,7 +1,7 @@
 """The report card: one page that answers three questions about a trained model.
 
-Has it memorised? Does it look real? Is it as diverse as the data? Each with a verdict in words,
-the numbers behind it with their intervals, and the protocol without which they mean nothing.
+Has it memorised? Does it look real? Is it as diverse as the data? Each answer has a verdict in
+words, numbers with their intervals, and the protocol that is needed to repeat them.
 """
 
 import logging
@@ -31,22 +31,22 @@ __all__ = ["Number", "Report", "ReportCard", "Section", "evaluations", "spoken",
 
 
 class ReportCard(L.Callback):
-    """Gathers what all evaluations of the Trainer found in a test, and writes one page of it.
+    """Writes the results of all evaluations of a test as one page.
 
-    `report.html`, `report.md` and `report.json` in the folder of the run (`trainer.log_dir`), the
-    terminal, and the run summary of W&B. Its place among the callbacks does not matter. Numbers
-    and pictures reach the loggers by themselves.
+    It writes `report.html`, `report.md` and `report.json` into the folder of the run
+    (`trainer.log_dir`), prints the report, and adds it to the run's summary on W&B. Its place among
+    the callbacks does not matter. The evaluations themselves log their numbers and pictures.
 
     Attributes:
-        report: The last one.
-        shown: Whether it is printed.
+        report: The last report.
+        shown: Whether the report is printed.
     """
 
     report: Report | None = None
     shown: bool = True
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asks all ranks
+        folder = Path(trainer.log_dir or trainer.default_root_dir)  # must be read on all ranks
         if not trainer.is_global_zero:
             return
         step = trainer.global_step
@@ -80,7 +80,7 @@ class ReportCard(L.Callback):
 
 
 def summarise(report: Report, logger: Any) -> None:
-    """Flags, verdicts and numbers for the summary of a run on W&B, and all numbers as a table."""
+    """Adds flags, verdicts and numbers to the summary of a run on W&B, and a table of numbers."""
     summary: dict[str, Any] = {}
     rows = []
     for section in report.sections:
@@ -96,7 +96,7 @@ def summarise(report: Report, logger: Any) -> None:
 
 
 def _model_name(model: L.LightningModule) -> str:
-    """What a report calls the model: external images have a name of their own."""
+    """The name of the model in a report: external samples have their own."""
     name = getattr(model, "name", None)
     return name if isinstance(name, str) and name else type(model).__name__
 
@@ -106,18 +106,19 @@ def _float(value: Any) -> float | None:
 
 
 def _near(folder: Path) -> str:
-    """A folder as one would type it here."""
+    """A folder relative to the current one, if it lies within it."""
     here = Path.cwd()
     return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
 def evaluations(**settings: Any) -> list[L.Callback]:
-    """All that can be asked of a model, for `Trainer(callbacks=evaluations())`.
+    """All evaluations and pictures, for `Trainer(callbacks=evaluations())`.
 
-    What a model cannot be asked is passed over: one that only samples has no likelihood.
+    Evaluations whose abilities a model does not have are skipped, such as the likelihood of a model
+    that only samples.
 
     Args:
-        settings: Those of `Evaluation`: extractor, num_samples, num_samples_fit,
+        settings: Arguments of `Evaluation`: extractor, num_samples, num_samples_fit,
             every_n_epochs, seed, num_real.
     """
     from .diversity import Diversity
@@ -138,7 +139,7 @@ def evaluations(**settings: Any) -> list[L.Callback]:
     return [*callbacks, ReportCard()]
 
 
-# Of anybody's model in one call, as a notebook wants it
+# A report card in one call, for notebooks and scripts
 
 
 def report_card(
@@ -148,37 +149,37 @@ def report_card(
     progress: bool = True,
     **settings: Any,
 ) -> Report:
-    """Tests a model on the data's test images and says what was found: `report_card(...).print()`.
+    """Tests a model on the data's test images, and returns the report: `report_card(...).print()`.
 
         report_card(model, FashionMNIST("data"))          a model
         report_card(generate, FashionMNIST("data"))       a function of n that gives n images
         report_card("drawn", FashionMNIST("data"))        images in a folder, .zip or .npz
         report_card("drawn", "real")                      against images in another
 
-    The same numbers as `Trainer(callbacks=evaluations()).test(make_evaluable(model), data)`, and
-    as `genzoo test`. Modes, weights and random state of the model are afterwards what they were.
+    The numbers equal those of `Trainer(callbacks=evaluations()).test(make_evaluable(model), data)`
+    and of `genzoo test`. The model's modes and weights and the random state stay unchanged.
 
     Args:
         model: Any LightningModule with `sample(n)`, or with `sample(n, y)` and `num_classes`; a
             function of n, as `genzoo.zoo.Wrapped`, which takes generators of latents too; a path,
             as `genzoo.zoo.SampleFolder`; or images, as `genzoo.zoo.GivenSamples`.
-        data: A LightningDataModule that has the images that the model was trained on and others
-            that were held out. Or a path or images, as `genzoo.zoo.RealFolder`: then the training
-            images are not known, and the card says what cannot be asked.
-        folder: Where report.html, report.md, report.json and the pictures are to lie; None: they
-            are not kept, and the report has its pictures in `figures` only.
-        progress: Whether parts that take over two seconds show how far they are: a bar on a
-            terminal and in a notebook, lines in a log.
-        settings: Those of `evaluations`.
+        data: A LightningDataModule with the images that the model was trained on and held-out
+            images. Or a path or images, as `genzoo.zoo.RealFolder`: then the training images are
+            unknown, and the card says which questions have no answer.
+        folder: Folder for report.html, report.md, report.json and the pictures; None: they are
+            not written, and the report has its pictures in `figures` only.
+        progress: Whether loops of more than two seconds show their progress: a bar on a terminal
+            and in a notebook, lines in a log.
+        settings: Arguments of `evaluations`.
 
     Raises:
-        TypeError: the model can be asked nothing, or is none.
-        ValueError: its samples are not images of the data's shape in [-1, 1].
+        TypeError: if the model neither samples nor has a likelihood.
+        ValueError: if its samples are not images of the data's shape in [-1, 1].
     """
     with watching(shown) if progress else nullcontext():
         data = _data(data)
         model = _model(model, data)
-    refuse_unaskable(model)
+    refuse_unable(model)
     *callbacks, card = evaluations(**settings)
     assert isinstance(card, ReportCard)
     card.shown = False
@@ -198,14 +199,14 @@ def report_card(
     return card.report
 
 
-def refuse_unaskable(model: L.LightningModule, *others: type) -> None:
-    """Refuses a model that no question of the report card can be asked.
+def refuse_unable(model: L.LightningModule, *others: type) -> None:
+    """Refuses a model that no evaluation of the report card can be computed for.
 
     Args:
-        others: Abilities that will do too.
+        others: Further abilities that suffice.
 
     Raises:
-        TypeError: it neither draws images nor has a likelihood.
+        TypeError: if it neither samples nor has a likelihood.
     """
     if not isinstance(model, (Sampler, Density, Bounded, *others)):
         raise TypeError(
@@ -236,8 +237,8 @@ def _model(model: Any, data: L.LightningDataModule) -> L.LightningModule:
     if isinstance(model, nn.Module):
         name = type(model).__name__
         raise TypeError(
-            f"report_card must know what {name} is to be given: Wrapped(model, latent_dim=...) for "
-            "a module of latents, or a function of n"
+            f"report_card must know the inputs of {name}: Wrapped(model, latent_dim=...) for a "
+            "module of latents, or a function of n"
         )
     if callable(model):
         return Wrapped(model, shape)
@@ -249,7 +250,7 @@ def _model(model: Any, data: L.LightningDataModule) -> L.LightningModule:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's list of devices and its advice on loaders; other warnings stay."""
+    """Hides Lightning's list of devices and its advice on loaders, but no other warnings."""
     logger = logging.getLogger("lightning.pytorch")
     before = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,8 +1,8 @@
-"""What a Trainer is to an evaluation: a `Run`, with the real images of whatever data it has.
+"""The `Run` of a Trainer, with the real images of its data.
 
-Our own DataModules give whole splits. Any other LightningDataModule, or plain dataloaders, are
-read through: batches that `unpack` reads, with x floats in [-1, 1] or uint8, in the form that the
-model is given, that is after the DataModule's transfer hooks.
+genzoo's DataModules give whole splits. The images of other LightningDataModules and of plain
+dataloaders are read batch by batch, in forms that `unpack` reads, with x floats in [-1, 1] or
+uint8, after the DataModule's transfer hooks, as the model gets them.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _kept: "WeakKeyDictionary[L.Trainer, dict[tuple, Any]]" = WeakKeyDictionary()
 
 
 def run_of(trainer: L.Trainer, split: str) -> Run:
-    """The run that a Trainer is in, with held-out images of "val" or "test"."""
+    """The run of a Trainer, with held-out images of "val" or "test"."""
     return Run(
         data_of(trainer),
         split,
@@ -44,7 +44,7 @@ def run_of(trainer: L.Trainer, split: str) -> Run:
 
 
 def data_of(trainer: L.Trainer) -> Data:
-    """The real images that a Trainer has."""
+    """The real images of a Trainer."""
     module = trainer.datamodule
     return Data(
         partial(_real_images, trainer),
@@ -56,26 +56,26 @@ def data_of(trainer: L.Trainer) -> Data:
 
 
 def forget(trainer: L.Trainer, *kinds: str) -> None:
-    """Drops what the questions of a Trainer share: of these kinds."""
+    """Drops values of these kinds that the evaluations of a Trainer share."""
     kept = _kept.get(trainer, {})
     for key in [key for key in kept if key[0] in kinds]:
         del kept[key]
 
 
 def results(trainer: L.Trainer) -> list[Any]:
-    """What the questions of a Trainer found, in their order."""
+    """The results of a Trainer's evaluations and pictures, in their order."""
     return [found for key, found in _kept.get(trainer, {}).items() if key[0] == "result"]
 
 
 def _real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
-    """Images of "train", "val" or "test", at most `limit`, chosen at random once and for all.
+    """At most `limit` images of "train", "val" or "test", a random choice that is always the same.
 
-    Draws from the global random state where the data does, in a foreign DataModule.
+    It uses the global random state if another library's DataModule does.
     """
-    given = getattr(trainer.datamodule, "split", None)
-    if callable(given):
-        data = given(split)
-        if hasattr(data, "take") and len(data) > limit:  # on the disk: no more than these are read
+    read_split = getattr(trainer.datamodule, "split", None)
+    if callable(read_split):
+        data = read_split(split)
+        if hasattr(data, "take") and len(data) > limit:  # on the disk: only these are read
             data = data.take(_choose(len(data), limit))
         images, labels, y = data.images, data.labels, getattr(data, "conditions", None)
         y = None if y is labels else y
@@ -88,7 +88,7 @@ def _real_images(trainer: L.Trainer, split: str, limit: int) -> Real:
 
 
 def data_name(trainer: L.Trainer) -> str:
-    """What a report calls the data."""
+    """The name of the data in a report."""
     if trainer.datamodule is None:
         return "the given dataloaders"
     name = getattr(trainer.datamodule, "name", None)
@@ -128,7 +128,7 @@ def _read(trainer: L.Trainer, split: str, limit: int) -> Real:
 
 
 def refuse_shape_of(trainer: L.Trainer, model: L.LightningModule) -> None:
-    """The same by what the data or the model says of it."""
+    """`refuse_shape` for the `image_shape` of the data and of the model."""
     for part in (trainer.datamodule, model):
         shape = getattr(part, "image_shape", None)
         if isinstance(shape, (tuple, list)):
@@ -136,12 +136,12 @@ def refuse_shape_of(trainer: L.Trainer, model: L.LightningModule) -> None:
 
 
 def refuse_batch(trainer: L.Trainer, batch: Any) -> None:
-    """The same by a first batch, where the data has no check and evaluations read batches."""
+    """`refuse_shape` for a first batch, if evaluations read the data batch by batch."""
     if callable(getattr(trainer.datamodule, "split", None)):
         return
     try:
         x, _ = unpack(batch)
-    except TypeError:  # as a hook of the model's may have made it, which no evaluation sees
+    except TypeError:  # for example after a hook of the model, which evaluations do not use
         return
     refuse_shape(x.shape[1:])
 
@@ -156,14 +156,14 @@ def _checked(images: Tensor, labels: Any, split: str, y: Any = None) -> Real:
         got = f"{images.dtype} {tuple(images.shape)}"
         raise ValueError(f"the {split} data must be images (N, C, H, W) or points, got {got}")
     if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.is_floating_point():
-        labels = None  # captions, partners or attributes: no classes
+        labels = None  # captions, images or attributes, not classes
     elif (labels < 0).all():
         labels = None
     return Real(images, labels, None if y is labels else y)
 
 
 def _batches(loader: Any, limit: int):
-    """The loader's batches in the data's own order, without touching an iterator in use."""
+    """The loader's batches in the data's own order; an iterator in use is not advanced."""
     if isinstance(loader, (list, tuple)):
         loader = loader[0]
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
@@ -183,7 +183,7 @@ def _loader(trainer: L.Trainer, split: str) -> Any:
     datamodule = trainer.datamodule
     if datamodule is not None:
         if split == "train" and trainer.state.fn != "fit":
-            datamodule.setup("fit")  # a test stage alone does not prepare the training images
+            datamodule.setup("fit")  # the test stage does not prepare training images
         name = f"{split}_dataloader"
         return getattr(datamodule, name)()
     loaders = {

@@ -1,4 +1,4 @@
-"""Images a second, beside the losses."""
+"""Throughput of a training."""
 
 from time import perf_counter
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 class Throughput(Callback):
-    """Logs "images/s" of training: all ranks together, loading of data included, validation not."""
+    """Logs "images/s" of training: over all ranks, with loading of data, without validation."""
 
     def __init__(self) -> None:
         super().__init__()
         self._restart()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._restart()  # a training that goes on inside an epoch does not start one
+        self._restart()  # a resumed training may start within an epoch
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._restart()
@@ -26,7 +26,7 @@ class Throughput(Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         while not isinstance(batch, Tensor):  # the images come first
             if not isinstance(batch, (list, tuple)) or not batch:
-                return  # somebody's own kind of batch
+                return  # another form of batch
             batch = batch[0]
         self._images += len(batch) * trainer.world_size
         rate = self._images / (perf_counter() - self._since)

@@ -1,6 +1,6 @@
-"""genzoo: train generative image models and ask them three questions.
+"""genzoo: train generative image models, and test each for three things.
 
-Has it memorised, does it look real, is it as diverse as the data?
+Is it free of memorised training images, does it look real, is it as diverse as the data?
 """
 
 from pathlib import Path as _Path
@@ -9,7 +9,7 @@ from ._moved import forward as _forward
 
 __version__ = "0.1.0"
 
-# The three packages stand at the top of a checkout and are installed under this one.
+# Three of its packages lie at the root of a checkout, and are installed within this one.
 _root = _Path(__file__).resolve().parent.parent
 if (_root / "zoo" / "__init__.py").is_file() and (_root / "pyproject.toml").is_file():
     __path__.append(str(_root))

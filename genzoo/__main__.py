@@ -1,7 +1,7 @@
-"""The front door: `genzoo`, or `python -m genzoo`.
+"""The entry point of the command line: `genzoo`, or `python -m genzoo`.
 
-What can be answered without torch is answered here at once; importing torch and Lightning takes
-seconds. The commands behind it are in genzoo/cli.
+Importing torch and Lightning takes seconds, so help and lists are printed without them. The other
+commands are in genzoo/cli.
 """
 
 import os
@@ -72,9 +72,9 @@ COMMANDS = ("fit", "validate", "test", "predict", "sample", "human", "compare")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
-    # Before torch starts its threads: those that wait spin, and on cores that others use too a
-    # small network then trained ten times slower.
+    """Runs one command; returns the exit code: 0, 1 for a failure, 2 for a misuse."""
+    # Set before torch starts its threads: waiting threads would otherwise spin, and a small
+    # network on cores with other work trained ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help", "help"):
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if command in LISTS:
         return show(command, *rest)
-    if command in ("human", "judge"):  # its name of before
+    if command in ("human", "judge"):  # its earlier name
         from genzoo.cli.human import main as human
 
         return human(rest)
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def show(kind: str, *names: str) -> int:
-    """All models or data sets by one line each, or all about those named."""
+    """Prints a line for each model or data set, or all about those named."""
     entries = LISTS[kind]()
     if {"-h", "--help"} & set(names):
         print(f"usage: genzoo {kind} [name ...]")
@@ -129,6 +129,7 @@ def show(kind: str, *names: str) -> int:
 
 
 def misuse(kind: str, name: str, known: list[str]) -> int:
+    """Prints that there is no such name, with the nearest known one; returns the exit code 2."""
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]}?" if close else ""
     print(f"genzoo: no {kind} {name!r}.{hint} There are: {', '.join(known)}", file=sys.stderr)

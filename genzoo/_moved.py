@@ -1,7 +1,7 @@
-"""Old names of modules, which checkpoints and scripts of earlier versions have.
+"""Earlier names of modules, which checkpoints and scripts of earlier versions use.
 
-What users are to import stands in `genzoo.zoo`, `genzoo.datamodules` and `genzoo.callbacks`; that
-a module has moved below is nothing that they need to know.
+Users import from `genzoo.zoo`, `genzoo.datamodules` and `genzoo.callbacks`, whose names stay when
+the modules behind them move.
 """
 
 import sys
@@ -47,7 +47,7 @@ MOVED = {
 
 
 class Forwarding(MetaPathFinder, Loader):
-    """Gives the module of today for an old name."""
+    """Imports the present module for an earlier name."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -61,11 +61,11 @@ class Forwarding(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run already; it stays who it is."""
+        """Restores the spec of the present module, which has been executed already."""
         module.__spec__ = module.__spec__.loader_state
 
 
 def forward() -> None:
-    """Old names lead to where their modules are now."""
+    """Makes the earlier names importable."""
     if not any(isinstance(finder, Forwarding) for finder in sys.meta_path):
         sys.meta_path.append(Forwarding())

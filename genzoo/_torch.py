@@ -1,6 +1,6 @@
-"""What of torch is used that it does not document, by plain names: what networks keep within.
+"""Functions for undocumented parts of torch, mostly of modules.
 
-`tests/test_lightning.py` says of each what breaks when a version of torch changes it.
+`tests/test_lightning.py` has a test for each, which says what breaks if torch changes it.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,28 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# What batch and instance normalisation have in common, batch normalisation, and convolutions
+# The base class of batch and instance normalisation, and those of batch norm and convolutions
 NORM = nn.modules.batchnorm._NormBase
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 CONVOLUTION = nn.modules.conv._ConvNd
 
 
 class Stored(nn.Module):
-    """A module with more in its state dictionary than parameters and buffers.
+    """A module with further values in its state dictionary, besides parameters and buffers.
 
-    A buffer would be there as well, but on the GPU, and a step that depends on it would wait for
-    all that the GPU has to do. Stands before a module's other classes.
+    A buffer would be on the GPU, and a training step that reads it would wait for the GPU. This
+    class comes first among a module's base classes.
     """
 
     def stored(self) -> dict[str, Tensor]:
-        """What is to be stored, by name."""
+        """The further values, by name."""
         return {}
 
     def restore(self, name: str, value: Tensor) -> None:
-        """Takes one of them from a file."""
+        """Sets one of these values from a checkpoint."""
 
     def before_loading(self, state_dict: dict[str, Tensor], prefix: str) -> None:
-        """Called with a file's tensors before any is taken, so that older files can be met."""
+        """Called with a checkpoint's tensors before loading, to convert those of older versions."""
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -61,31 +61,32 @@ class Stored(nn.Module):
 
 
 def compiled_call(network: nn.Module) -> Callable | None:
-    """What `network.compile()` has put before its `forward`, if anything."""
+    """The compiled function that replaces `forward` after `network.compile()`, or None."""
     return network._compiled_call_impl
 
 
 def set_compiled_call(network: nn.Module, call: Callable | None) -> None:
-    """None: the network runs as it was written."""
+    """Sets the compiled function; None: the network runs uncompiled."""
     network._compiled_call_impl = call
 
 
 def hooks_before(network: nn.Module) -> Iterator[Callable]:
-    """Those that see a network's inputs first, not those of its parts."""
+    """A network's own pre-forward hooks, without those of its submodules."""
     yield from network._forward_pre_hooks.values()
 
 
 def remove_hooks_before(network: nn.Module, kind: type) -> None:
-    """Those of a class."""
+    """Removes a network's own pre-forward hooks that are instances of a class."""
     for key, hook in list(network._forward_pre_hooks.items()):
         if isinstance(hook, kind):
             del network._forward_pre_hooks[key]
 
 
 def state_without(layer: nn.Module, part: str, **parameters: nn.Parameter) -> dict[str, Any]:
-    """All that a layer holds but one of its parts, and parameters in place of those of that part.
+    """The `__dict__` of a layer without one of its submodules, whose parameters are replaced by the
+    given ones.
 
-    Two layers of one class with this in their `__dict__` are equal.
+    Two layers of one class with equal such dictionaries compute the same function.
     """
     state = dict(layer.__dict__)
     state["_modules"] = {k: m for k, m in layer._modules.items() if k != part}
@@ -94,12 +95,12 @@ def state_without(layer: nn.Module, part: str, **parameters: nn.Parameter) -> di
 
 
 def lerp_all(a: list[Tensor], b: list[Tensor], weight: float) -> None:
-    """a + weight (b - a) in place of a, of all pairs at once."""
+    """Sets a to a + weight (b - a), in place, for all pairs at once."""
     torch._foreach_lerp_(a, b, weight)
 
 
 def recompile_limit(limit: int | None = None) -> int:
-    """How many graphs torch.compile makes of one network before it gives up; sets it, if given."""
+    """The number of graphs of one network after which torch.compile gives up; sets it, if given."""
     config = torch._dynamo.config
     if limit is not None:
         config.recompile_limit = limit

@@ -1,7 +1,7 @@
-"""What a batch is: images x (B, ...), and what is known of them, y.
+"""Batches: images x (B, ...) and their conditions or labels y.
 
-Loaders give batches of many forms: (x, y), (x,), x alone, or a dictionary. One function reads them
-all, for models and evaluations alike.
+Loaders give batches of several forms: (x, y), (x,), x alone, or a dictionary. `unpack` reads them
+all, for models and evaluations.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,13 @@ LABELS = ("label", "labels", "y")
 
 
 def unpack(batch: Any) -> tuple[Tensor, Any]:
-    """The images of a batch and their y as it is, or None; what follows y is not read.
+    """The images x of a batch, and its y or None; entries after y are ignored.
 
     Raises:
-        TypeError: says which forms are read, and what came.
+        TypeError: for a batch of another form.
+
+    >>> unpack({"image": torch.zeros(2, 1, 8, 8), "label": torch.tensor([3, 5])})[1]
+    tensor([3, 5])
     """
     at = _place(batch)
     x = batch if at is None else batch[at]
@@ -31,7 +34,7 @@ def unpack(batch: Any) -> tuple[Tensor, Any]:
 
 
 def with_images(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same batch with its images changed; one that `unpack` does not read, as it is."""
+    """The batch with its images changed; a batch of an unknown form stays unchanged."""
     try:
         x, _ = unpack(batch)
     except TypeError:
@@ -46,7 +49,7 @@ def with_images(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _place(batch: Any) -> str | int | None:
-    """Where in a batch its images are: a name, 0, or None if the batch is nothing else."""
+    """The key of the images in a batch: a name, 0, or None if the batch is the images."""
     if isinstance(batch, Tensor):
         return None
     if isinstance(batch, Mapping):
@@ -66,38 +69,38 @@ def _unread(got: str) -> str:
     )
 
 
-# y of any kind: a tensor, or a dictionary of tensors
+# Functions of y: a tensor, or a dictionary of tensors
 
 
 def given(y: Any) -> tuple[Any, ...]:
-    """One argument, or none."""
+    """y as a tuple of arguments: empty for None."""
     return () if y is None else (y,)
 
 
 def size(y: Any) -> int:
-    """Of how many images y is."""
+    """The number of images that y belongs to."""
     return len(next(iter(y.values())) if isinstance(y, Mapping) else y)
 
 
 def take(y: Any, index: Any) -> Any:
-    """Some rows: by a slice, or by a tensor of places or of truths."""
+    """Rows of y, by a slice, or by a tensor of indices or a mask."""
     return {name: part[index] for name, part in y.items()} if isinstance(y, Mapping) else y[index]
 
 
 def repeat(y: Any, times: int) -> Any:
-    """Each row so many times, one after the other."""
+    """Each row of y `times` times, with copies next to each other."""
     return take(y, torch.arange(size(y)).repeat_interleave(times))
 
 
 def join(some: Sequence[Any]) -> Any:
-    """One after the other."""
+    """Several y concatenated."""
     if isinstance(some[0], Mapping):
         return {name: torch.cat([y[name] for y in some]) for name in some[0]}
     return torch.cat([*some])
 
 
 def to(y: Any, device: Any) -> Any:
-    """On a device; what is no tensor yet becomes one."""
+    """y on a device, as tensors."""
     if isinstance(y, Mapping):
         return {name: torch.as_tensor(part, device=device) for name, part in y.items()}
     return torch.as_tensor(y, device=device)

@@ -1,7 +1,8 @@
-"""What the package holds, read without importing it.
+"""The models and data sets of the package, read from its files without importing it.
 
-Listing the models must not cost the seconds that importing torch costs, and a hand-kept list would
-go stale. So the files are parsed: what a folder's `__init__.py` exports is followed to the class.
+Importing torch takes seconds, which a list of models should not need, and a list kept by hand would
+become outdated. So files are parsed, and the exports of a folder's `__init__.py` are followed to
+their classes.
 """
 
 import ast
@@ -18,11 +19,11 @@ class Entry:
     """One class of the package.
 
     Args:
-        name: The class, as the command line takes it.
-        family: The folder that it is listed under; "" where there are none.
+        name: Name of the class, for the command line.
+        family: Name of its folder; "" for data sets.
         summary: One line.
-        doc: The docstrings of its file and of itself.
-        arguments: Of its constructor, base classes included, as they are written.
+        doc: The docstrings of its file and of the class.
+        arguments: Arguments of its constructor and those of base classes, as source code.
         path: Its file.
     """
 
@@ -35,9 +36,9 @@ class Entry:
 
 
 def models() -> list[Entry]:
-    """The models, by family in the order of the alphabet, then as their folders list them.
+    """The models, with families in alphabetical order, and each family in its folder's order.
 
-    Last what is of no family: external samples.
+    External samples, which belong to no family, come last.
     """
     zoo = _folder("zoo")
     external = zoo / "external"
@@ -52,9 +53,9 @@ def models() -> list[Entry]:
 
 
 def data() -> list[Entry]:
-    """The data sets, as their folder lists them; what they are built on is not one.
+    """The data sets in their folder's order, without their base class.
 
-    Last what only external samples are compared with.
+    Data that only external samples are compared with come last.
     """
     folder, zoo = _folder("datamodules"), _folder("zoo")
     entries = _exported(folder, "LightningDataModule", "")
@@ -82,7 +83,7 @@ def _exported(folder: Path, kind: str, family: str) -> Iterator[Entry]:
 
 
 def _resolve(path: Path, name: str) -> tuple[Path, ast.ClassDef] | None:
-    """The class that `name` means in a file, followed through relative imports."""
+    """The class of this name in a file, followed through relative imports."""
     for node in _tree(path).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return path, node
@@ -129,12 +130,12 @@ def _entry(path: Path, node: ast.ClassDef, family: str) -> Entry:
 
 
 def _sentence(doc: str) -> str:
-    """Its first paragraph, in one line."""
+    """The first paragraph of a docstring, in one line."""
     return " ".join(doc.partition("\n\n")[0].split())
 
 
 def _arguments(path: Path, node: ast.ClassDef) -> Iterator[str]:
-    """Of `__init__`; those of the base class follow where it takes **arguments on to it."""
+    """Arguments of `__init__`, and those of the base class if it passes **arguments to it."""
     init = next((n for n in node.body if getattr(n, "name", "") == "__init__"), None)
     named: list[str] = []
     if init is not None:

@@ -1,7 +1,7 @@
-"""What arguments must be, in one line: what must hold, and what was got.
+"""Checks of arguments, with errors of one line: the constraint, and the value.
 
-What a tensor on a GPU holds is known only once the GPU has come so far. A step of training that
-asked would leave it idle, so there the answers are looked at some steps later, all at once.
+Reading a tensor on a GPU waits until the GPU has computed it. Such a wait in each training step
+would leave the GPU idle, so there the results of checks are read some steps later, all at once.
 """
 
 import errno
@@ -10,64 +10,65 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # what checks a plain argument needs no torch
+if TYPE_CHECKING:  # checks of plain arguments do not need torch
     from torch import Tensor
 
-# A write that ends in one of these does not say to which file: only opening one does.
+# Errors of writing to an open file, which do not name the file.
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
-MOST = 1000  # answers that are put off before they are looked at
+MOST = 1000  # number of deferred checks after which they are read
 
 
 class PutOff:
-    """What one training has asked of tensors on a GPU, and not looked at yet."""
+    """The deferred checks of one training: tensors on a GPU whose values were not read yet."""
 
     def __init__(self) -> None:
-        self._asked: list[tuple[Tensor, Callable[[], Exception]]] = []
+        self._checks: list[tuple[Tensor, Callable[[], Exception]]] = []
 
     def __reduce__(self) -> tuple:
-        return PutOff, ()  # a copy of the model has asked nothing
+        return PutOff, ()  # a copy of the model has no checks
 
-    def ask(self, holds: "Tensor", error: Callable[[], Exception]) -> None:
-        self._asked.append((holds, error))
-        if len(self._asked) >= MOST:
+    def add(self, holds: "Tensor", error: Callable[[], Exception]) -> None:
+        """Defers a check: `holds` has one entry, and `error` makes the exception."""
+        self._checks.append((holds, error))
+        if len(self._checks) >= MOST:
             self.look()
 
     def look(self) -> None:
-        """Raises the error of the first condition that did not hold, if there is one."""
-        asked, self._asked = self._asked, []
-        for holds, error in asked:
+        """Reads all checks, and raises the error of the first one that failed."""
+        checks, self._checks = self._checks, []
+        for holds, error in checks:
             if not holds:
                 raise error()
 
     def forget(self) -> None:
-        """As a training does that begins: the one before may have ended in an error."""
-        self._asked = []
+        """Drops all checks, at the start of a training: the last one may have ended in an error."""
+        self._checks = []
 
 
-_in_step: Callable[[], bool] = bool  # whether a step of training is being made; bool(): False
-_of_training = PutOff()  # of the one that makes it
+_in_step: Callable[[], bool] = bool  # whether a training step is running; bool() is False
+_of_training = PutOff()  # the checks of this training
 
 
 def refuse_unless(holds: "Tensor", error: Callable[[], Exception]) -> None:
     """Raises the error unless a condition, a tensor of one entry, holds.
 
-    On a GPU, within a step, some steps later: see `put_off`.
+    Within a training step on a GPU it is raised some steps later: see `put_off`.
     """
     if holds.device.type == "cpu" or not _in_step():
         if not holds:
             raise error()
         return
-    _of_training.ask(holds, error)
+    _of_training.add(holds, error)
 
 
 def put_off(while_in_step: Callable[[], bool], of_training: PutOff | None = None) -> None:
-    """What is asked of tensors on a GPU is put off until this training looks, while this holds."""
+    """Defers checks of tensors on a GPU while `while_in_step()` holds, until `of_training.look`."""
     global _in_step, _of_training
     _in_step, _of_training = while_in_step, of_training or PutOff()
 
 
 def in_words(error: Exception) -> str:
-    """What an error says, in one line; of a disk that is full also which file has no room."""
+    """The message of an error in one line; for a full disk with the name of the file."""
     if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
         if name := _written(error):
             error = OSError(error.errno, error.strerror, name)
@@ -75,7 +76,7 @@ def in_words(error: Exception) -> str:
 
 
 def _written(error: OSError) -> str | None:
-    """The file that was open, for writing, nearest to where an error was raised."""
+    """The file that was open for writing in the innermost frame of an error's traceback."""
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         for value in frame.f_locals.values():
             name = getattr(value, "name", None) if hasattr(value, "fileno") else None
@@ -88,7 +89,7 @@ def at_least(least: float, **arguments: float) -> None:
     """Refuses arguments below a bound, NaN included.
 
     Raises:
-        ValueError: names the first one that is less, and its value.
+        ValueError: names the first argument below the bound, and its value.
     """
     for name, value in arguments.items():
         if not value >= least:
@@ -96,7 +97,7 @@ def at_least(least: float, **arguments: float) -> None:
             raise ValueError(f"{name} must be {bound}, got {value}")
 
 
-# The least that an argument of a model may be, by its name or by how this ends.
+# Least values of a model's arguments, by the name or by its last words.
 LEAST = {
     "lr": 0,
     "momentum": 0,
@@ -113,10 +114,10 @@ LEAST = {
 
 
 def numbers(arguments: Mapping[str, Any]) -> None:
-    """Refuses numbers that no model can have by these names; those of other names pass.
+    """Refuses numbers below the least value of their name, and NaN for other names.
 
     Raises:
-        ValueError: names the first one, and what it must be.
+        ValueError: names the first such argument, and its constraint.
     """
     for name, value in arguments.items():
         if not isinstance(value, (int, float)):
@@ -131,7 +132,7 @@ def numbers(arguments: Mapping[str, Any]) -> None:
 
 
 def decay_rates(betas: tuple[float, float]) -> tuple[float, float]:
-    """Adam's two, in [0, 1), as floats: torch refuses (0, 0.9)."""
+    """Adam's two decay rates in [0, 1), as floats, since torch refuses (0, 0.9)."""
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"betas must be two numbers in [0, 1), got {tuple(betas)}")
     return float(betas[0]), float(betas[1])
@@ -141,7 +142,7 @@ def shape_of_images(shape: tuple[int, ...]) -> tuple[int, ...]:
     """(C, H, W) of images, or (D,) of points, as a tuple.
 
     Raises:
-        ValueError: it is neither, such as a volume or a sequence, which no evaluation can take.
+        ValueError: for another shape, such as a volume or a sequence.
     """
     sizes = tuple(shape) if isinstance(shape, Iterable) else ()
     whole = all(isinstance(size, Integral) and size >= 1 for size in sizes)
@@ -151,10 +152,10 @@ def shape_of_images(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def labelled(model: object, num_classes: int) -> None:
-    """Refuses fewer than two classes for a model that learns from labels.
+    """Refuses fewer than two classes for a model that is trained on labels.
 
     Raises:
-        ValueError: says how the data is asked for its labels.
+        ValueError: names the option that gives a model the data's labels.
     """
     if num_classes < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears completely or not at all."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from typing import IO
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes the path's place when all is written, with usual rights.
+    """An open file that replaces the path when all is written, with permissions 644.
 
-    Where the writing fails there is nothing half-written, and what the path was stays.
+    If writing fails, no partial file is left, and a file that was at the path stays unchanged.
 
     Raises:
-        OSError: whatever the disk says; its `filename` is the path.
+        OSError: the disk's error; its `filename` is the path.
     """
     path = Path(path)
     temporary = None
@@ -23,10 +23,10 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             temporary = Path(file.name)
             yield file
-        temporary.chmod(0o644)  # temporary files are private
+        temporary.chmod(0o644)  # temporary files are readable by the owner only
         temporary.replace(path)
     except OSError as error:
-        if error.errno is None:  # not of the disk
+        if error.errno is None:  # not an error of the disk
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
@@ -35,6 +35,6 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: str | Path, text: str) -> None:
-    """All of a text or nothing."""
+    """Writes a text to a file, completely or not at all."""
     with whole(path) as file:
         file.write(text.encode("utf-8"))

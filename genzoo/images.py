@@ -1,7 +1,7 @@
-"""The one image convention, and the one place where it is left.
+"""The image convention, and the conversions from and to it.
 
-Models take and give float images in [-1, 1], shape (B, C, H, W). Memory, files, loggers and
-feature extractors hold uint8 in 0..255; densities speak of levels in 0..L-1.
+Inputs and outputs of models are float images in [-1, 1], shape (B, C, H, W). Memory, files, loggers
+and feature extractors use uint8 in 0..255; densities are of levels in 0..L-1.
 """
 
 import math
@@ -14,16 +14,23 @@ from .checks import refuse_unless
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Floats in [-1, 1] to the nearest of 0..255; what lies outside is clamped."""
+    """Floats in [-1, 1] to the nearest of 0..255; values outside are clamped.
+
+    >>> to_uint8(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([  0, 128, 255], dtype=torch.uint8)
+    """
     return x.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
 def as_uint8(x: Tensor, who: str = "images") -> Tensor:
-    """What comes in at a door that takes images: bytes as they are, floats in [-1, 1] as bytes.
+    """Images of a caller as uint8: uint8 stays unchanged, floats in [-1, 1] are converted.
+
+    Args:
+        who: Name of the images in an error.
 
     Raises:
-        ValueError: for floats that look as if in [0, 1], or lie beyond [-1, 1]: taken for either
-            they would give a number that means nothing.
+        ValueError: for floats that seem to be in [0, 1], or lie outside [-1, 1]: converting them
+            would give wrong statistics.
     """
     if x.dtype == torch.uint8 or not x.numel():
         return x
@@ -41,7 +48,7 @@ def as_uint8(x: Tensor, who: str = "images") -> Tensor:
 
 
 def refuse_from_zero(low: float, who: str) -> None:
-    """Refuses floats whose minimum is 0 or more: those of [-1, 1] have some below."""
+    """Refuses floats whose minimum `low` is 0 or more: images in [-1, 1] have lower values."""
     if low >= 0:
         raise ValueError(
             f"{who} must be images in [-1, 1] or uint8, got floats with a minimum of "
@@ -50,12 +57,20 @@ def refuse_from_zero(low: float, who: str) -> None:
 
 
 def from_uint8(x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """0..255 to floats in [-1, 1]; `to_uint8` gives back the same bytes."""
+    """0..255 to floats in [-1, 1]; `to_uint8` is its exact inverse.
+
+    >>> from_uint8(torch.tensor([0, 255], dtype=torch.uint8))
+    tensor([-1.,  1.])
+    """
     return x.to(dtype).div(127.5).sub(1)
 
 
 def to_levels(x: Tensor, levels: int) -> Tensor:
-    """Floats in [-1, 1] to the nearest of 0..levels-1, int64."""
+    """Floats in [-1, 1] to the nearest of 0..levels-1, int64.
+
+    >>> to_levels(torch.tensor([-1.0, -0.4, 1.0]), levels=4)
+    tensor([0, 1, 3])
+    """
     return x.clamp(-1, 1).add(1).mul((levels - 1) / 2).round().long()
 
 
@@ -65,10 +80,11 @@ def from_levels(level: Tensor, levels: int, dtype: torch.dtype = torch.float32) 
 
 
 def check_images(x: Tensor, shape: tuple[int, ...], who: str) -> None:
-    """Refuses what is not a batch of float images of this (C, H, W) in [-1, 1].
+    """Refuses x unless it is a batch of float images of this shape (C, H, W) in [-1, 1].
 
     Raises:
-        ValueError: says what `who` gave, where a metric would otherwise be silently wrong.
+        ValueError: names `who`, the source of the images; otherwise metrics would silently be
+            wrong.
     """
     if x.ndim != 4 or tuple(x.shape[1:]) != tuple(shape):
         raise ValueError(
@@ -92,26 +108,26 @@ def _beyond(low: float, high: float, who: str) -> ValueError:
 
 
 def looks_unscaled(samples: Tensor, real: Tensor) -> str:
-    """A sentence about uint8 samples without any dark pixel that, taken for images in [0, 1],
-    would be much more like the real ones; "" where all is well.
+    """A sentence about uint8 samples without any dark pixel whose values, read as images in [0, 1],
+    would be much closer to the real images' values; "" for all other samples.
 
-    That is, half as far or less by the distribution of their values, and with half of its spread
-    or more: samples of a network that has learned nothing are grey, and would then be as dark as
-    most real ones. Missed: those of a network in [0, 1] that has learned nothing itself, or where
-    one value of them all lies below grey.
+    Much closer means at most half the distance between the distributions of values, and at least
+    half of the real deviation: the samples of an untrained network are grey, and read as images in
+    [0, 1] they would be as dark as most real images. Samples in [0, 1] are missed if the network is
+    untrained, or if a single value lies below grey.
     """
     if samples.dtype != torch.uint8 or samples.ndim != 4 or len(samples) < 2:
         return ""
     if samples.min() < 128 or real.min() >= 128:
         return ""
-    given, wanted = (
+    generated, reference = (
         _shares(samples),
         _shares(real[:: max(1, len(real) // 1000)]),
     )
-    scaled = torch.zeros_like(given)
-    scaled[1::2] = given[128:]  # where 2 x - 1 takes each level
-    apart = [(levels.cumsum(0) - wanted.cumsum(0)).abs().sum() for levels in (given, scaled)]
-    if apart[1] > apart[0] / 2 or _deviation(scaled) < _deviation(wanted) / 2:
+    scaled = torch.zeros_like(generated)
+    scaled[1::2] = generated[128:]  # each level moves to its level under 2 x - 1
+    apart = [(part.cumsum(0) - reference.cumsum(0)).abs().sum() for part in (generated, scaled)]
+    if apart[1] > apart[0] / 2 or _deviation(scaled) < _deviation(reference) / 2:
         return ""
     return (
         f"must give images in [-1, 1], got no value below 0 in all {len(samples):,}, which look as "
@@ -120,7 +136,7 @@ def looks_unscaled(samples: Tensor, real: Tensor) -> str:
 
 
 def _shares(images: Tensor) -> Tensor:
-    """The share of each of 0..255 in bytes, float64 (256,)."""
+    """The shares of the levels 0..255 in uint8 images, float64 (256,)."""
     counts = sum(torch.bincount(part.flatten(), minlength=256) for part in images.split(256))
     return counts.double() / counts.sum()
 
@@ -132,10 +148,10 @@ def _deviation(levels: Tensor) -> Tensor:
 
 
 def refuse_shape(shape: Sequence[int]) -> None:
-    """Refuses what no evaluation can compare or draw: volumes, sequences, images of two channels.
+    """Refuses data that no evaluation supports: volumes, sequences, images of two channels.
 
     Raises:
-        ValueError: says what must hold, before anything is trained or drawn.
+        ValueError: names the supported shapes, before anything is trained or generated.
     """
     if len(shape) != 1 and not (len(shape) == 3 and shape[0] in (1, 3)):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Modes of networks, which come back as they were."""
+"""Contexts that change the mode of networks and restore it afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,11 +11,10 @@ from ._torch import compiled_call, set_compiled_call
 
 @contextmanager
 def evaluating(module: nn.Module, compiled: bool = False) -> Iterator[None]:
-    """Evaluation mode without gradients; each part's own mode comes back afterwards.
+    """Evaluation mode without gradients; each submodule's own mode is restored afterwards.
 
     Args:
-        compiled: Whether networks that torch.compile replaced stay so, as a part of each step of
-            a training should.
+        compiled: Whether compiled networks stay compiled, as they should within training steps.
     """
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
@@ -29,10 +28,10 @@ def evaluating(module: nn.Module, compiled: bool = False) -> Iterator[None]:
 
 @contextmanager
 def eager(module: nn.Module) -> Iterator[None]:
-    """Networks that torch.compile replaced run as they were written.
+    """Compiled networks run uncompiled within it.
 
-    Looking at a model is not worth another compilation, and a penalty on a gradient cannot be
-    compiled: it descends a second derivative.
+    An evaluation is not worth another compilation, and the penalty on a gradient cannot be
+    compiled, since it needs second derivatives.
     """
     compiled = [(part, call) for part in module.modules() if (call := compiled_call(part))]
     for part, _ in compiled:

@@ -1,9 +1,9 @@
-"""What a model can do: an ability is a method that exists, never a base class.
+"""Abilities of models: an ability is a method that exists, never a base class.
 
-Callbacks ask `isinstance(model, Sampler)` and know nothing else of a model, so anybody's module
-with these methods is served. Legend: B batch, C channels, H, W, D latent, K classes, n samples.
-Images are float32 in [-1, 1], labels int64 (-1 where unlabelled). y is what a conditional model is
-given of each image: labels (n,), or any other kind of `genzoo.conditions`.
+Callbacks check `isinstance(model, Sampler)` and use nothing else of a model, so they work with any
+module that has these methods. Legend: B batch, C channels, H, W, D latent, K classes, n samples.
+Images are float32 in [-1, 1], labels int64 (-1 for unlabelled images). y are the conditions of a
+conditional model: labels (n,), or another kind of `genzoo.conditions`.
 """
 
 from typing import Protocol, runtime_checkable
@@ -13,144 +13,145 @@ from torch import Tensor
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Draws images."""
+    """A model that generates images."""
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """(n, C, H, W); without y a conditional model draws conditions at random."""
+        """Images (n, C, H, W); without y a conditional model draws random conditions."""
         ...
 
 
 @runtime_checkable
 class Finite(Protocol):
-    """Has so many images and no more, in an order of its own.
+    """A finite set of images in a fixed order, such as external samples.
 
-    Evaluations look at the first of them, at each once, and at fewer than they are set to where
-    there are not enough: a sampler that is asked block by block cannot know what it gave before.
+    Evaluations use each image at most once, from the first on, and fewer images than their
+    `num_samples` if there are not enough. A `Sampler`, which is called for each block of images,
+    could not avoid repeats.
     """
 
     num_available: int
 
     def sample_at(self, start: int, n: int) -> Tensor:
-        """Images start..start+n-1 of the order, (n, C, H, W)."""
+        """Images start..start+n-1, (n, C, H, W)."""
         ...
 
     def labels_at(self, start: int, n: int) -> Tensor | None:
-        """Their labels (n,), or None where there are none."""
+        """The labels of these images (n,), or None for images without labels."""
         ...
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Draws images through a latent: `sample` is `decode` of `prior`."""
+    """A model that generates images from latents: `sample` is `decode` of `prior`."""
 
     def prior(self, n: int) -> Tensor:
-        """(n, D)"""
+        """Random latents (n, D)."""
         ...
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, D) to (n, C, H, W)."""
+        """Images (n, C, H, W) of latents (n, D)."""
         ...
 
 
 @runtime_checkable
 class Interpolator(Protocol):
-    """Walks from one latent to another."""
+    """A model with its own interpolation between latents."""
 
     def interpolate(self, z0: Tensor, z1: Tensor, steps: int = 9, mode: str = "slerp") -> Tensor:
-        """(n, D) twice to (n, steps, C, H, W), end points included."""
+        """Images (n, steps, C, H, W) between latents z0 and z1 (n, D), both ends included."""
         ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Finds the latent of an image again."""
+    """A model that computes latents of images."""
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, D)."""
+        """Latents (B, D) of images (B, C, H, W)."""
         ...
 
 
 @runtime_checkable
 class Density(Protocol):
-    """Has an exact likelihood."""
+    """A model with an exact likelihood."""
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) nats: the log-probability of the discrete levels, summed over pixels."""
+        """Log-probabilities (B,) in nats, of the discrete levels, summed over pixels."""
         ...
 
 
 @runtime_checkable
 class Estimated(Protocol):
-    """Has a likelihood with a normaliser that may be too large to sum, and can be estimated."""
+    """A model whose normaliser may be an intractable sum, which can be estimated."""
 
     tractable: bool  # whether its log_prob, and its elbo if it has one, can be computed
 
     def log_prob_ais(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) nats, by annealed importance sampling: neither exact nor a bound."""
+        """Estimates (B,) in nats by annealed importance sampling: neither exact nor a bound."""
         ...
 
 
 @runtime_checkable
 class Bounded(Protocol):
-    """Has a lower bound of its likelihood."""
+    """A model with a lower bound of its log-likelihood."""
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) nats."""
+        """Lower bounds (B,) of the log-likelihood, in nats."""
         ...
 
 
 @runtime_checkable
 class ImportanceWeighted(Protocol):
-    """Has a lower bound that many draws of its latent tighten."""
+    """A model with a lower bound that is tighter for more draws of the latent."""
 
     def importance_weighted(self, x: Tensor, y: Tensor | None = None, samples: int = 50) -> Tensor:
-        """(B,) nats."""
+        """Lower bounds (B,) of the log-likelihood, in nats, from `samples` draws for each image."""
         ...
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Names what it sees."""
+    """A model that classifies images."""
 
     def predict_proba(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K), rows summing to 1."""
+        """Class probabilities (B, K) of images (B, C, H, W)."""
         ...
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Scores how much an image is like data, on a scale of its own."""
+    """A model with a raw score of images, on its own scale, such as a discriminator's."""
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B,), higher for data."""
+        """Scores (B,) of images (B, C, H, W), higher for data."""
         ...
 
 
 @runtime_checkable
 class Completer(Protocol):
-    """Fills in what is hidden."""
+    """A model that completes images of which a part is known."""
 
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
-        """Images (B, C, H, W) with the pixels where mask (B, 1, H, W) is 1 left as they are."""
+        """Images x (B, C, H, W), generated where the mask (B, 1, H, W) is 0, unchanged where 1."""
         ...
 
 
 @runtime_checkable
 class Filtering(Protocol):
-    """Has units that look at whole images."""
+    """A model with units that are connected to all pixels."""
 
     def filters(self) -> Tensor:
-        """Their weights, (units, C, H, W), of any size and sign."""
+        """The weights of these units, (units, C, H, W), of any scale."""
         ...
 
 
 @runtime_checkable
 class Translator(Protocol):
-    """Carries images from one domain to the other."""
+    """A model that translates images from one domain to the other."""
 
     def translate(self, x: Tensor, to: int) -> Tensor:
-        """Images of domain `to`, 0 or 1."""
+        """Images x of the other domain, translated to domain `to`, 0 or 1."""
         ...
 
 
-Judge = Scorer  # its name of before
+Judge = Scorer  # its earlier name

@@ -1,6 +1,7 @@
-"""Random numbers that are a function of a key, and of nothing that was drawn before.
+"""Random numbers that are a function of a key, and independent of the numbers drawn before.
 
-So a resumed training goes on as the unbroken one, ranks differ, and an evaluation disturbs nothing.
+So a resumed training continues exactly, ranks have different noise, and an evaluation leaves the
+noise of training unchanged.
 """
 
 import random
@@ -13,27 +14,27 @@ import torch
 
 
 def seed_of(*key: int) -> int:
-    """A seed of 63 bits: other keys, however near, give seeds that have nothing in common."""
+    """A seed of 63 bits; similar keys give unrelated seeds."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
 def generator(purpose: str, *key: int) -> torch.Generator:
-    """Random numbers that are a function of what they are for and of these whole numbers."""
+    """A generator whose numbers are a function of the purpose and of these integers."""
     return torch.Generator().manual_seed(seed_of(zlib.crc32(purpose.encode()), *key))
 
 
 def shuffled(n: int, seed: int = 0) -> torch.Tensor:
-    """(n,) the numbers 0..n-1 in an order that is a function of n and the seed."""
+    """A random order (n,) of 0..n-1 that is a function of n and the seed."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
 @contextmanager
 def isolated(*key: int) -> Iterator[None]:
-    """Random numbers that are a function of the key; the caller's state comes back afterwards.
+    """Random numbers are a function of the key within it; the caller's state is restored after it.
 
-    Gradients are off, also in Lightning's inference mode, whose tensors would later refuse to
-    take part in anything that needs a gradient. Python's, numpy's and torch's generators are
-    covered, on all devices.
+    Gradients are off. Lightning's inference mode is off too, since its tensors could not be used
+    later where gradients are needed. The generators of Python, numpy and torch are covered, on all
+    devices.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []

@@ -1,7 +1,7 @@
-"""Where an evaluation takes place, without the Trainer that it may take place in.
+"""The setting of an evaluation, independent of Lightning's Trainer.
 
-A `Run` is made once, at the door. Metrics, features and reports are given what they need of it. All
-that concerns several processes is here: with one of them it does nothing.
+A callback makes a `Run` once, and passes it to metrics, features and reports. All communication
+between processes is here; with one process it does nothing.
 """
 
 import warnings
@@ -18,19 +18,19 @@ from torch import Tensor, nn
 from .conditions import asked_of
 
 T = TypeVar("T")
-BLOCK = 100  # images that are drawn or looked at together; a part of the protocol
+BLOCK = 100  # images that are generated or processed together; a part of the protocol
 
 
 class Real(NamedTuple):
-    """Images of one split: uint8 (N, C, H, W), or points float (N, D); labels (N,) or None; y of
-    other kinds that batches carry, or None."""
+    """Real images of one split: uint8 (N, C, H, W), or points float (N, D); their labels (N,) or
+    None; and conditions y of other kinds, or None."""
 
     images: Tensor
     labels: Tensor | None
     y: Any = None
 
     def given(self, model: Any) -> tuple[Any, ...]:
-        """The `*condition` that a model has for these images; () where the data has none."""
+        """The arguments `*condition` of a model for these images; () if there are none."""
         condition = asked_of(model)
         if not condition.from_data:
             return condition.arguments(self.labels)
@@ -40,14 +40,15 @@ class Real(NamedTuple):
 
 @dataclass(frozen=True)
 class Data:
-    """Real images, wherever they come from.
+    """A source of real images.
 
     Args:
-        read: Gives at most so many images of a split, "train", "val" or "test".
-        name: What a report calls them; "" where they have no name.
-        class_names: What labels 0, 1, ... are called.
-        protocol: What must be known of the data to repeat the numbers.
-        unanswerable: Why these data cannot answer a question, by the evaluation's title.
+        read: Function of a split, "train", "val" or "test", and of the largest number of images,
+            which gives the split's images.
+        name: Name of the data in a report; "" if it has none.
+        class_names: Names of the labels 0, 1, ...
+        protocol: Settings of the data that are needed to repeat the numbers.
+        unanswerable: Reasons why these data do not suffice for an evaluation, by its title.
     """
 
     read: Callable[[str, int], Real]
@@ -58,11 +59,11 @@ class Data:
 
 
 class Unmeasurable(ValueError):
-    """What one rank found that cannot be measured, and all of them say."""
+    """Samples cannot be evaluated; if one rank finds this, all ranks raise it."""
 
 
 def unfollowed(iterable: Iterable[T], description: str, total: int) -> Iterable[T]:
-    """Shows no progress."""
+    """The iterable, without a display of progress."""
     return iterable
 
 
@@ -72,17 +73,18 @@ class Run:
 
     Args:
         data: The real images.
-        split: Of the held-out images, "val" or "test".
-        stage: "fit", "validate" or "test"; during fit what cannot be measured is no error.
-        step: Training steps that the model has taken.
-        trial: Whether the code is tried and not the model, as in Lightning's `fast_dev_run`.
-        folder: Of the run, where reports and pictures go.
-        rank: Of this process.
+        split: Split of the held-out images, "val" or "test".
+        stage: "fit", "validate" or "test"; during fit, samples that cannot be evaluated give a
+            warning in place of an error.
+        step: Number of training steps of the model.
+        trial: Whether the code is tested and not the model, as in Lightning's `fast_dev_run`.
+        folder: Folder of the run, for reports and pictures.
+        rank: Rank of this process.
         world: Number of processes.
-        device: Where networks run.
-        protocol: What must be known of it to repeat the numbers, as versions.
-        follow: Shows how far a loop is: (iterable, description, total) to the same items.
-        kept: What the evaluations of one run share, by a key that says all of it.
+        device: Device on which networks run.
+        protocol: Versions and settings that are needed to repeat the numbers.
+        follow: Shows the progress of a loop: from (iterable, description, total) to the items.
+        kept: Values that the evaluations of one run share; a key determines its value.
     """
 
     data: Data
@@ -100,16 +102,16 @@ class Run:
 
     @property
     def prefix(self) -> str:
-        """Before the names of numbers and pictures of test images."""
+        """Prefix of the names of numbers and pictures: "test/" for test images."""
         return "test/" if self.split == "test" else ""
 
     def warn(self, text: str) -> None:
-        """Says it once, whatever the number of ranks."""
+        """Warns on rank 0 only."""
         if self.rank == 0:
             warnings.warn(text, stacklevel=2)
 
     def real(self, part: str, limit: int) -> Real:
-        """Images of "train", "val" or "test", at most so many; read once."""
+        """At most `limit` images of "train", "val" or "test"; they are read once."""
         key = ("real", part, limit)
         if key not in self.kept:
             self.kept[key] = self.data.read(part, limit)
@@ -118,19 +120,19 @@ class Run:
     def in_blocks(
         self, sizes: list[int], work: Callable[[int, slice], tuple[Tensor | None, ...]], what: str
     ) -> tuple[Tensor | None, ...]:
-        """Does a piece of work for each block of images, shared among the ranks.
+        """Processes images in blocks, which are divided among the ranks.
 
         Args:
-            sizes: Images in each block.
-            work: Gives, for the number of a block and its place among all images, tensors
-                (images, ...), or None for those that there are none of.
-            what: Is done, in a word or two.
+            sizes: Number of images in each block.
+            work: Function of a block's number and of its slice of all images, which gives tensors
+                (images, ...); some of them may be None for all blocks.
+            what: Description of the work for the display of progress, in a word or two.
 
         Returns:
-            Each of the tensors for all images in order, on the CPU of every rank.
+            The tensors for all images in order, on the CPU of every rank.
 
         Raises:
-            Unmeasurable: on all ranks, what `work` raised on one.
+            Unmeasurable: on all ranks, if `work` raised it on one.
         """
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         own: dict[int, tuple[Tensor | None, ...]] = {}
@@ -152,10 +154,10 @@ class Run:
         )
 
     def merge(self, own: dict[int, Tensor], sizes: list[int]) -> Tensor:
-        """All blocks in order on every rank, where block i lies with rank i modulo their number."""
+        """All blocks in order, on every rank; block i comes from rank i modulo `world`."""
         if self.world == 1:
             return torch.cat([own[i] for i in range(len(sizes))])
-        shape, dtype = self._said_by_zero((own[0].shape[1:], own[0].dtype) if 0 in own else None)
+        shape, dtype = self._broadcast((own[0].shape[1:], own[0].dtype) if 0 in own else None)
         merged = torch.empty(sum(sizes), *shape, dtype=dtype)
         for i, part in enumerate(merged.split(sizes)):
             block = own[i] if i in own else part
@@ -166,7 +168,7 @@ class Run:
 
     @contextmanager
     def buffers_of_rank_zero(self, model: nn.Module) -> Iterator[None]:
-        """Lends rank 0's buffers (running statistics differ by rank), then gives back one's own."""
+        """The model has rank 0's buffers within it, since running statistics differ by rank."""
         buffers = list(model.buffers()) if self.world > 1 else []
         own = [buffer.clone() for buffer in buffers]
         for buffer in buffers:
@@ -178,6 +180,7 @@ class Run:
                 buffer.copy_(before)
 
     def from_all_ranks(self, value: T) -> list[T]:
+        """The values of all ranks."""
         if self.world == 1:
             return [value]
         values: list[Any] = [None] * self.world
@@ -185,7 +188,7 @@ class Run:
         return values
 
     def from_rank_zero(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes; what it raises, all raise, so that none waits for another."""
+        """The result of `make` on rank 0; its error is raised on all ranks, so that none waits."""
         outcome: tuple[Any, Exception | None] = None, None
         if self.rank == 0:
             try:
@@ -194,16 +197,16 @@ class Run:
                 if self.world == 1:
                     raise
                 outcome = None, error
-        value, error = self._said_by_zero(outcome)
+        value, error = self._broadcast(outcome)
         if error is not None:
             raise error
         return value
 
     def broadcast(self, tensor: Tensor | None) -> Tensor | None:
-        """Rank 0's tensor, or None where it has none."""
+        """Rank 0's tensor, or None if it is None there."""
         if self.world == 1:
             return tensor
-        like = self._said_by_zero(None if tensor is None else (tensor.shape, tensor.dtype))
+        like = self._broadcast(None if tensor is None else (tensor.shape, tensor.dtype))
         if like is None:
             return None
         shape, dtype = like
@@ -212,8 +215,8 @@ class Run:
         torch.distributed.broadcast(tensor, src=0)
         return tensor.cpu()
 
-    def _said_by_zero(self, value: Any) -> Any:
-        """Any object of rank 0, which must be small."""
+    def _broadcast(self, value: Any) -> Any:
+        """Rank 0's object of any kind, which must be small."""
         if self.world == 1:
             return value
         values = [value]
@@ -222,5 +225,9 @@ class Run:
 
 
 def blocks(count: int) -> list[int]:
-    """How many images each block has, of so many."""
+    """The numbers of images in the blocks of `count` images.
+
+    >>> blocks(250)
+    [100, 100, 50]
+    """
     return [len(block) for block in torch.arange(count).split(BLOCK)]

@@ -1,6 +1,7 @@
-"""Long loops that can be watched: they know no Trainer, and who has one says how they are shown.
+"""Progress of long loops, independent of Lightning's Trainer.
 
-Without one a bar shows them on a terminal and in a notebook, and lines elsewhere.
+A caller with a Trainer sets how progress is shown. Without one it is a bar on a terminal and in a
+notebook, and lines elsewhere.
 """
 
 import math
@@ -14,16 +15,16 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Show = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
-SILENT = 2.0  # seconds that a part may take without a word
-EVERY = 30.0  # seconds between two lines of one part
+SILENT = 2.0  # seconds after which a loop's progress is shown
+EVERY = 30.0  # seconds between two lines of one loop
 
 _show: ContextVar[Show | None] = ContextVar("show", default=None)
 
 
 def watched(iterable: Iterable[Item], description: str, total: int) -> Iterable[Item]:
-    """The same items; where somebody watches, how many of `total` are done is shown.
+    """The items of the iterable; within `watching`, the progress of the loop is shown.
 
-    Watched loops within the body of a watched loop are part of it, and not shown by themselves.
+    Watched loops in the body of a watched loop are not shown.
     """
     show = _show.get()
     return iterable if show is None else _alone(show(iterable, description, total))
@@ -40,7 +41,7 @@ def _alone(items: Iterable[Item]) -> Iterator[Item]:
 
 @contextmanager
 def watching(show: Show) -> Iterator[None]:
-    """Within it `watched` loops go through `show(iterable, description, total)`."""
+    """`watched` loops within it go through `show(iterable, description, total)`."""
     before = _show.set(show)
     try:
         yield
@@ -48,19 +49,19 @@ def watching(show: Show) -> Iterator[None]:
         _show.reset(before)
 
 
-# How they are shown without a Trainer
+# The display without a Trainer
 
 
 class Lines:
-    """Shows one loop after the other by lines: each after two seconds and each half minute, and how
-    long it took.
+    """Prints the progress of loops in lines: after two seconds, then every half minute, and at the
+    end with the duration.
 
         Samples: 1,200/10,000, about 2 min left
         Samples: 10,000/10,000 in 2 min 20 s
 
     Args:
-        together: The loops are steps of one piece of work, which has a line each half minute and no
-            more, however many they are.
+        together: Whether the loops are steps of one piece of work, which has at most one line each
+            half minute in all.
     """
 
     def __init__(self, together: bool = False):
@@ -86,8 +87,8 @@ class Lines:
 def shown(
     iterable: Iterable[Item], description: str, total: int, lines: Lines | None = None
 ) -> Iterator[Item]:
-    """Goes through the iterable and shows what takes over two seconds, without a Trainer."""
-    if not is_seen():
+    """The items of the iterable, with progress after two seconds: a bar, or else lines."""
+    if not shows_bars():
         yield from (lines or Lines())(iterable, description, total)
         return
     from tqdm.auto import tqdm
@@ -96,7 +97,11 @@ def shown(
 
 
 def duration(seconds: float) -> str:
-    """As people say it: 34 s, 2 min 20 s, 1 h 5 min."""
+    """A duration as text.
+
+    >>> duration(34), duration(140), duration(3900)
+    ('34 s', '2 min 20 s', '1 h 5 min')
+    """
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -110,6 +115,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def is_seen() -> bool:
-    """Whether what is written over appears as a bar: on a terminal, and in a notebook."""
+def shows_bars() -> bool:
+    """Whether a bar can be shown: on a terminal, and in a notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules

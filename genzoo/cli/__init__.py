@@ -1,1 +1,1 @@
-"""The command line. The front door, `genzoo.__main__`, imports what a command needs."""
+"""The command line. `genzoo.__main__` imports a command's module only when it is run."""

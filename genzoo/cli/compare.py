@@ -1,4 +1,4 @@
-"""`genzoo compare`: report cards side by side. No torch here."""
+"""`genzoo compare`: report cards side by side, without torch."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from ..report.compare import compare, read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `genzoo compare ...`; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
+    """Runs `genzoo compare ...`; returns the exit code: 0, 1 for a failure, 2 for a misuse."""
     try:
         options = _parser().parse_args(argv)
         found = compare(read(options.runs), options.all)
@@ -37,14 +37,14 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="genzoo compare",
-        description="Prints report cards side by side. Numbers that were measured otherwise than "
-        "those of the first card (extractor, weights, numbers of images, split, data) are marked.",
+        description="Prints report cards side by side. Numbers whose protocol (extractor, weights, "
+        "numbers of images, split, data) differs from that of the first card are marked.",
         epilog="example: genzoo compare runs/*/version_0 --output table.md",
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="a run directory or its report.json")
-    add("--all", action="store_true", help="all numbers, not only the first ones")
+    add("--all", action="store_true", help="all numbers, not only the most important ones")
     add("--output", type=Path, help="writes the table as Markdown")
     add("--json", action="store_true", help="prints JSON instead of a table")
     return parser

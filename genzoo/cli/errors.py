@@ -1,4 +1,4 @@
-"""What a command says when it fails, and what is not worth saying."""
+"""The messages of failed commands, and the messages of Lightning that are left out."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ..checks import in_words
 from ..runs import checkpoints
 
-# Lightning shows these on every run, and a user can do nothing about them.
+# Lightning's warnings on every run, about which a user can do nothing.
 NOISE = (
     "Using ModelCheckpoint with manual optimization",
     "The dirpath has changed from",
@@ -37,8 +37,8 @@ TIPS = (
 )
 
 
-def words_of(error: Exception) -> str | None:
-    """The line that stands for an error's traceback; None for a bug."""
+def message_of(error: Exception) -> str | None:
+    """The line that is printed in place of an error's traceback; None for a bug."""
     if isinstance(error, RuntimeError) and (misfit := checkpoints.misfit(error)):
         return f"the checkpoint does not fit the model: {misfit}"
     text = in_words(error)
@@ -50,7 +50,7 @@ def words_of(error: Exception) -> str | None:
 
 
 def is_message(error: Exception) -> bool:
-    """Whether an error was written to be read, by us or by Lightning; others are bugs."""
+    """Whether an error's message is meant for users, ours or Lightning's; others are bugs."""
     if isinstance(error, (MisconfigurationException, OSError)):
         return True
     ours = ("genzoo", "genzoo.zoo", "genzoo.datamodules", "genzoo.callbacks", "lightning")
@@ -60,29 +60,29 @@ def is_message(error: Exception) -> bool:
 
 
 def raised_in(error: BaseException, *packages: str) -> bool:
-    """Whether a `raise` in one of these packages made the error."""
+    """Whether the error comes from a `raise` statement in one of these packages."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     folders = (Path(sys.modules[package].__file__).parent for package in packages)
-    raised = (place.line or "").startswith("raise")  # and not by what was called there
+    raised = (place.line or "").startswith("raise")  # not from a function called at this line
     return raised and any(Path(place.filename).is_relative_to(folder) for folder in folders)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what Lightning says on every run."""
-    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    handlers = [handler for talker in talkers for handler in talker.handlers]
+    """Without Lightning's messages of every run."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    handlers = [handler for logger in loggers for handler in logger.handlers]
 
-    def worth_it(record: logging.LogRecord) -> bool:
+    def useful(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith(TIPS)
 
     with warnings.catch_warnings():
         for message in NOISE:
             warnings.filterwarnings("ignore", message=f"\\s*{message}")
         for handler in handlers:
-            handler.addFilter(worth_it)
+            handler.addFilter(useful)
         try:
             yield
         finally:
             for handler in handlers:
-                handler.removeFilter(worth_it)
+                handler.removeFilter(useful)

@@ -1,9 +1,9 @@
-"""`genzoo fit | validate | test | predict`: LightningCLI, where nothing fails silently.
+"""`genzoo fit | validate | test | predict`: LightningCLI without silent failures.
 
-A model and a data set are named by class, the zoo's by their short names, anybody's by an import
-path. A model is made for the data: for its `image_shape`, and if the data is `conditional` for its
-`num_classes` or `condition`. A checkpoint remembers them, so `genzoo test --ckpt_path C` needs no
-more.
+A model and a data set are given by class: genzoo's by short names, a user's own by an import path.
+The model is built for the `image_shape` of the data, and if the data is `conditional` for its
+`num_classes` or `condition`. Checkpoints store both, so `genzoo test --ckpt_path C` needs no other
+argument.
 """
 
 import json
@@ -25,7 +25,7 @@ from .._lightning.command_line import OpenCLI
 from ..callbacks import Evaluation, evaluations, make_evaluable
 from ..callbacks.game_monitor import GameMonitor
 from ..callbacks.progress import Bar, ProgressLines
-from ..callbacks.report_cards import refuse_unaskable
+from ..callbacks.report_cards import refuse_unable
 from ..callbacks.throughput import Throughput
 from ..protocols import Classifier, Encoder, Filtering
 from ..runs import checkpoints, suggestions
@@ -35,7 +35,7 @@ from ..runs.suggestions import Misuse
 from ..runs.wandb import SafeWandbLogger
 from ..watch import shown, watching
 from ..zoo.base import GenerativeModel
-from .errors import quiet, raised_in, words_of
+from .errors import message_of, quiet, raised_in
 from .linked import Linked
 from .parser import (
     LINKED,
@@ -54,7 +54,7 @@ DEFAULTS = {"max_epochs": 20, "log_every_n_steps": 10}
 
 
 def run(command: str, args: list[str]) -> int:
-    """Runs a command; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
+    """Runs a command; returns the exit code: 0, 1 for a failure, 2 for a misuse."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # at the end: a user's file hides no installed package
     try:
@@ -65,7 +65,7 @@ def run(command: str, args: list[str]) -> int:
                 sample(args)
             else:
                 cli = CLI(command, ["--help"] if args == ["--help", "all"] else args)
-                if cli.wandb_hangs:  # its own hook at exit would wait for ever
+                if cli.wandb_hangs:  # wandb's own hook at exit would never return
                     sys.stdout.flush()
                     os._exit(0)
     except SystemExit as exit:
@@ -76,10 +76,10 @@ def run(command: str, args: list[str]) -> int:
         print(f"genzoo: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        says = words_of(error)
-        if os.environ.get("GENZOO_DEBUG") == "1" or says is None:
+        message = message_of(error)
+        if os.environ.get("GENZOO_DEBUG") == "1" or message is None:
             raise
-        print(f"genzoo: {suggestions.one_line(says)}", file=sys.stderr)
+        print(f"genzoo: {suggestions.one_line(message)}", file=sys.stderr)
         return 1
     return 0
 
@@ -110,7 +110,7 @@ class CLI(Linked, OpenCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, without a way to load what is not plain data."""
+        """Lightning's commands, without the option to load checkpoints that hold code."""
         commands = LightningCLI.subcommands()
         return {command: skipped | {"weights_only"} for command, skipped in commands.items()}
 
@@ -147,7 +147,7 @@ class CLI(Linked, OpenCLI):
             before = self.remembered.read(path, given)
         elif start := given.get("init_from"):
             before = self.remembered.start_from(start, given) or before
-        # What the user gave, without what stands by default or in the checkpoint
+        # The user's arguments, without defaults and without those of the checkpoint
         classes = {key: {"class_path": class_path_of(value)} for key, value in before.items()}
         words = [word for word in rest if not word.startswith("--print_config")]
         explicit = parser.parse_args(
@@ -167,14 +167,14 @@ class CLI(Linked, OpenCLI):
         self.config[command].pop("config")
         limits = explicit.get("trainer", {})
         if ("max_steps" in limits or "max_time" in limits) and "max_epochs" not in limits:
-            self.config[command].trainer.max_epochs = -1  # the default is not to come in between
+            self.config[command].trainer.max_epochs = -1  # the default must not stop it earlier
         if path == "last":
-            self.config[command].ckpt_path = None  # config.yaml is of the whole run
+            self.config[command].ckpt_path = None  # config.yaml describes the whole run
         refuse_trainer(self.config[command].trainer)
         refuse_seed(self.config[command].seed_everything)
         self._refuse_useless(command)
         if command == "fit":
-            self.remembered.say_what_is_done(self.config[command].trainer)
+            self.remembered.print_if_done(self.config[command].trainer)
 
     def _refuse_linked(self, explicit) -> None:
         for name, instead in LINKED.items():
@@ -182,7 +182,7 @@ class CLI(Linked, OpenCLI):
                 raise Misuse(f"--model.{name} comes from the data, by {instead}: leave it out")
 
     def _refuse_useless(self, command: str) -> None:
-        """Refuses what would test untrained weights, and predictions that no model defines."""
+        """Refuses tests of untrained weights, and `predict` for a model without predictions."""
         model = checkpoints.import_class(self.config[command].model.class_path)
         if self.config[command].init_from and command != "fit":
             raise Misuse(f"--init_from is for fit: {command} takes --ckpt_path")
@@ -220,7 +220,7 @@ class CLI(Linked, OpenCLI):
                 )
         if self.subcommand == "test" and self.get(self.config, "evaluate"):
             if not tests_itself(self.model):
-                refuse_unaskable(self.model, Encoder, Classifier, Filtering)  # pictures, probes
+                refuse_unable(self.model, Encoder, Classifier, Filtering)  # pictures, probes
         make_evaluable(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
@@ -244,7 +244,7 @@ class CLI(Linked, OpenCLI):
         return self.make_trainer({**config, **changed, **kwargs})
 
     def _origin(self) -> dict[str, Any]:
-        """What a checkpoint is to remember of the model and the data."""
+        """The model and the data as a configuration, which checkpoints store."""
         model, data = (dict(self.config_dump[key]) for key in ("model", "data"))
         model["init_args"] = {**model.get("init_args", {}), **self.linked}
         return {"model": model, "data": data}
@@ -271,14 +271,14 @@ class CLI(Linked, OpenCLI):
             )
 
     def predict(self, **kwargs: Any) -> None:
-        """Keeps what the model's `predict_step` gave for each batch."""
+        """Saves the outputs of the model's `predict_step` for each batch."""
         predictions = self.trainer.predict(**kwargs)
         path = Path(self.trainer.log_dir, f"predictions-{self.trainer.global_rank}.pt")
         if predictions is not None and not self.trainer.fast_dev_run:
             AtomicCheckpointIO().save_checkpoint(predictions, path)
 
     def run_command(self, command: str) -> None:
-        first = next(iter(self.trainer.loggers), None)  # a dry run has others
+        first = next(iter(self.trainer.loggers), None)  # fast_dev_run has other loggers
         folder = Path(first.log_dir) if isinstance(first, CSVLogger) else None
         above = [folder.parent, folder.parent.parent] if folder else []
         new = [path for path in above if not path.exists()]
@@ -292,12 +292,12 @@ class CLI(Linked, OpenCLI):
             for logger in self.trainer.loggers:
                 if isinstance(logger, SafeWandbLogger):
                     self.wandb_hangs |= not logger.finish()
-        folder = self.trainer.log_dir  # asks all ranks
+        folder = self.trainer.log_dir  # must be read on all ranks
         if not self.trainer.fast_dev_run and self.trainer.is_global_zero:
             print(f"genzoo: all of it is in {folder}")
 
 
 def tests_itself(model: L.LightningModule) -> bool:
-    """Whether there is more to show than what the report card shows better."""
+    """Whether the model has its own test step, whose numbers the report card does not have."""
     step = getattr(type(model), "test_step", None)
     return step not in (None, L.LightningModule.test_step, GenerativeModel.test_step)

@@ -1,7 +1,7 @@
 """`genzoo human`: ask people which images are real.
 
-`genzoo human export` writes a study for the browser, `genzoo human analyse` reads the answers that
-come back. Torch is imported only where images are read or drawn.
+`genzoo human export` writes a study for the browser, `genzoo human analyse` reads the answers of
+the raters. Torch is imported only to read or to generate images.
 """
 
 import argparse
@@ -24,7 +24,7 @@ LOSSY = {".jpg", ".jpeg", ".webp"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `genzoo human ...`; gives the exit code: 0, 1 for a failure, 2 for a misuse."""
+    """Runs `genzoo human ...`; returns the exit code: 0, 1 for a failure, 2 for a misuse."""
     parser = _parser()
     try:
         options, rest = parser.parse_known_args(argv)
@@ -106,12 +106,12 @@ def _meant(option: str, parser: _Parser, options: argparse.Namespace) -> str:
 
 @dataclass
 class _Pool:
-    """Images to draw from.
+    """Images from which those of the study are drawn.
 
     Args:
         images: (N, C, H, W) uint8.
-        origin: What they are, for the key.
-        lossy: Whether their files lost detail to compression.
+        origin: Description of their source, for the key.
+        lossy: Whether their files have lossy compression.
     """
 
     images: NDArray[np.uint8]
@@ -141,7 +141,7 @@ def _export(options: argparse.Namespace, data_options: list[str]) -> None:
         which = "real" if real.lossy else "generated"
         warnings.append(f"only the {which} images come from lossy files (JPEG, WebP)")
     for warning in warnings:
-        print(f"genzoo human: warning: raters can go by this: {warning}", file=sys.stderr)
+        print(f"genzoo human: warning: this gives the answers away: {warning}", file=sys.stderr)
     folder = options.output
     print(
         f"publish  {folder}: open {folder / 'index.html'}, or put the folder on any web server\n"
@@ -151,7 +151,7 @@ def _export(options: argparse.Namespace, data_options: list[str]) -> None:
 
 
 def _real(data: str, data_options: list[str], n: int, seed: int) -> _Pool:
-    """The test images of a data set, or n of a folder."""
+    """The test images of a data set, or n images of a folder."""
     from .. import datamodules
 
     kind = getattr(datamodules, data, None)
@@ -169,7 +169,7 @@ def _real(data: str, data_options: list[str], n: int, seed: int) -> _Pool:
 
 
 def _instance(kind: type, arguments: list[str]):
-    """A data set by its command line, as `genzoo fit` takes it."""
+    """A data set from its options, which are those of `genzoo fit`."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     from ..runs.suggestions import unknown
@@ -177,11 +177,11 @@ def _instance(kind: type, arguments: list[str]):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "data")
     try:
-        given = parser.parse_args(arguments).data
+        settings = parser.parse_args(arguments).data
     except ArgumentError as error:
         options = [name for action in parser._actions for name in action.option_strings]
         raise ValueError(f"--data {kind.__name__}: {unknown(str(error), options)}") from error
-    return kind(**given.as_dict())
+    return kind(**settings.as_dict())
 
 
 def _generated(samples: str, model_class: str | None, n: int, seed: int) -> _Pool:
@@ -213,7 +213,7 @@ def _drawn(checkpoint: str, model_class: str | None, n: int, seed: int) -> _Pool
 
 
 def _npz(path: Path) -> NDArray[np.uint8]:
-    """The array `images` of a file, (N, H, W, C) or (N, C, H, W), as (N, C, H, W)."""
+    """The array `images` of a file as (N, C, H, W); in the file (N, H, W, C) or (N, C, H, W)."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if "images" not in arrays:
@@ -227,7 +227,7 @@ def _npz(path: Path) -> NDArray[np.uint8]:
 
 
 def _folder(folder: Path, n: int, seed: int) -> _Pool:
-    """n images of a folder at their own size, or all where there are fewer."""
+    """n images of a folder at their own size, or all images if there are fewer."""
     from PIL import Image, ImageOps
 
     from ..datamodules.folder import BROKEN, as_array, list_images
@@ -265,7 +265,7 @@ def _analyse(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def show(analysis: Analysis) -> None:
-    """To the terminal."""
+    """Prints the analysis to the terminal."""
     from rich import box, get_console
     from rich.markup import escape
     from rich.table import Table
@@ -287,7 +287,7 @@ def show(analysis: Analysis) -> None:
 
 
 def add_to_report(analysis: Analysis, run: Path) -> None:
-    """Puts the analysis into the report card of a run, in place of an earlier one."""
+    """Adds the analysis to the report card of a run, in place of an earlier one."""
     path = run / "report.json" if run.is_dir() else run
     if not path.is_file():
         raise ValueError(f"--report must be a run that has a report.json, got {run}")

@@ -1,4 +1,4 @@
-"""What the data says of the model: its images, its classes or whatever condition it has."""
+"""Arguments of the model that come from the data: shape of images, classes and condition."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .parser import same
 
 
 class Linked:
-    """The part of the command line that makes a model for its data."""
+    """The part of the command line that builds a model for its data."""
 
     def _takes(self, name: str) -> bool:
         return name in self.get(self.config, "model").get("init_args", {})
@@ -49,13 +49,13 @@ class Linked:
         return condition.num_classes
 
     def _condition(self, data: L.LightningDataModule) -> dict[str, Any] | None:
-        """As plain values; None where `num_classes` says it."""
+        """The condition as plain values; None if `num_classes` already holds it."""
         if not self._takes("condition"):
             return None
         condition = given_by(data)
         made = self.remembered.made["model"]["init_args"] if self.remembered.made else {}
         if made.get("condition") and not same(condition.to_plain(), made["condition"]):
-            raise Misuse(  # before a network is built that neither can be
+            raise Misuse(  # before a network is built for a condition that it cannot have
                 f"{self.remembered.path} was made for condition {made['condition']}, "
                 f"{type(data).__name__} gives {condition.to_plain()}"
             )

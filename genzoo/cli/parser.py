@@ -1,4 +1,4 @@
-"""The words of a command line: a parser of whole names, and what is scanned before it runs."""
+"""The parser of the command line, and the scan of its arguments before the parser runs."""
 
 import json
 from pathlib import Path
@@ -11,31 +11,31 @@ from lightning.pytorch.cli import LightningArgumentParser
 from ..runs import checkpoints, suggestions
 from ..runs.suggestions import Misuse
 
-# What the data decides for the model, and the option that would say it instead.
+# Arguments of the model that the data determines, and the option through which it does.
 LINKED = {
     "image_shape": "--data",
     "num_classes": "--data.conditional true",
     "class_names": "--data",
     "condition": "--data.conditional true",
 }
-# The least that a number of the Trainer may be, where it would not say so itself: it would fail
-# in the middle of a training, or do something else without a word.
+# Least values of the Trainer's arguments that it does not check itself: with lower ones it would
+# fail in the middle of a training, or silently do something else.
 TRAINER_LEAST = {
     "check_val_every_n_epoch": 1,
     "log_every_n_steps": 0,
     "num_sanity_val_steps": -1,
-    "gradient_clip_val": 0,  # below, a loss would be climbed
+    "gradient_clip_val": 0,  # a negative value would reverse the gradient
 }
 
 
 class Parser(LightningArgumentParser):
-    """Whole names only, and errors of one line."""
+    """LightningCLI's parser without abbreviations of options, and with errors of one line."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None):
-        if not self.exit_on_error:  # a union of types tries one after the other
+        if not self.exit_on_error:  # the types of a union are tried in turn
             super().error(message, ex)
         options = list(self._option_string_actions)
         for action in self._actions:  # the message may be about a command
@@ -55,14 +55,15 @@ def _arguments(class_path: str) -> list[str]:
 
 
 def scan(args: list[str]) -> dict[str, Any]:
-    """`--model`, `--data` and `--ckpt_path` as they are given, in arguments or --config files."""
+    """The values of `--model`, `--data`, `--ckpt_path` and `--init_from` in arguments and in
+    --config files, and all other settings of these files."""
     found: dict[str, Any] = {}
     for index, argument in enumerate(args):
         name, equals, value = argument.partition("=")
         value = value if equals else "".join(args[index + 1 : index + 2])
         if name in ("-c", "--config"):
             if not Path(value).is_file():
-                continue  # the parser will say it
+                continue  # the parser will report it
             try:
                 content = yaml.safe_load(Path(value).read_text())
             except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -78,7 +79,7 @@ def scan(args: list[str]) -> dict[str, Any]:
                         raise Misuse(f"{key}.init_args {must}, got {arguments} in {value}")
                 if key in content and not isinstance(class_path_of(content[key]), str):
                     if isinstance(content[key], dict) and "class_path" not in content[key]:
-                        continue  # its arguments alone
+                        continue  # it has arguments only
                     got = "null" if content[key] is None else content[key]
                     raise Misuse(
                         f"{key} must be a class, got {got} in {value}."
@@ -94,20 +95,22 @@ def scan(args: list[str]) -> dict[str, Any]:
 
 
 def class_path_of(value: Any) -> str | None:
+    """The import path in a configuration of a class, which is a path or has a `class_path`."""
     return value.get("class_path") if isinstance(value, dict) else value
 
 
 def listed(value: Any) -> list:
+    """A value, several values or None as a list."""
     return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal, whether a list or a tuple holds the numbers."""
+    """Whether two values are equal, with lists and tuples of equal values taken as equal."""
     return json.loads(json.dumps(a, default=str)) == json.loads(json.dumps(b, default=str))
 
 
 def refuse_trainer(config) -> None:
-    """What Lightning's Trainer would take, and then fail over or ignore."""
+    """Refuses values that Lightning's Trainer accepts, and later fails on or ignores."""
     for name, least in TRAINER_LEAST.items():
         value = config.get(name)
         if value is not None and value < least:
@@ -121,6 +124,6 @@ def refuse_trainer(config) -> None:
 
 
 def refuse_seed(seed: int | bool | None) -> None:
-    """What is no seed of all generators."""
+    """Refuses seeds that one of the generators does not accept."""
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         raise Misuse(f"--seed_everything must be in 0..{2**32 - 1}, got {seed}")

@@ -1,4 +1,5 @@
-"""What a command gives the Trainer: loggers, the record of what made a run, true names."""
+"""Parts of the Trainer that commands add: loggers, the record of a run's configuration, and file
+names of checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from .remembered import Remembered, root_of, run_name
 
 
 class Record(SaveConfigCallback):
-    """Writes config.yaml into the run directory, and into each checkpoint what made it.
+    """Writes config.yaml into the run directory, and the model's and the data's configuration into
+    each checkpoint.
 
     Args:
-        origin: The model and the data, as a configuration. Others as `SaveConfigCallback`.
+        origin: The configuration of model and data. Other arguments as `SaveConfigCallback`.
     """
 
     def __init__(self, *args: Any, origin: dict[str, Any], **kwargs: Any):
@@ -35,27 +37,27 @@ class Record(SaveConfigCallback):
         checkpoint[ORIGIN] = dict(self.origin)
         if isinstance(trainer.logger, RunLogger):
             checkpoint[ORIGIN]["logged_step"] = trainer.logger.last_step
-            trainer.logger.save()  # what was logged before is there when it goes on from here
+            trainer.logger.save()  # a run resumed from here has all metrics logged before
 
     def on_exception(self, trainer, pl_module, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and last_saved(trainer):
             print("genzoo: interrupted; the same command with --ckpt_path last goes on")
 
 
-def loggers(asked: Any, config: Any, remembered: Remembered) -> list:
-    """The run directory first: it is where Lightning puts everything else.
+def loggers(chosen: Any, config: Any, remembered: Remembered) -> list:
+    """The loggers, first that of the run directory, in which Lightning then writes all files.
 
     Args:
-        asked: The Trainer's `logger`, made.
-        config: Of the command, with its model, data and trainer.
-        remembered: Of the checkpoint, in whose run directory a training may go on.
+        chosen: The Trainer's `logger`, as an object.
+        config: Configuration of the command, with its model, data and trainer.
+        remembered: The checkpoint, in whose run directory a training may continue.
     """
-    if asked is False:
+    if chosen is False:
         raise Misuse(
             "--trainer.logger must not be false: metrics and checkpoints go to the run "
             "directory. --trainer.fast_dev_run true writes nothing"
         )
-    others = [] if asked is True else listed(asked)
+    others = [] if chosen is True else listed(chosen)
     first = [logger for logger in others if isinstance(logger, CSVLogger)]
     if not first:
         version = keep = None
@@ -71,14 +73,16 @@ def loggers(asked: Any, config: Any, remembered: Remembered) -> list:
 
 
 def last_saved(trainer: L.Trainer) -> str | None:
-    """Where the run can go on; the user's own ModelCheckpoints may come first."""
+    """The run's last checkpoint, from genzoo's own callback and not from a user's."""
     own = [part for part in trainer.checkpoint_callbacks if isinstance(part, Checkpoints)]
     return next((part.last_model_path for part in own if part.last_model_path), None)
 
 
 def safe_wandb(class_type: type, *args: Any, **kwargs: Any) -> Any:
+    """A `SafeWandbLogger` in place of Lightning's `WandbLogger`."""
     return SafeWandbLogger(*args, **kwargs)
 
 
 def named_checkpoint(class_type: type, *args: Any, **kwargs: Any) -> Any:
+    """A `NamedCheckpoint` in place of Lightning's `ModelCheckpoint`."""
     return NamedCheckpoint(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What a checkpoint says of the model and the data, and what is not taken from it."""
+"""The configuration of model and data in a checkpoint, and the parts of it that are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ DEFAULT_DATA = "genzoo.datamodules.Digits"
 
 
 class Remembered:
-    """What the checkpoint of a command says; nothing before one was read.
+    """The configuration in a command's checkpoint; empty before a checkpoint is read.
 
     Attributes:
-        path: Of the checkpoint whose weights are taken.
-        made: Its model and data, as a configuration.
-        reached: Its steps and whole epochs.
-        code: What of it would be imported: part, argument and value.
-        goes_on: Whether a training goes on in its run directory.
+        path: Path of the checkpoint whose weights are used.
+        made: The configuration of its model and data.
+        reached: Its numbers of steps and of complete epochs.
+        code: Arguments that would import code: part, name and value of each.
+        goes_on: Whether a training continues in its run directory.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Remembered:
         self.goes_on = False
 
     def read(self, path: str, given: dict[str, Any]) -> dict[str, Any]:
-        """What the checkpoint says of the model and the data, as a configuration."""
+        """Reads a checkpoint; returns the configuration of its model and data."""
         self.path = path
         checkpoint = checkpoints.read(path)
         self.made = checkpoints.origin(checkpoint)
@@ -39,7 +39,8 @@ class Remembered:
         return self._as_made(self.made, path, given)
 
     def start_from(self, path: str, given: dict[str, Any]) -> dict[str, Any] | None:
-        """The model of the checkpoint whose weights are the start, unless another is given."""
+        """The configuration of the model in the checkpoint of initial weights; None if the user
+        gives another model."""
         made = checkpoints.origin(checkpoints.read(path))["model"]
         explicit = class_path_of(given.get("model"))
         if explicit is not None and not _alike(explicit, made["class_path"] or ""):
@@ -47,7 +48,7 @@ class Remembered:
         return self._as_made({"model": made}, path, given)
 
     def go_on(self, command: str, explicit, given: dict[str, Any]) -> dict[str, Any] | None:
-        """What the last checkpoint says of the newest run of this model and data."""
+        """The configuration in the last checkpoint of the newest run of this model and data."""
         if "model" not in explicit:
             raise Misuse("--ckpt_path last needs --model or --config, to know whose last it is")
         folder = root_of(explicit) / run_name(explicit)
@@ -61,14 +62,14 @@ class Remembered:
         return self.read(str(path), given)
 
     def _as_made(self, made: dict[str, Any], path: str, given: dict[str, Any]) -> dict[str, Any]:
-        """A checkpoint's configuration; code of it only if the command line names it too."""
+        """A checkpoint's configuration, without code that the command line does not name too."""
         return {
             key: self._part(key, dict(made.get(key) or {}), path, given)
             for key in ("model", "data")
         }
 
     def _part(self, key: str, part: dict[str, Any], path: str, given: dict[str, Any]) -> Any:
-        """Of the model or of the data: a class and its arguments."""
+        """The class of the model or of the data, with its arguments."""
         explicit = class_path_of(given.get(key))
         theirs = part.get("class_path") or (explicit if key == "model" else None)
         if theirs is None and key == "model":
@@ -99,10 +100,10 @@ class Remembered:
         }
         return part
 
-    # What is refused
+    # Refusals
 
     def refuse_code(self, explicit) -> None:
-        """What a checkpoint would have imported, unless the command line names it too."""
+        """Refuses a checkpoint that would import code, unless the command line names it too."""
         for key, name, value in self.code:
             if name not in explicit.get(key, {}).get("init_args", {}):
                 named = class_path_of(value) if isinstance(value, dict) else value
@@ -112,7 +113,7 @@ class Remembered:
                 )
 
     def refuse_overridden(self, explicit) -> None:
-        """Refuses a setting of the model that differs from what the checkpoint was made with."""
+        """Refuses arguments of the model that differ from those in the checkpoint."""
         if not self.made:
             return
         made = self.made["model"]
@@ -126,8 +127,8 @@ class Remembered:
                     f"{made['init_args'][name]}. Leave it out, or start anew without --ckpt_path"
                 )
 
-    def say_what_is_done(self, limits) -> None:
-        """Of a fit, where nothing is left to train."""
+    def print_if_done(self, limits) -> None:
+        """Prints a line if the checkpoint has already reached the limits of a training."""
         for name, reached in zip(("max_steps", "max_epochs"), self.reached, strict=True):
             limit = limits.get(name)
             if self.path and limit not in (None, -1) and reached >= limit:
@@ -141,7 +142,7 @@ class Remembered:
 
 
 def run_name(config) -> str:
-    """Of a run's folder: the model and the data."""
+    """The name of a run's folder: the model and the data."""
     names = (config[key].class_path.rpartition(".")[-1] for key in ("model", "data"))
     return "-".join(names)
 
@@ -152,7 +153,8 @@ def root_of(config) -> Path:
 
 
 def _alike(ours: str, theirs: str) -> bool:
-    """Whether two import paths can be of one class: a short name, or one of ours that moved."""
+    """Whether two import paths may name one class: one may be a short name, or a path in genzoo
+    from which the class has moved."""
     (ours_at, _, ours), (theirs_at, _, theirs) = ours.rpartition("."), theirs.rpartition(".")
     known = all(not at or checkpoints.is_ours(at) for at in (ours_at, theirs_at))
     return ours == theirs and (known or not ours_at or ours_at == theirs_at)

@@ -1,4 +1,4 @@
-"""`genzoo sample`: images of a checkpoint, from nothing but its file."""
+"""`genzoo sample`: samples of a model, from its checkpoint alone."""
 
 import argparse
 import itertools
@@ -26,9 +26,9 @@ from ..runs.checkpoints import NotOurs, import_class, load_model
 from ..runs.folders import newest_checkpoint
 from ..runs.suggestions import Misuse, hint, unknown
 
-LEGIBLE = 32  # pixels a side, below which a picture of pictures is enlarged
-LARGEST = 20_000  # pixels a side of a picture of pictures
-MANY = 1_000_000  # labels at a time
+LEGIBLE = 32  # pixels a side, below which the images of a grid are enlarged
+LARGEST = 20_000  # largest side of a grid in pixels
+MANY = 1_000_000  # conditions that are written at a time
 FILES = (".npz", ".png", ".jpg", ".jpeg")
 
 
@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def sample(args: list[str]) -> None:
-    """Draws and writes; says where."""
+    """Runs `genzoo sample ...`: generates images and writes them."""
     parser = _Parser(prog="genzoo sample", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--ckpt_path",
@@ -58,9 +58,9 @@ def sample(args: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same images (0)")
     parser.add_argument(
         "--y",
-        help="what a conditional model is asked for: a class, 3 or cat, or 0,1,2 in turn; words, "
-        "'a red bird'; numbers, 0.5,-1; a file .npz of many (an array y, or arrays of the parts' "
-        "names), or a picture .png; without it at random, or as training images had it",
+        help="the condition: a class, 3 or cat, or 0,1,2 in turn; words, 'a red bird'; numbers, "
+        "0.5,-1; a file .npz of many conditions (an array y, or arrays of the parts' names), or a "
+        "picture .png; without it conditions are random, or those of training images",
     )
     parser.add_argument("--batch_size", type=int, default=100, help="images at a time (100)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
@@ -80,18 +80,18 @@ def sample(args: list[str]) -> None:
             raise Misuse("there is no checkpoint in the folder runs to sample from")
         print(f"genzoo: {path}")
     model = sampler(path, options.model, device)
-    y = asked(model, options.y, options.n, options.seed)
+    y = conditions_of(model, options.y, options.n, options.seed)
     pieces = drawn(model, options.n, y, options.batch_size, options.seed)
     write_pieces(pieces, options.n, y, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
 
 
 def sampler(path: str | Path, class_path: str | None, device: Any = "cpu") -> Any:
-    """The model of a checkpoint, whose class is named where it is the user's own.
+    """The model of a checkpoint; `class_path` is needed for a user's own class only.
 
     Raises:
-        Misuse: it is the user's own and not named, or there is no such class.
-        TypeError: it cannot draw.
+        Misuse: if a user's own class is not given, or does not exist.
+        TypeError: if the model has no `sample`.
     """
     try:
         model = load_model(path, class_path and named(class_path), device=device)
@@ -104,7 +104,7 @@ def sampler(path: str | Path, class_path: str | None, device: Any = "cpu") -> An
 
 
 def usable(name: str) -> torch.device:
-    """The device of this name, if this machine has it."""
+    """The device of this name; a misuse if this machine does not have it."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -115,7 +115,7 @@ def usable(name: str) -> torch.device:
 
 
 def named(class_path: str) -> type:
-    """A model's class, by an import path or one of the zoo by its short name."""
+    """A model's class, from an import path or from a short name of genzoo's models."""
     try:
         found = import_class(class_path if "." in class_path else f"genzoo.zoo.{class_path}")
     except (ImportError, AttributeError) as error:
@@ -126,13 +126,13 @@ def named(class_path: str) -> type:
 
 
 def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:
-    """uint8 (n, C, H, W) on the CPU; points stay floats (n, D)."""
+    """n samples on the CPU, uint8 (n, C, H, W); points are floats (n, D)."""
     parts = None if y is None else (lambda start, stop: y[start:stop])
     return torch.cat([*drawn(model, n, parts, batch_size, seed)])
 
 
-def drawn(model, n: int, y: "Asked | None", batch_size: int, seed: int) -> Iterator[Tensor]:
-    """The same in pieces of a batch."""
+def drawn(model, n: int, y: "Conditions | None", batch_size: int, seed: int) -> Iterator[Tensor]:
+    """The samples of `draw`, in batches."""
     torch.manual_seed(seed)
     with torch.no_grad(), tqdm(total=n, unit="image", disable=None) as bar:
         for start in range(0, n, batch_size):
@@ -145,12 +145,12 @@ def drawn(model, n: int, y: "Asked | None", batch_size: int, seed: int) -> Itera
             bar.update(len(x))
 
 
-Asked = Callable[[int, int], Any]  # the y of the images from one place to another
+Conditions = Callable[[int, int], Any]  # the y of images start..stop-1, from (start, stop)
 
 
-def asked(model, y: str | None, n: int, seed: int) -> Asked | None:
-    """What is asked of a model: classes, or what its condition reads, each in turn; None leaves
-    classes to the model. Other conditions are drawn here, so that the file can have them."""
+def conditions_of(model, y: str | None, n: int, seed: int) -> Conditions | None:
+    """The conditions of n images from the option --y, in turn. Without --y: None for classes, which
+    the model draws, and random conditions of other kinds, so that they can be written too."""
     condition = asked_of(model)
     if y is not None and Path(y).suffix in FILES and Path(y).is_file():
         rows = read_conditions(Path(y), condition)
@@ -168,7 +168,7 @@ def asked(model, y: str | None, n: int, seed: int) -> Asked | None:
 
 
 def read_conditions(path: Path, condition: Condition) -> Any:
-    """y of a file: an .npz with an array `y`, or with one for each part by its name; a picture."""
+    """y of a file: an .npz with an array `y`, or with an array for each part; or a picture."""
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: torch.from_numpy(file[name]) for name in file.files}
@@ -192,18 +192,18 @@ def read_conditions(path: Path, condition: Condition) -> Any:
     return y
 
 
-def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Asked | None:
-    """ "3", "cat" or "0,1,2" as the labels of n images, in turn; a name comes before a number.
+def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Conditions | None:
+    """Labels of n images from "3", "cat" or "0,1,2", in turn; names have precedence over numbers.
 
     Args:
-        names: Of the model's classes, in the order of their labels.
+        names: Names of the model's classes, in the order of their labels.
     """
     if y is None:
         return None
     known = {name: label for label, name in enumerate(names)}
-    asked = [y] if y in known else [word.strip() for word in y.split(",")]
+    words = [y] if y in known else [word.strip() for word in y.split(",")]
     found = []
-    for word in asked:
+    for word in words:
         if word not in known and not word.isdecimal():
             kinds = "numbers or names of classes as 3, cat" if names else "numbers of classes as 3"
             raise Misuse(f"--y must be {kinds} or 0,1,2, got {y}." + hint(word, names))
@@ -213,7 +213,7 @@ def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Asked | None:
 
 
 def check_output(output: Path) -> None:
-    """Refuses before the work what could not be written after it."""
+    """Refuses an output that cannot be written, before images are generated."""
     if output.suffix not in (".png", ".npz", ""):
         raise Misuse(f"--output must end in .png or .npz, or be a folder, got {output}")
     if output.suffix and output.is_dir():
@@ -233,16 +233,16 @@ def check_output(output: Path) -> None:
 
 
 def write(images: Tensor, labels: Tensor | None, output: Path) -> None:
-    """All at once, as `write_pieces`."""
+    """`write_pieces` for all images at once."""
     y = None if labels is None else (lambda start, stop: labels[start:stop])
     write_pieces([images], len(images), y, output)
 
 
-def write_pieces(pieces: Iterable[Tensor], n: int, y: Asked | None, output: Path) -> None:
-    """Beside its place first and then moved there, so that nothing half-written is left.
+def write_pieces(pieces: Iterable[Tensor], n: int, y: Conditions | None, output: Path) -> None:
+    """Writes n images, which come in batches, with their conditions; the write is atomic.
 
     Raises:
-        ValueError: one picture cannot show so many images, or what is no image.
+        ValueError: if a grid would be too large, or points are to be written as pictures.
     """
     pieces = iter(pieces)
     first = next(pieces)
@@ -283,8 +283,8 @@ def write_pieces(pieces: Iterable[Tensor], n: int, y: Asked | None, output: Path
         shutil.rmtree(folder)
 
 
-def add_conditions(file: zipfile.ZipFile, n: int, y: Asked) -> None:
-    """What was asked for: labels as `labels`, parts by their names, all else as `y`."""
+def add_conditions(file: zipfile.ZipFile, n: int, y: Conditions) -> None:
+    """Writes the conditions: labels as `labels`, parts by their names, other kinds as `y`."""
     first, starts = y(0, 1), range(0, n, MANY)
     parts = [*first] if isinstance(first, Mapping) else [None]
     for part in parts:
@@ -296,7 +296,7 @@ def add_conditions(file: zipfile.ZipFile, n: int, y: Asked) -> None:
 
 
 def add(file: zipfile.ZipFile, name: str, n: int, pieces: Iterable[Tensor]) -> None:
-    """An array of n rows in a file of arrays, as `numpy.savez_compressed`, but in pieces."""
+    """Adds an array of n rows to an .npz file, in pieces that need not all be in memory."""
     with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
         for index, piece in enumerate(pieces):
             rows = np.ascontiguousarray(piece.numpy())
@@ -309,6 +309,6 @@ def add(file: zipfile.ZipFile, name: str, n: int, pieces: Iterable[Tensor]) -> N
 
 
 def save(image: Tensor, path: Path) -> None:
-    """uint8 (C, H, W) with 1 or 3 channels."""
+    """Writes an image, uint8 (C, H, W) with 1 or 3 channels."""
     array = image.movedim(0, -1).numpy()
     Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(path)

@@ -1,8 +1,8 @@
-"""A folder of tensors that outlive the run: features of real images, classifiers of data sets.
+"""A disk cache of tensors for later runs: features of real images, classifiers of data sets.
 
-A key is a hash of all that its tensors depend on, so nothing in the folder is ever out of date
-and runs may share it. A file appears whole or not at all; one that cannot be read is a warning
-and is made again; a disk that is full or not writable is a warning and the work goes on.
+A key is a hash of all that its tensors depend on, so files are never out of date and runs may share
+the folder. Writes are atomic. A file that cannot be read gives a warning and is written again; a
+disk that is full or read-only gives a warning, and the run continues.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from ..files import whole
 
 
 def folder() -> Path:
-    """GENZOO_CACHE, or ~/.cache/genzoo. It may be deleted at any time."""
+    """The folder: GENZOO_CACHE, or ~/.cache/genzoo. It may be deleted at any time."""
     return Path(os.environ.get("GENZOO_CACHE") or "~/.cache/genzoo").expanduser()
 
 
 def digest(*parts: Tensor | str | bytes | dict | list | tuple) -> str:
-    """sha256 over tensors (type, shape and bytes) and over what json can write."""
+    """sha256 of tensors (type, shape and values), bytes, and values that JSON can represent."""
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
@@ -39,20 +39,21 @@ def digest(*parts: Tensor | str | bytes | dict | list | tuple) -> str:
 
 
 def digest_weights(module: nn.Module) -> str:
-    """sha256 over the names and values of all parameters and buffers."""
+    """sha256 of the names and values of all parameters and buffers."""
     return digest(*(part for item in sorted(module.state_dict().items()) for part in item))
 
 
 def digest_file(path: Path) -> str:
+    """sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(key: str, **lengths: int) -> dict | None:
-    """What was saved under the key; None where there is nothing that can be read.
+    """The content saved under the key; None if there is no readable file.
 
     Args:
-        lengths: Of tensors that must be there, by name.
+        lengths: Lengths of the tensors that the content must have, by name.
     """
     path = folder() / f"{key}.pt"
     try:
@@ -78,7 +79,7 @@ def load(key: str, **lengths: int) -> dict | None:
 
 
 def save(key: str, content: dict[str, Tensor | str | int | float | None]) -> None:
-    """Writes the file in one move, so that other runs see all of it or nothing."""
+    """Saves the content under the key; the write is atomic, since other runs may read."""
     path = folder() / f"{key}.pt"
     try:
         with whole(path) as file:

@@ -1,14 +1,15 @@
 """A small classifier of a data set's own classes: an extractor where no pretrained one fits.
 
-Features learned on photographs say little of clothes or digits, and their weights are not always
-at hand. A classifier of the data's own labels gives features in which its classes stand apart,
-and probabilities for an Inception score (Salimans et al., 2016, https://arxiv.org/abs/1606.03498)
-of classes that mean something here. Values depend on its seed by a fifth or more, orderings of
-gross defects do not: compare numbers of one classifier only, and never with published ones.
+Features learned on photographs do not suit clothes or digits, and their weights are not always
+available. A classifier trained on the data's own labels gives features that separate its classes,
+and probabilities of these classes for an Inception score (Salimans et al., 2016,
+https://arxiv.org/abs/1606.03498). Values depend on its seed by a fifth or more; the order of
+generators with gross defects does not. So compare numbers of one classifier only, and never with
+published ones.
 
-A classifier of clean images answers faint noise more loudly than a missing class, so this one
-sees light noise, blur and shifts. Its features are taken before the nonlinearity: behind a ReLU
-many units are dead, and a covariance of dead units is singular.
+The features of a classifier of clean images change more under faint noise than for a missing class,
+so this one is trained with light noise, blur and shifts. Features are taken before the
+nonlinearity: after a ReLU many units are dead, which makes the covariance singular.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,9 +29,9 @@ class DomainClassifier(nn.Module):
 
     Args:
         image_shape: (C, H, W); sides above 32 are pooled to 32.
-        num_classes: K.
+        num_classes: Number of classes K.
         width: Channels of the first convolution, doubled by each further one.
-        num_features: d, entries of a feature.
+        num_features: Number of features d.
     """
 
     def __init__(
@@ -57,26 +58,27 @@ class DomainClassifier(nn.Module):
         self.head = nn.Linear(num_features, num_classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, d), before the nonlinearity."""
+        """Features (B, d), before the nonlinearity, of images (B, C, H, W) in [-1, 1]."""
         if tuple(x.shape[-2:]) != self.sides:
             x = F.adaptive_avg_pool2d(x, self.sides)
         return self.to_features(self.body(x))
 
     def logits(self, features: Tensor) -> Tensor:
-        """(B, d) to (B, K)."""
+        """Logits (B, K) from features (B, d)."""
         return self.head(F.gelu(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, K) logits."""
+        """Logits (B, K) of images (B, C, H, W) in [-1, 1]."""
         return self.logits(self.features(x))
 
     def predict_proba(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] to (B, K), rows summing to 1."""
+        """Class probabilities (B, K) of images (B, C, H, W) in [-1, 1]."""
         return self(x).softmax(dim=1)
 
 
 def disturb(x: Tensor) -> Tensor:
-    """A shift of at most one pixel for all; for half of the images some blur, for half noise."""
+    """Augmented images: one shift of at most a pixel for all, blur for half of the images, and
+    noise for half of them."""
     down, right = torch.randint(-1, 2, (2,)).tolist()
     x = torch.roll(F.pad(x, [1] * 4, mode="replicate"), (down, right), (2, 3))[..., 1:-1, 1:-1]
     blurred = F.avg_pool2d(F.pad(x, [1] * 4, mode="replicate"), 3, 1)
@@ -85,7 +87,7 @@ def disturb(x: Tensor) -> Tensor:
 
 
 def _half(x: Tensor, most: float) -> Tensor:
-    """0 for half of the images, uniform up to `most` for the others, (B, 1, 1, 1)."""
+    """Amounts (B, 1, 1, 1): 0 for half of the images, uniform up to `most` for the others."""
     return (torch.rand(len(x), 1, 1, 1, device=x.device) * 2 - 1).clamp(min=0) * most
 
 
@@ -100,18 +102,19 @@ def train_classifier(
     device: torch.device | str = "cpu",
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> tuple[DomainClassifier, dict[str, float | int]]:
-    """Trains a classifier; a tenth of the images, at most 5,000, are kept aside to test it.
+    """Trains a classifier; a tenth of the images, at most 5,000, are held out to test it.
 
-    Draws from the global random state, beginning with the seed.
+    It seeds the global random state and draws from it.
 
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,) in 0..K-1.
+        steps: Number of training steps.
         track: Wraps the range of steps, to show progress.
 
     Returns:
         The classifier in evaluation mode on the CPU, and facts about it: its accuracy on the
-        images kept aside and how many of its features are the same for all of them.
+        held-out images and the number of features that are constant on them.
     """
     torch.manual_seed(seed)
     order = torch.randperm(len(images))

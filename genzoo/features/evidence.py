@@ -1,4 +1,4 @@
-"""What an evaluation looks at: images of three kinds, and what an extractor makes of them."""
+"""The inputs of an evaluation: training, held-out and generated images with their features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from .extractors import Extractor
 
 @dataclass
 class Features:
-    """Images and what an extractor sees of them.
+    """Images and their features.
 
     Args:
         images: uint8 (N, C, H, W); points are float32 (N, D).
         features: float32 (N, d).
-        logits: float32 (N, K), where the extractor is a classifier.
-        labels: int64 (N,), where there are labels; of samples, those that were asked for.
+        logits: float32 (N, K), if the extractor is a classifier.
+        labels: int64 (N,), if there are labels; those of samples are the model's conditions.
     """
 
     images: Tensor
@@ -31,16 +31,18 @@ class Features:
 
 @dataclass
 class Evidence:
-    """All that an evaluation may look at: on the CPU, the same on every rank.
+    """All inputs of an evaluation: on the CPU, the same on every rank.
 
     Args:
-        train: What the model was trained on.
-        held_out: Of the validation split during fit and validate, of the test split in test.
-        generated: What the model draws.
-        protocol: What must be known to repeat the numbers.
-        through: Gives the same images through another extractor, by its name; None: there is no
-            other to be had.
-        findings: What one evaluation has to tell those after it, by a word.
+        train: Training images.
+        held_out: Images of the validation split during fit and validate, of the test split in test.
+        generated: Samples of the model.
+        extractor: The network that the features come from.
+        protocol: Settings and versions that are needed to repeat the numbers.
+        class_names: Names of the classes, if the data has them.
+        through: Gives the evidence of the same images by another extractor, from its name; None:
+            no other extractor is available.
+        findings: Phrases that one evaluation leaves for later ones, by a key: "leak", "copies".
     """
 
     train: Features
@@ -53,9 +55,9 @@ class Evidence:
     findings: dict[str, str] = field(default_factory=dict)
 
     def qualified(self, flag: str, verdict: str) -> tuple[str, str]:
-        """A flag and a verdict in the light of what was found before: of samples that are
-        near-duplicates of the held-out images a comparison of the two says nothing, and
-        copies look as real and as diverse as what they are copies of."""
+        """A flag and a verdict, changed by the findings of earlier evaluations: held-out images
+        that leaked into training are no fair reference, and copies are as realistic and as diverse
+        as their sources."""
         if leak := self.findings.get("leak"):
             return "unsure", f"Cannot be said: {leak}. Check the split, and test again."
         if flag != "bad" and (copies := self.findings.get("copies")):
@@ -64,10 +66,10 @@ class Evidence:
 
 
 class Known:
-    """What an evaluation found of some tensors, until it is asked about others.
+    """A cache of results about some tensors, which is emptied when it is used with other tensors.
 
     Attributes:
-        found: Of those that it was asked about last, by a key.
+        found: Results about the tensors of the last call, by a key.
     """
 
     def __init__(self) -> None:
@@ -75,7 +77,7 @@ class Known:
         self._of: tuple[Tensor, ...] = ()
 
     def about(self, *tensors: Tensor) -> dict[Any, Any]:
-        """What is known of these very tensors, and not of others with the same values."""
+        """The results about these tensors, which are compared by identity and not by values."""
         known = len(tensors) == len(self._of)
         if not (known and all(a is b for a, b in zip(tensors, self._of, strict=True))):
             self._of, self.found = tensors, {}

@@ -1,9 +1,9 @@
-"""Feature extractors: what an evaluation sees of an image.
+"""Feature extractors: networks from images to the features that statistics are computed from.
 
-A distance between distributions means nothing without the features it was taken in, so an
-extractor carries its name into the names of the numbers (`fd/domain`) and its protocol into the
-report. Only torch-fidelity's InceptionV3 with the published weights, whose numbers can be
-compared with those of papers, gives them their published names (`fid`).
+A distance between distributions depends on its features, so the extractor's name is part of the
+names of the numbers (`fd/domain`), and its protocol is part of the report. Only torch-fidelity's
+InceptionV3 with the published weights, whose numbers can be compared with those of papers, has the
+published names (`fid`).
 """
 
 import io
@@ -21,9 +21,9 @@ from .. import __version__
 from ..images import as_uint8, from_uint8
 from . import cache
 
-# The published file's name ends with the beginning of its sha256.
+# The name of the published file ends with the first digits of its sha256.
 PUBLISHED = "6726825d"
-STEPS = 2000  # of the classifier "domain"
+STEPS = 2000  # training steps of the classifier "domain"
 OWN_NAMES = (
     *("auto", "domain", "instance", "pixels"),
     *("inception", "inception-clean", "dinov2", "cmmd", "sscd"),
@@ -38,20 +38,20 @@ Track = Callable[[Iterable[int]], Iterable[int]]
 
 
 class Extractor(nn.Module, ABC):
-    """uint8 images to features; subclasses define `forward`.
+    """A network from uint8 images to features; subclasses define `forward`.
 
     Args:
-        name: In the names of all numbers made with it: `fd/<name>`.
-        protocol: What must be known to repeat its features, beside the versions of libraries.
+        name: Part of the names of all numbers from its features: `fd/<name>`.
+        protocol: Settings that are needed to repeat its features; library versions are added.
 
     Attributes:
-        reference: Whether its numbers may carry the published names (`fid`, `kid`, ...).
-        lasting: Whether the protocol tells all that its features depend on, so that they may be
-            kept on the disk.
-        published: What the Frechet distance, the kernel distance and the score of a reference are
-            called.
-        unit: Whether features are embeddings of unit length, of which `cmmd` is taken.
-        learned: Whether it is made anew from the data, so that another seed gives other features.
+        reference: Whether its numbers have the published names (`fid`, `kid`, ...).
+        lasting: Whether the protocol determines the features, so that they may be cached on the
+            disk.
+        published: Names of the Frechet distance, the kernel distance and the inception score, if
+            `reference` holds.
+        unit: Whether features are embeddings of unit length, from which `cmmd` is computed.
+        learned: Whether it is trained on the data, so that its features depend on a seed.
     """
 
     reference: bool = False
@@ -67,19 +67,19 @@ class Extractor(nn.Module, ABC):
         self.protocol: dict[str, str | int | float] = {"extractor": name, **protocol, **versions}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As `forward`, whose images are bytes: floats in [-1, 1] are made to be, points (B, D)
-        pass, and what looks like [0, 1] or lies beyond is refused."""
+        """`forward` after `as_uint8`: floats in [-1, 1] are converted to uint8, points (B, D) stay
+        as they are, and floats that seem to be in another range are refused."""
         return super().__call__(images if images.ndim == 2 else as_uint8(images))
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """uint8 (B, C, H, W) to features (B, d) and logits (B, K), or None where there are none."""
+        """Features (B, d) of uint8 images (B, C, H, W), and logits (B, K) or None."""
 
 
 class Pixels(Extractor):
-    """The image itself, pooled by area to at most 16 pixels a side, in [-1, 1].
+    """Pixels in [-1, 1] as features, pooled by area to at most 16 pixels a side.
 
-    Crude, but it needs neither labels nor weights. Points (B, D) are taken as they are.
+    They are crude features, but need neither labels nor weights. Points (B, D) stay as they are.
     """
 
     def __init__(self):
@@ -93,11 +93,11 @@ class Pixels(Extractor):
 
 
 class Domain(Extractor):
-    """A small classifier of the data's own classes (`zoo/classifier.py`).
+    """A small classifier of the data's own classes (`genzoo/features/classifier.py`).
 
-    Made from the training images in half a minute and kept in the cache under a hash of the data,
-    the labels, the seed and the number of steps. Numbers of two data sets, or of two seeds, are
-    not comparable with each other, nor any of them with published ones.
+    It is trained on the training images in half a minute, and cached under a hash of the data, the
+    labels, the seed and the number of steps. Its numbers are not comparable between data sets or
+    seeds, nor with published ones.
     """
 
     learned = True
@@ -147,14 +147,15 @@ class Domain(Extractor):
 
 
 class Instance(Extractor):
-    """A space in which altered copies stay near their source (`genzoo/features/instance.py`).
+    """An encoder whose features of altered copies stay near their source's
+    (`genzoo/features/instance.py`).
 
-    Learned from the images themselves, training and held-out ones alike, in a minute and a half at
-    most, and kept in the cache under a hash of them, the seed and the number of steps. Numbers of
-    two data sets, or of two seeds, are not comparable with each other.
+    It is trained on the training and held-out images in a minute and a half at most, and cached
+    under a hash of the images, the seed and the number of steps. Its numbers are not comparable
+    between data sets or seeds.
 
     Args:
-        images: uint8 (N, C, H, W), in an order that tells nothing of who was trained on.
+        images: uint8 (N, C, H, W), in an order that is independent of the split.
     """
 
     learned = True
@@ -196,16 +197,16 @@ class Instance(Extractor):
 
 
 class Inception(Extractor):
-    """torch-fidelity's InceptionV3, the protocol behind published FID, KID and Inception scores.
+    """torch-fidelity's InceptionV3, the protocol of published FID, KID and Inception scores.
 
-    Features of the last pooling (2048) and logits without the bias, in one forward. Grey images
-    are repeated to three channels. The file is read as plain tensors: one that would run code
-    is refused.
+    One forward gives the features of the last pooling (2048) and the logits without the bias. Grey
+    images are repeated to three channels. The file is read as plain tensors: files that hold code
+    are refused.
 
     Args:
-        weights: File of the weights. If None, the environment's GENZOO_INCEPTION, then the file
-            that torch-fidelity itself downloads, fetched where it is missing. `reference` holds
-            for the published file only, known by its hash.
+        weights: File of the weights. None: the file that GENZOO_INCEPTION names, or else the one
+            that torch-fidelity downloads, which is downloaded if it is missing. `reference` holds
+            for the published file only, which is recognised by its hash.
     """
 
     def __init__(self, weights: str | Path | None = None):
@@ -222,7 +223,7 @@ class Inception(Extractor):
             torch_fidelity=torch_fidelity.__version__,
         )
         self.reference = sha.startswith(PUBLISHED)
-        plain = io.BytesIO()  # torch-fidelity would unpickle anything: give it what we have read
+        plain = io.BytesIO()  # torch-fidelity would unpickle any object: it gets our plain tensors
         torch.save(state, plain)
         plain.seek(0)
         self.network = FeatureExtractorInceptionV3(
@@ -234,10 +235,10 @@ class Inception(Extractor):
 
 
 class Fidelity(Extractor):
-    """Another extractor of torch-fidelity, with the weights that it downloads itself.
+    """Another extractor of torch-fidelity, with the weights that torch-fidelity downloads.
 
     Args:
-        name: As torch-fidelity calls it: "clip-vit-b-32", "dinov2-vit-s-14", "vgg16", ...
+        name: torch-fidelity's name: "clip-vit-b-32", "dinov2-vit-s-14", "vgg16", ...
     """
 
     def __init__(self, name: str):
@@ -256,10 +257,10 @@ class Fidelity(Extractor):
 
 
 def refuse_unknown(choice: str | nn.Module) -> None:
-    """Refuses a name that no extractor has, before anything is trained.
+    """Refuses the name of an unknown extractor, before anything is trained.
 
     Raises:
-        ValueError: names those that there are.
+        ValueError: names the known extractors.
     """
     if isinstance(choice, nn.Module) or choice in OWN_NAMES:
         return
@@ -271,7 +272,7 @@ def refuse_unknown(choice: str | nn.Module) -> None:
 
 
 def fidelity_network(name: str) -> nn.Module:
-    """A network of torch-fidelity, with the weights that it downloads itself."""
+    """A network of torch-fidelity, with the weights that torch-fidelity downloads."""
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY as registry
     from torch_fidelity.utils import create_feature_extractor
 
@@ -287,14 +288,14 @@ def fidelity_network(name: str) -> nn.Module:
 
 
 class Own(Extractor):
-    """Anybody's module, named after its class; nothing of it is kept on the disk.
+    """A user's own module, named after its class; its features are not cached on the disk.
 
     Args:
-        module: From uint8 images (B, C, H, W) to features (B, ...), or to features and logits.
-            It is given bytes, whatever the caller has.
+        module: Network from uint8 images (B, C, H, W) to features (B, ...), or to features and
+            logits. Its inputs are always uint8.
     """
 
-    lasting = False  # its code is not in the hash
+    lasting = False  # the hash does not cover its code
 
     def __init__(self, module: nn.Module):
         weights = cache.digest_weights(module)[:16]
@@ -302,8 +303,8 @@ class Own(Extractor):
         self.module = module.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        given = self.module(images)
-        features, logits = given if isinstance(given, tuple) else (given, None)
+        outputs = self.module(images)
+        features, logits = outputs if isinstance(outputs, tuple) else (outputs, None)
         if not isinstance(features, Tensor) or len(features) != len(images):
             got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise ValueError(f"{self.name} must give features ({len(images)}, d), got {got}")
@@ -319,16 +320,16 @@ def make_extractor(
     track: Track = iter,
     mixed: Callable[[], Tensor] | None = None,
 ) -> Extractor:
-    """The extractor that was chosen, ready to be used.
+    """The chosen extractor, trained if it has to be.
 
     Args:
-        choice: As `resolve` takes it.
+        choice: A name or a module, as in `resolve`.
         images: The training images, uint8 (N, C, H, W).
-        labels: int64 (N,), -1 where unlabelled; None: no labels at all.
-        steps: Of the training of "domain" and "instance"; 0: as many as they need.
+        labels: int64 (N,), -1 for unlabelled images; None: no labels.
+        steps: Training steps of "domain" and "instance"; 0: their defaults.
         device: Where "domain" and "instance" are trained.
-        track: Wraps the steps of that training, to show progress.
-        mixed: Gives the images that "instance" learns from; None: the training images.
+        track: Wraps the range of training steps, to show progress.
+        mixed: Gives the images that "instance" is trained on; None: the training images.
     """
     choice = resolve(choice, images, labels)
     if isinstance(choice, Extractor):
@@ -349,13 +350,13 @@ def make_extractor(
 
 
 def resolve(choice: str | nn.Module, images: Tensor, labels: Tensor | None) -> str | nn.Module:
-    """What "auto" is for these training images; all else is what it is.
+    """The choice, with "auto" replaced by the extractor that fits these training images.
 
     Args:
         choice: "auto", "domain", "instance", "pixels", "inception", "inception-clean", "dinov2",
-            "cmmd", "sscd", any name of torch-fidelity, or a module. "auto" is "domain" where images
-            have labels, "instance" where they have none, and "pixels" for points; its numbers carry
-            the name of the one it is.
+            "cmmd", "sscd", a name of torch-fidelity, or a module. "auto" becomes "domain" for
+            images with labels of two classes or more, "instance" for other images, and "pixels" for
+            points.
     """
     if not isinstance(choice, str) or choice != "auto":
         return choice
@@ -373,6 +374,7 @@ def _three_channels(images: Tensor, name: str) -> Tensor:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
+    """The plain tensors of a file of weights, by name."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -384,7 +386,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _published_file() -> Path:
-    """Where torch-fidelity keeps its download; fetched and checked where it is missing."""
+    """The path of torch-fidelity's download, which is downloaded and checked if it is missing."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as url
 
     path = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])

@@ -1,17 +1,17 @@
-"""A space in which an altered copy stays near its source, learned from the data itself.
+"""An encoder whose features of an altered copy stay near its source's, trained on the data itself.
 
-Each image is a class of its own: two differently altered views of an image must find each other
-among the views of all others in the batch (instance discrimination, Wu et al., 2018,
+Each image is its own class: a view of an image must be identified with another, differently altered
+view of it among the views of the whole batch (instance discrimination, Wu et al., 2018,
 https://arxiv.org/abs/1805.01978; for copies: SSCD, Pizzi et al., 2022,
 https://arxiv.org/abs/2202.10261). With unit vectors u_i, v_i of the two views, s_ij = u_i.v_j / T,
 
     loss = -1/2B sum_i [log softmax_j(s_ij)_i + log softmax_j(s_ji)_i],    T = 0.1
 
-The views are altered as copies are: turned, zoomed, moved, mirrored, blurred, noisy, brighter or
+Views are altered as copies may be: rotated, zoomed, shifted, mirrored, blurred, noisy, brighter or
 darker, with more or less contrast. Labels are not needed.
 
-What looks for copies must treat training and held-out images alike, so the encoder learns from
-both, mixed, and never knows which is which.
+A test for copies must treat training and held-out images alike, so the encoder is trained on the
+mixture of both, without the information which image is which.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,16 +26,16 @@ from ..metrics.alterations import blurred, transformed
 LARGEST_SIDE = 32  # larger images are pooled to this, by area
 TEMPERATURE = 0.1
 BATCH = 256
-LEAST, MOST = 150, 300  # steps of training
+LEAST, MOST = 150, 300  # bounds of the number of training steps
 
 
 class InstanceEncoder(nn.Module):
-    """Three strided convolutions and a linear layer, to unit vectors.
+    """Three strided convolutions and a linear layer; features are unit vectors.
 
     Args:
         image_shape: (C, H, W); sides above 32 are pooled to 32 or less.
         width: Channels of the first convolution, doubled by each further one.
-        num_features: d.
+        num_features: Number of features d.
     """
 
     def __init__(self, image_shape: tuple[int, ...], width: int = 32, num_features: int = 128):
@@ -53,11 +53,11 @@ class InstanceEncoder(nn.Module):
         self.to_features = nn.Linear(channels * height * breadth, num_features)
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Images of the sides that the network takes."""
+        """Images pooled to the network's sides."""
         return x if tuple(x.shape[-2:]) == self.sides else F.adaptive_avg_pool2d(x, self.sides)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] to unit vectors (B, d)."""
+        """Unit vectors (B, d) of images (B, C, H, W) in [-1, 1]."""
         return F.normalize(self.to_features(self.body(self.pooled(x))), dim=1)
 
 
@@ -73,8 +73,8 @@ def train_encoder(
     """Trains an encoder; draws from the global random state.
 
     Args:
-        images: uint8 (N, C, H, W), training and held-out images alike.
-        steps: 0: `enough_steps`.
+        images: uint8 (N, C, H, W), the mixture of training and held-out images.
+        steps: Number of training steps; 0: `enough_steps`.
         track: Wraps the range of steps, to show progress.
 
     Returns:
@@ -101,19 +101,20 @@ def train_encoder(
 
 
 def enough_steps(n: int) -> int:
-    """Each of n images 30 times, in 150 to 300 steps."""
+    """Number of steps in which each of n images is used 30 times, between 150 and 300."""
     return min(MOST, max(LEAST, 30 * n // BATCH))
 
 
 def altered(x: Tensor) -> Tensor:
     """A view of each image, altered as copies may be.
 
-    Turned within 15 degrees, zoomed by 0.85 to 1.2, moved within 11 % of the side, 0.3 of them
-    mirrored; 0.4 blurred by a deviation of 0.5 to 1.3 pixels, contrast times 0.7 to 1.3,
-    brightness within 0.15 of half the range, and 0.6 of them with noise of up to a quarter of it.
+    All are rotated by up to 15 degrees, zoomed by 0.85 to 1.2, shifted by up to 11 % of the side,
+    multiplied by a contrast of 0.7 to 1.3, and changed in brightness by up to 0.15. A share of 0.3
+    is mirrored, 0.4 blurred with a deviation of 0.5 to 1.3 pixels, and 0.6 get noise with a
+    deviation of up to 0.25.
 
     Args:
-        x: (B, C, H, W) in [-1, 1]; what comes in at the rim is what is at the rim.
+        x: (B, C, H, W) in [-1, 1]; beyond the border the border's value is taken.
     """
     b, device = len(x), x.device
 

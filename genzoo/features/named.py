@@ -1,14 +1,13 @@
-"""Named protocols: the features behind numbers that papers print under a name of their own.
+"""Named protocols: the features of numbers that papers report under their own names.
 
     clean FID      Parmar et al., 2022, https://arxiv.org/abs/2104.11222
     FD on DINOv2   Stein et al., 2023, https://arxiv.org/abs/2306.04675
     CMMD           Jayasumana et al., 2023, https://arxiv.org/abs/2401.09603
     SSCD           Pizzi et al., 2022, https://arxiv.org/abs/2202.10261, for copies
 
-The first three enlarge images with Pillow's bicubic filter, antialiased and in floats, where
-torch-fidelity's own networks do it as TensorFlow 1 does. Their networks are
-torch-fidelity's, with the weights that it downloads itself; only then do the numbers carry the
-published names.
+The first three resize images with Pillow's bicubic filter, antialiased and in floats; the networks
+of torch-fidelity resize them as TensorFlow 1 does. The numbers have the published names only with
+torch-fidelity's networks and the weights that it downloads.
 """
 
 import os
@@ -27,14 +26,14 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Bytes (B, C, H, W) as floats in [0, 255], (B, C, side, side): not rounded, and overshoot cut
-    off, as clean-fid has it."""
+    """uint8 images (B, C, H, W) as floats in [0, 255], (B, C, side, side): not rounded, and with
+    overshoot clamped, as in clean-fid."""
     x = F.interpolate(images.float(), (side, side), mode="bicubic", antialias=True)
     return x.clamp(0, 255)
 
 
 def normalised(images: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
-    """From [0, 255] in three channels, each by its own mean and deviation in [0, 1]."""
+    """Images (B, 3, H, W) in [0, 255], normalised by channel; mean and deviation are of [0, 1]."""
     shape = (1, 3, 1, 1)
     return (images / 255 - images.new_tensor(mean).view(shape)) / images.new_tensor(deviation).view(
         shape
@@ -42,9 +41,10 @@ def normalised(images: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
 
 
 class CleanInception(Inception):
-    """Inception features as clean-fid takes them: `fid_clean`.
+    """Inception features with clean-fid's resizing, for `fid_clean`.
 
-    Args: as `Inception`.
+    Args:
+        weights: File of the weights, as in `Inception`.
     """
 
     published = "fid_clean", "kid_clean", "inception_score"
@@ -54,7 +54,7 @@ class CleanInception(Inception):
         self.name = self.protocol["extractor"] = "inception-clean"
         self.protocol["resize"] = "299, bicubic and antialiased as Pillow"
         self._given: Tensor | None = None
-        # torch-fidelity's network enlarges images itself: what it made gives way to ours.
+        # torch-fidelity's network resizes images itself: the hook replaces them with ours.
         self.network.Conv2d_1a_3x3.register_forward_pre_hook(lambda layer, made: (self._given,))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,20 +66,20 @@ class CleanInception(Inception):
 
 
 class DINOv2(Extractor):
-    """The class token of DINOv2 ViT-L/14 at 224 pixels: `fd_dinov2`.
+    """The class token of DINOv2 ViT-L/14 at 224 pixels, for `fd_dinov2`.
 
     Args:
-        network: From normalised images (B, 3, 224, 224) to features, or the file of DINOv2's
-            weights, of any of its sizes: its numbers are called `fd/dinov2`, for no file says
-            that it is the published one. None: the file that GENZOO_DINOV2 names, or else the
-            published network, by torch-fidelity.
+        network: Network from normalised images (B, 3, 224, 224) to features, or a file of DINOv2's
+            weights of any size. Numbers of a file are called `fd/dinov2`, since it may not be the
+            published one. None: the file that GENZOO_DINOV2 names, or else the published network
+            of torch-fidelity.
     """
 
     published = "fd_dinov2", "kd/dinov2", "is/dinov2"
 
     def __init__(self, network: nn.Module | str | Path | None = None):
         network = network or os.environ.get("GENZOO_DINOV2")
-        lasting = not isinstance(network, nn.Module)  # the code of others is not in the hash
+        lasting = not isinstance(network, nn.Module)  # the hash does not cover a user's code
         if published := network is None:
             network = fidelity_network("dinov2-vit-l-14").model
         elif not isinstance(network, nn.Module):
@@ -95,11 +95,11 @@ class DINOv2(Extractor):
 
 
 class CLIPEmbedding(Extractor):
-    """CLIP's embedding of unit length, of ViT-L/14 at 336 pixels: `cmmd`.
+    """CLIP's embedding of unit length, of ViT-L/14 at 336 pixels, for `cmmd`.
 
     Args:
-        weights: File of a CLIP model's plain tensors, of any size of its vision transformer; its
-            numbers are called `cmmd/clip`. None: the published one, by torch-fidelity.
+        weights: File of a CLIP model's plain tensors, with a vision transformer of any size;
+            numbers of a file are called `cmmd/clip`. None: the published one of torch-fidelity.
     """
 
     published = "fd/clip", "kd/clip", "is/clip"
@@ -127,13 +127,13 @@ class CLIPEmbedding(Extractor):
 
 
 class SSCD(Extractor):
-    """SSCD's descriptor, of unit length, at 320 pixels, for `Memorisation(space="sscd")`.
+    """SSCD's descriptor of unit length, at 320 pixels, for `Memorisation(space="sscd")`.
 
-    A residual network whose last images y are pooled to (mean y^3)^(1/3) in each channel.
+    A residual network whose last feature maps y are pooled to (mean y^3)^(1/3) in each channel.
 
     Args:
-        weights: File of the authors' weights "for torchvision", as sscd_disc_mixup.torchvision.pt;
-            None: the one that GENZOO_SSCD names.
+        weights: File of the authors' weights "for torchvision", sscd_disc_mixup.torchvision.pt;
+            None: the file that GENZOO_SSCD names.
     """
 
     side = 320
@@ -167,7 +167,7 @@ class _CubicMean(nn.Module):
 
 
 def _residual(state: dict[str, Tensor]) -> nn.Module:
-    """torchvision's network that has these weights."""
+    """torchvision's residual network with these weights."""
     from torchvision.models import resnet18, resnet50
 
     state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}

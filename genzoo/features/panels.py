@@ -1,4 +1,4 @@
-"""What to look at: the samples that are least real, and the real images that none comes near."""
+"""Pictures of the card: samples of low realism, real images far from all samples, and copies."""
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ from ..rng import shuffled
 from .evidence import Evidence, Features
 from .yardstick import Yardstick
 
-SHOWN = 24  # images of a panel, each with one beside it
-MOST = 5000  # held-out images that are looked through
-BALL = 3  # neighbours that a ball reaches to
+SHOWN = 24  # pairs of images in a panel
+MOST = 5000  # largest number of held-out images that are searched
+BALL = 3  # rank of the neighbour that gives a ball's radius
 
 
 def least_real(yardstick: "Yardstick", samples: Features) -> dict[str, Tensor]:
-    """The samples with the lowest realism scores, each beside the training image that is nearest
-    to it in the features. None for what is no picture."""
+    """The samples with the lowest realism scores, each next to its nearest training image in the
+    features. Empty for data other than grey or RGB images."""
     real = yardstick.neighbours
     if not _pictures(samples.images) or len(real) <= BALL:
         return {}
@@ -36,8 +36,8 @@ def least_real(yardstick: "Yardstick", samples: Features) -> dict[str, Tensor]:
 
 
 def not_reached(yardstick: "Yardstick", samples: Features) -> dict[str, Tensor]:
-    """The held-out images that are farthest from all samples, in radii of the ball that reaches to
-    the fifth held-out neighbour, each beside the sample that is nearest to it."""
+    """The held-out images farthest from all samples, each next to its nearest sample. Distances are
+    in units of the distance to the fifth nearest held-out image."""
     held_out = yardstick.held_out
     if not _pictures(held_out.images) or len(held_out) <= 5:
         return {}
@@ -52,7 +52,8 @@ def not_reached(yardstick: "Yardstick", samples: Features) -> dict[str, Tensor]:
 
 
 def rarity(yardstick: "Yardstick", samples: Tensor) -> dict[str, Number]:
-    """The mean rarity score of the samples that lie among real images, and of held-out images."""
+    """The mean rarity scores of the samples and of the held-out images that lie in the support of
+    training images."""
     real, held_out = yardstick.neighbours, yardstick.held_out.features
     if len(real) <= BALL:
         return {}
@@ -78,7 +79,8 @@ def _pairs(images: Tensor, beside: Tensor, captions: list[str], name: str) -> Te
 
 
 def beside_nearest(images: Tensor, train: Tensor, k: int = 5) -> Tensor:
-    """A row for each image: itself and its k nearest training images with their distances.
+    """A grid with a row for each image: the image and its k nearest training images, with their
+    distances.
 
     Returns:
         uint8 (height, width, 3).
@@ -93,7 +95,7 @@ def beside_nearest(images: Tensor, train: Tensor, k: int = 5) -> Tensor:
 
 
 def _closest(test: CopyTest, among: Tensor) -> Tensor:
-    """Samples in order of how near to one real image, of those among which (N,), they are."""
+    """Indices of samples in ascending order of their gap to the real images `among`, bool (N,)."""
     found = torch.ones(len(test.spaces["pixels"].index)).double()
     for near in test.spaces.values():
         gap = torch.where(among[near.index], near.gap, 1.0)
@@ -103,9 +105,9 @@ def _closest(test: CopyTest, among: Tensor) -> Tensor:
 
 
 def beside_sources(evidence: Evidence, real: Pool, test: CopyTest, seed: int) -> dict[str, Tensor]:
-    """Samples with their nearest training images: the ten that the test found closest, and
-    five at random; and the same of held-out images. Where these have leaked, samples with
-    their nearest held-out images."""
+    """Samples with their nearest training images: the ten with the smallest gaps, and five at
+    random; and random held-out images with their nearest training images. After a leak: samples
+    with their nearest held-out images."""
 
     def beside(images: Tensor, others: Tensor, order: Tensor | None = None) -> Tensor:
         lot = shuffled(len(images), seed)

@@ -1,8 +1,8 @@
-"""Does a conditional model draw what it is asked for? For each class by itself.
+"""Statistics by class: whether the samples of a conditional model fit their condition.
 
-The samples of a label are compared with the training images of that label, and a classifier says
-of each sample whether it would have given it the label that was asked for. Both have a yardstick
-in held-out real images under their own labels.
+The samples of a label are compared with the training images of that label, and a classifier
+predicts the label of each sample. Both are also computed for held-out images with their own
+labels.
 """
 
 import math
@@ -17,42 +17,42 @@ from ..metrics.number import Number
 from ..metrics.support import plain_shares
 from .evidence import Evidence, Features
 
-LEAST_OF_CLASS, MOST_OF_CLASS = 30, 1000  # images for a class's support
+LEAST_OF_CLASS, MOST_OF_CLASS = 30, 1000  # bounds of the number of images for a class's support
 
 
 def per_class(evidence: Evidence, distance: str) -> dict[str, Number]:
-    """The numbers, none where there are no labels to ask for.
+    """The Frechet distance by class and the class agreement; empty without labels.
 
     Args:
-        distance: What the Frechet distance of these features is called, as "fd/domain".
+        distance: Name of the Frechet distance of these features, such as "fd/domain".
     """
     train, held_out, generated = evidence.train, evidence.held_out, evidence.generated
     if any(part.labels is None for part in (train, held_out, generated)):
         return {}
     numbers = _distances(train, held_out, generated, evidence.class_names, distance)
     classes = int(train.labels.max()) + 1
-    judges = not evidence.extractor.reference and generated.logits is not None
-    if judges and generated.logits.shape[1] == classes:  # else it names other things
+    classifies = not evidence.extractor.reference and generated.logits is not None
+    if classifies and generated.logits.shape[1] == classes:  # otherwise its classes are others
         numbers["class_agreement"] = agreement(generated.logits, generated.labels)
         held = agreement(held_out.logits, held_out.labels)
-        held.note = "held-out real images: what the classifier gets right of them"
+        held.note = "held-out real images: the accuracy of the classifier"
         numbers["class_agreement_held_out"] = held
     return numbers
 
 
 def agreement(logits: Tensor, labels: Tensor) -> Number:
-    """The share of images, of those that have a label, that the classifier gives just this one.
+    """The share of labelled images whose label the classifier predicts.
 
     Args:
         logits: float (n, K).
-        labels: int64 (n,), -1 where there is none.
+        labels: int64 (n,), -1 for unlabelled images.
     """
     known = labels >= 0
     if not known.any():
         return Number(math.nan, note="no labels")
     right = logits[known].argmax(1) == labels[known]
     share = right.double().mean().item()
-    note = "share of samples that the classifier gives the class that was asked for"
+    note = "share of samples whose condition is the class that the classifier predicts"
     return Number(share, *wilson(share, len(right)), note)
 
 
@@ -63,10 +63,11 @@ def _distances(
     names: tuple[str, ...],
     distance: str,
 ) -> dict[str, Number]:
-    """The mean over classes of the Frechet distance, of samples and of held-out real images.
+    """The mean over classes of the Frechet distance, for samples and for held-out images.
 
-    Equal numbers of both in each class, because the distance is biased upwards by about 1 / n.
-    Classes with fewer than two images a feature take no part: theirs would be mostly bias.
+    In each class both have the same number of images, since the distance is biased upwards in
+    proportion to 1 / n. Classes with fewer than two images per feature are left out: their
+    distances would be mostly bias.
     """
     least = 2 * train.features.shape[1]
     found: dict[int, tuple[Number, Number]] = {}
@@ -95,7 +96,7 @@ def _distances(
 
 
 def _mean(numbers: list[Number]) -> Number:
-    """Of independent values, each with its interval."""
+    """The mean of independent values, with its interval from theirs."""
     values = torch.tensor([number.value for number in numbers], dtype=torch.float64)
     halves = torch.tensor([n.high - n.value for n in numbers], dtype=torch.float64)
     mean, half = values.mean().item(), halves.square().sum().sqrt().item() / len(numbers)
@@ -104,17 +105,18 @@ def _mean(numbers: list[Number]) -> Number:
 
 @dataclass
 class Supports:
-    """Precision and recall by class, and what a verdict has to say of the worst."""
+    """Precision and recall by class, and a phrase of the verdict about the worst class."""
 
     numbers: dict[str, Number] = field(default_factory=dict)
     worst: str = ""
 
 
 def class_supports(evidence: Evidence, held_out: Features, generated: Features) -> Supports:
-    """Precision and recall within each class: of its samples among its training images.
+    """Precision and recall within each class, of its samples and its training images.
 
-    Classes are the labels that were asked for; of an unconditional model those that the classifier
-    of the data gives to all three kinds of images. Equal numbers of them all in each class.
+    Classes are the conditions of the samples; for an unconditional model they are the predictions
+    of the data's classifier for all three kinds of images. In each class all three kinds have the
+    same number of images.
     """
     parts = evidence.train, held_out, generated
     labels = [part.labels for part in parts]
@@ -122,7 +124,7 @@ def class_supports(evidence: Evidence, held_out: Features, generated: Features) 
         train = evidence.train
         if train.labels is None or train.logits is None or evidence.extractor.reference:
             return Supports()
-        if train.logits.shape[1] != int(train.labels.max()) + 1:  # it names other things
+        if train.logits.shape[1] != int(train.labels.max()) + 1:  # its classes are others
             return Supports()
         labels = [part.logits.argmax(1) for part in parts]
     if any(part is None for part in labels):
@@ -168,7 +170,7 @@ def class_supports(evidence: Evidence, held_out: Features, generated: Features) 
 
 
 def _shares(real: Tensor, other: Tensor) -> dict[str, Number]:
-    """With intervals as of independent answers."""
+    """Precision and recall, with intervals as for independent images."""
     shares = plain_shares(real, other, 3, 3)
     return {
         kind: Number(shares[kind], *wilson(shares[kind], len(real)))

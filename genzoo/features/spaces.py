@@ -1,4 +1,4 @@
-"""Spaces in each of which other copies of training images stay near their source."""
+"""The feature spaces in which copies are searched; each keeps other kinds of copies near."""
 
 from functools import cached_property
 
@@ -17,18 +17,18 @@ from ..rng import shuffled
 from .evidence import Evidence
 from .extractors import Extractor
 
-CANDIDATES = 5  # of each sample, that it is moved onto
-LARGEST_SIDE = 32  # that images are moved at
+CANDIDATES = 5  # real images that each sample is aligned with
+LARGEST_SIDE = 32  # largest side of images when they are aligned
 
 
 class Spaces:
-    """The spaces in which copies are looked for, with all that depends on real images alone.
+    """The spaces in which copies are searched, with all that depends on real images alone.
 
     Args:
-        evidence: Through the extractor that the other questions look through.
-        copies: Through the one in which altered copies stay near; None: pixels and features are
-            all that is asked.
-        seed: Of the order of real images, and of what is planted.
+        evidence: Features of the extractor that the other evaluations use.
+        copies: Features of an extractor in which altered copies stay near; None: only pixels and
+            the features of `evidence` are used.
+        seed: Seed of the order of real images, and of the planted copies.
     """
 
     def __init__(self, evidence: Evidence, copies: Evidence | None, seed: int):
@@ -61,12 +61,12 @@ class Spaces:
     def look(
         self, images: Tensor, features: dict[str, Tensor], most: int | None = None
     ) -> dict[str, Nearest]:
-        """What images lie near to in each space; moved are at most so many of them,
-        by lot.
+        """The nearest real images of the given images in each space.
 
         Args:
             images: uint8 (n, C, H, W), or points.
-            features: Of them, for each space in `real`.
+            features: Features of the images, for each space in `real`.
+            most: Largest number of images that are aligned, a random choice; None: all.
         """
         near = {"pixels": Nearest.of(*nearest(images, self.images, k=2))}
         for name, (_, real) in self.real.items():
@@ -83,7 +83,7 @@ class Spaces:
 
     @cached_property
     def bounds(self) -> dict[str, float]:
-        """Half the gap that all but one in a thousand real images have, by space."""
+        """Half the 0.1 % quantile of the gaps of real images, by space."""
         lot = shuffled(len(self.images), self.seed)
         few = lot[:2000]
         bounds = {}
@@ -92,7 +92,7 @@ class Spaces:
             *((n, part[1]) for n, part in self.real.items()),
         ]:
             distances, index = nearest(real[few], real, k=min(3, len(real)))
-            others = index != few[:, None]  # itself may come second among equals
+            others = index != few[:, None]  # among duplicates an image may be its own second
             others[others.all(1), -1] = False
             distances = distances[others].view(len(few), -1)
             gap = Nearest.of(distances, index).gap.sort().values
@@ -100,10 +100,10 @@ class Spaces:
         return bounds
 
     def planted(self, count: int) -> dict[str, dict[str, Nearest]]:
-        """Of each kind of altered copies of training images what they lie near to, by space.
+        """The nearest real images of altered copies of training images, by kind and by space.
 
         Args:
-            count: Of each kind.
+            count: Number of copies of each kind.
         """
         if not self._planted:
             generator = torch.Generator().manual_seed(self.seed)
@@ -124,7 +124,7 @@ def _extracted(extractor: Extractor, images: Tensor) -> Tensor:
 
 
 def _movable(images: Tensor) -> Tensor:
-    """As floats of few pixels, a little blurred: noise and edges have no slope to follow."""
+    """Images for alignment: floats of at most 32 pixels a side, a little blurred."""
     x = from_uint8(images)
     sides = [-(-side // -(-side // LARGEST_SIDE)) for side in x.shape[-2:]]
     if tuple(sides) != tuple(x.shape[-2:]):
@@ -133,11 +133,12 @@ def _movable(images: Tensor) -> Tensor:
 
 
 def chosen(n: int, most: int, seed: int) -> Tensor:
+    """A random choice of at most `most` of n indices."""
     return shuffled(n, seed)[:most]
 
 
 def outright(look: dict[str, Nearest], spaces: Spaces) -> dict[str, Number]:
-    """Shares of samples that are far nearer to one training image than real images are to any."""
+    """Shares of samples with a gap to a training image that almost no real image has, by space."""
     numbers = {}
     for name, bound in spaces.bounds.items():
         near = look[name]
@@ -152,17 +153,17 @@ def outright(look: dict[str, Nearest], spaces: Spaces) -> dict[str, Number]:
 
 
 def identical(evidence: Evidence, duplicates: int) -> dict[str, Number]:
-    """Shares of samples and of held-out images that are training images to the last bit."""
+    """Shares of samples and of held-out images that are bitwise equal to a training image."""
     train, held_out, generated = (
         part.images for part in (evidence.train, evidence.held_out, evidence.generated)
     )
     same = pool(train, generated).duplicates
     numbers = {}
-    for name, count, total, who in (
+    for name, count, total, kind in (
         ("identical", same, len(generated), "samples"),
         ("duplicates", duplicates, len(held_out), "held-out images"),
     ):
         share = count / total
-        note = f"{who} that are equal to a training image, to the last bit"
+        note = f"{kind} that are equal to a training image, to the last bit"
         numbers[name] = Number(share, *wilson(share, total), note)
     return numbers

@@ -1,11 +1,12 @@
-"""DINOv2's vision transformer, for weights that lie in a file.
+"""DINOv2's vision transformer, for weights in a file.
 
 Oquab et al., 2023, https://arxiv.org/abs/2304.07193; Dosovitskiy et al., 2020,
-https://arxiv.org/abs/2010.11929. With z the tokens of the patches behind one for the class,
+https://arxiv.org/abs/2010.11929. With z the class token followed by the tokens of the patches,
 
     z = z + g_1 * MSA(LN(z)),    z = z + g_2 * MLP(LN(z)),    in each block,
 
-g being learned weights of each channel (LayerScale). What the network is, its weights tell.
+where g are learned weights of the channels (LayerScale). The sizes of the network are those of its
+weights.
 """
 
 import torch
@@ -13,11 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HEAD = 64  # channels of an attention head
-OFFSET = 0.1  # of the scale by which places are resized, as the authors have it
+OFFSET = 0.1  # added to the sides when position embeddings are resized, as in the authors' code
 
 
 class Block(nn.Module):
-    """Attention and a layer of perceptrons, each behind a norm and added."""
+    """Self-attention and a multilayer perceptron, each with a layer norm and a residual connection.
+
+    Args:
+        dim: Channels D of a token.
+        hidden: Hidden units of the perceptron.
+    """
 
     def __init__(self, dim: int, hidden: int):
         super().__init__()
@@ -27,7 +33,7 @@ class Block(nn.Module):
         self.ls1, self.ls2 = (nn.ParameterDict({"gamma": torch.ones(dim)}) for _ in range(2))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Tokens (B, T, D) to tokens."""
+        """Tokens (B, T, D) to tokens of the same shape."""
         qkv = self.attn["qkv"](self.norm1(z)).unflatten(2, (3, -1, HEAD))  # (B, T, 3, heads, 64)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
@@ -36,13 +42,13 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """From images (B, 3, H, W) to the class token of the last layer, (B, D).
+    """A network from images (B, 3, H, W) to the class token of the last layer, (B, D).
 
     Args:
         state: The published weights, by their names.
 
     Raises:
-        ValueError: these are not the weights of such a network.
+        ValueError: if they are not weights of DINOv2.
     """
 
     def __init__(self, state: dict[str, Tensor]):
@@ -59,7 +65,7 @@ class VisionTransformer(nn.Module):
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, dim, patch, patch)})
         self.blocks = nn.ModuleList(Block(dim, hidden) for _ in range(depth))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        # A token that hides patches in training is all that has no use here.
+        # The token that masks patches in training is not used here.
         state = {name: tensor for name, tensor in state.items() if name != "mask_token"}
         try:
             self.load_state_dict(state)
@@ -76,7 +82,7 @@ class VisionTransformer(nn.Module):
         return self.norm(z)[:, 0]
 
     def _places(self, height: int, width: int) -> Tensor:
-        """Where tokens lie, (1, 1 + height * width, D), resized to as many patches."""
+        """Position embeddings (1, 1 + height * width, D), resized to the number of patches."""
         first, rest = self.pos_embed[:, :1], self.pos_embed[:, 1:]
         side = round(rest.shape[1] ** 0.5)
         if (height, width) == (side, side):

@@ -1,22 +1,22 @@
-"""Human evaluation: people say which images are real, and how often they are wrong is the measure.
+"""Human evaluation: people decide which images are real, and their error rate is the measure.
 
 HYPE: A Benchmark for Human eYe Perceptual Evaluation of Generative Models.
 Zhou et al., 2019. https://arxiv.org/abs/1904.01121
 
 The protocol is HYPE_infinity: one image, no time limit, real or fake? The error rate over real and
-generated images is 50 % when raters cannot tell them apart. As an option they see pairs and say
-which one is real (two-alternative forced choice).
+generated images is 50 % if raters cannot tell them apart. Optionally raters are shown pairs and
+choose the real image (two-alternative forced choice).
 
-`export_study` writes a folder that any web server, or no server, can show, and beside it the key
-that must not be published. `analyse` reads the answers again. Raters differ, so answers of one
+`export_study` writes a folder that is opened from a web server or from the disk, and next to it
+the key, which must not be published. `analyse` reads the answers. Raters differ, so answers of one
 rater are not independent: the interval comes from resampling raters. The binomial interval is
-given too, as a lower bound of the uncertainty. Both speak of these images only; another draw of
-images from the same model is in neither.
+given too, as a lower bound of the uncertainty. Both are for the images of the study only, and do
+not include the choice of images.
 
-Differs from the paper: no qualification round, instead attention checks (images of noise) whose
-rule of exclusion is written into the key before anybody has answered.
+Differs from the paper: instead of a qualification round there are attention checks (images of
+noise), whose rule of exclusion is written into the key before the first answer.
 
-No torch here: answers are analysed with numpy and scipy.
+This package does not import torch: answers are analysed with numpy and scipy.
 """
 
 from .analysis import analyse as analyse

@@ -1,4 +1,4 @@
-"""Answers as they come back: files of raters, checked against the key of their study."""
+"""The raters' files of answers, read and checked against the key of their study."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ COLUMNS = {
 
 
 class Row(NamedTuple):
-    """One answer: what was shown, what the rater answered, and after how long."""
+    """One answer: the names of the images shown, the rater's answer, and its time."""
 
     shown: tuple[str, ...]
     answer: str
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def read_key(path: Path) -> dict:
-    """The key of a study, as `export_study` wrote it."""
+    """The key of a study, from the file that `export_study` wrote."""
     try:
         key = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -36,17 +36,17 @@ def read_key(path: Path) -> dict:
 
 
 def right_answers(key: Mapping) -> dict[tuple[str, ...], tuple[int, bool]]:
-    """What was shown, to (half, whether it is an attention check)."""
+    """From the images shown to (half, whether it is an attention check)."""
     kinds, right = key["images"], {}
     for trial in key["trials"]:
         check = any(kinds[name] == "noise" for name in trial)
-        for shown in {tuple(trial), tuple(reversed(trial))}:  # a pair stands either way round
+        for shown in {tuple(trial), tuple(reversed(trial))}:  # pairs are shown in both orders
             right[shown] = (0 if kinds[shown[0]] == "real" else 1, check)
     return right
 
 
 def read_answers(paths: Iterable[str | Path], key: Mapping) -> dict[str, list[Row]]:
-    """Rows by rater, each trial once."""
+    """Answers by rater, each trial once."""
     raters: dict[str, dict[tuple[str, ...], Row]] = {}
     known = {tuple(sorted(trial)) for trial in key["trials"]}
     for path in map(Path, paths):

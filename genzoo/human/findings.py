@@ -1,4 +1,4 @@
-"""What the raters found, as values, a table, a verdict, a section of the card."""
+"""The results of a human study: values, a table, a verdict, and a section of the card."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -7,16 +7,16 @@ from typing import Literal, NamedTuple
 from ..report.card import Number, Section
 from .answers import Mode
 
-# What an error means in each half: the answer should have been ANSWERS[mode][half].
+# The meaning of an error in each half, whose right answer is ANSWERS[mode][half].
 HALVES = {
     "single": ("real taken for fake", "fake taken for real"),
     "pairs": ("wrong, real on the left", "wrong, real on the right"),
 }
-MARGIN = 0.10  # within 50 % +- this the card calls images indistinguishable, and says so
+MARGIN = 0.10  # the card calls images indistinguishable if the interval is within 50 % +- this
 
 
 class Estimate(NamedTuple):
-    """A value with its 95 % interval; None where there is none to be had."""
+    """A value with the ends of its 95 % interval, which are None if there is no interval."""
 
     value: float
     low: float | None = None
@@ -25,15 +25,15 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Rater:
-    """What one rater did.
+    """The answers of one rater, in numbers.
 
     Args:
-        answers: Number of answers, attention checks left out.
-        wrong: How many of them were wrong.
-        checks_right: Attention checks answered rightly.
+        answers: Number of answers, without attention checks.
+        wrong: Number of wrong answers.
+        checks_right: Number of attention checks that were answered correctly.
         complete: Whether every trial of the study was answered.
         seconds: Median time of an answer.
-        excluded: Why the rater is left out; empty for those who count.
+        excluded: Reason why the rater is left out; "" for a rater who counts.
     """
 
     name: str
@@ -47,20 +47,20 @@ class Rater:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the raters found, fractions in [0, 1].
+    """The results of a study; rates are fractions in [0, 1].
 
     Args:
         study: The study's id.
         mode: "single" or "pairs".
-        raters: All of them, those left out too.
-        error_rate: In "single" the mean of the two halves' error rates, which is HYPE's number
-            where the halves are equal; in "pairs" the errors over all pairs.
-        binomial: The Clopper-Pearson interval of all errors, as if all answers came from equal
-            raters: a lower bound of the uncertainty.
-        halves: Error rates by half, as named in `HALVES`.
-        d_prime: How far apart raters see the two, in standard deviations; 0 is not at all.
-        notes: What a reader must know, one sentence each.
-        protocol: From the key.
+        raters: All raters, including those that are left out.
+        error_rate: In "single" the mean of the two halves' error rates, which is HYPE's number if
+            the halves have equal sizes; in "pairs" the share of wrong answers.
+        binomial: The Clopper-Pearson interval of all errors, which assumes equal raters: a lower
+            bound of the uncertainty.
+        halves: Error rates by half, with the names of `HALVES`.
+        d_prime: Discriminability of real and generated images, in standard deviations; 0: none.
+        notes: Sentences that a reader must know.
+        protocol: Protocol of the study, from the key.
     """
 
     study: str
@@ -75,24 +75,28 @@ class Analysis:
 
     @property
     def included(self) -> tuple[Rater, ...]:
+        """The raters that are not left out."""
         return tuple(rater for rater in self.raters if not rater.excluded)
 
     @property
     def answers(self) -> int:
+        """Number of answers of these raters."""
         return sum(rater.answers for rater in self.included)
 
     @property
     def accuracy(self) -> Estimate:
-        """Of pairs: how often the real image was found."""
+        """The share of right answers; in "pairs", of pairs whose real image was found."""
         value, low, high = self.error_rate
         if low is None or high is None:
             return Estimate(1 - value)
         return Estimate(1 - value, 1 - high, 1 - low)
 
     def to_json(self) -> str:
+        """The results as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     def to_markdown(self) -> str:
+        """The results as a page of Markdown."""
         rows = [f"| {name} | {value} | {interval} |" for name, value, interval in self.rows()]
         return "\n".join(
             [
@@ -120,7 +124,7 @@ class Analysis:
         )
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Name, value and interval of each number, as they are printed."""
+        """Name, value and interval of each number, as text."""
         rates = {"error rate": self.error_rate, "error rate, binomial": self.binomial}
         if self.mode == "pairs":
             rates["accuracy"] = self.accuracy
@@ -146,7 +150,7 @@ def verdict(analysis: Analysis) -> tuple[str, Literal["good", "bad", "unsure"]]:
         did += "found the real image in {:.1f} % of the pairs"
         value, low, high = analysis.accuracy
     else:
-        did += "took {:.1f} % of the images for what they are not"
+        did += "gave wrong answers to {:.1f} % of the images"
         value, low, high = analysis.error_rate
     did = did.format(100 * value)
     if low is None or high is None:
@@ -155,14 +159,14 @@ def verdict(analysis: Analysis) -> tuple[str, Literal["good", "bad", "unsure"]]:
     _, low, high = analysis.error_rate
     near, far = 0.5 - MARGIN, 0.5 + MARGIN
     if high < near:
-        flag, says = "bad", "people can tell"
+        flag, ending = "bad", "people can tell"
     elif low > far:
-        flag, says = "unsure", "people can tell, and take the generated ones for the real ones"
+        flag, ending = "unsure", "people can tell, and take the generated ones for the real ones"
     elif near <= low and high <= far:
-        flag, says = "good", f"people can hardly tell: within {100 * MARGIN:.0f} points of 50 %"
+        flag, ending = "good", f"people can hardly tell: within {100 * MARGIN:.0f} points of 50 %"
     else:
-        flag, says = "unsure", "too few answers to say whether people can tell"
-    return f"{did}: {says}.", flag
+        flag, ending = "unsure", "too few answers to say whether people can tell"
+    return f"{did}: {ending}.", flag
 
 
 def section(analysis: Analysis) -> Section:

@@ -1,4 +1,4 @@
-"""A study as it leaves: a folder to publish, and beside it the key that must not be published."""
+"""Export of a study: a folder to publish, and a key that must not be published."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import at_least
 from .answers import ANSWERS, Mode
 
-ONE_TIME = 946_684_800  # 2000-01-01, the time stamp of every image; zip files know none before 1980
+ONE_TIME = 946_684_800  # 2000-01-01, the time stamp of all images; zip files allow none before 1980
 
 
 def export_study(
@@ -38,26 +38,27 @@ def export_study(
 ) -> Path:
     """Writes a study: the folder `output` to publish and `output`-key.json to keep.
 
-    Real and generated images leave through the same door: same side, mode, encoder settings, no
-    metadata, one time stamp, and names that are hashes under a secret that only the key has.
-    The page itself knows no answer. Nothing half-written is left behind.
+    Real and generated images are written alike: with equal sides, colour modes and encoder
+    settings, without metadata, with one time stamp, and with names that are hashes under a secret
+    of the key. The page does not hold the answers. If writing fails, no partial study is left.
 
     Args:
-        real: (N, C, H, W) uint8, held-out images; `num_real` of them are drawn.
-        generated: (N, C, H, W) uint8, the same size; `num_generated` of them are drawn.
+        real: Held-out images (N, C, H, W) uint8, of which `num_real` are drawn.
+        generated: Samples (N, C, H, W) uint8 of the same size, of which `num_generated` are drawn.
         output: A folder that does not exist yet, or is empty.
         mode: "single", one image at a time, or "pairs", a real and a generated one side by side.
-        attention_checks: Trials with an image of noise in place of the generated one.
-        size: Side in pixels that small images are enlarged to, by a whole factor, with no blur.
-        title: What stands above the page.
-        seed: Of the draw of images. Names and order follow a fresh secret, never the seed.
-        protocol: What else must be known to repeat the study; goes into the key.
+        num_real, num_generated: Numbers of real and of generated images.
+        attention_checks: Number of trials with an image of noise in place of a generated one.
+        size: Side in pixels to which small images are enlarged, by a whole factor, without blur.
+        title: Heading of the page.
+        seed: Seed of the draw of images. Names and order depend on a new secret, not on the seed.
+        protocol: Further settings that are needed to repeat the study; they are kept in the key.
 
     Returns:
         The path of the key.
 
     Raises:
-        ValueError: images that do not match or do not suffice, an output that is in use.
+        ValueError: if the images do not match or are too few, or the output exists.
     """
     output = Path(output)
     key_path = output.with_name(f"{output.name}-key.json")
@@ -81,7 +82,7 @@ def export_study(
         raise ValueError(f"output must not overwrite the key of an earlier study, got {key_path}")
 
     rng = np.random.default_rng(seed)
-    # A pair that checks attention needs a real image too, one that no other trial shows.
+    # An attention check in "pairs" needs a real image too, which no other trial shows.
     extra = attention_checks if mode == "pairs" else 0
     if num_real + extra > len(real):
         raise ValueError(f"num_real must be at most {len(real) - extra}, got {num_real}")
@@ -101,7 +102,7 @@ def export_study(
         trials = [[name] for kind in names for name in names[kind]]
     else:
         trials = _pairs(names["real"], names["generated"] + names["noise"], num_real)
-    trials.sort(key=min)  # by hash, which is no order at all
+    trials.sort(key=min)  # by hash, an order that is independent of the answers
     study = {
         "study": _name(secret, "study", 0)[:12],
         "mode": mode,
@@ -137,7 +138,7 @@ def export_study(
         folder, draft = Path(scratch) / "study", Path(scratch) / "key.json"
         (folder / "images").mkdir(parents=True)
         written = [pair for kind in names for pair in zip(names[kind], images[kind], strict=True)]
-        for name, image in sorted(written, key=lambda pair: pair[0]):  # so that no order tells
+        for name, image in sorted(written, key=lambda pair: pair[0]):  # the order reveals nothing
             _write_png(image, study["scale"], folder / "images" / f"{name}.png")
         (folder / "index.html").write_text(page, encoding="utf-8")
         draft.write_text(json.dumps(key, indent=1), encoding="utf-8")
@@ -151,7 +152,7 @@ def export_study(
 
 
 def cues(real: ArrayLike, generated: ArrayLike) -> list[str]:
-    """Gross differences by which anybody could tell the two sets, one sentence each.
+    """Gross differences that reveal which images are real, one phrase each.
 
     Args:
         real: (N, C, H, W) uint8.
@@ -185,7 +186,7 @@ def _is_grey(images: NDArray[np.uint8]) -> bool:
 def _same_channels(
     a: NDArray[np.uint8], b: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Both with one channel where both are grey (a grey image is often stored as RGB), or three."""
+    """Both with one channel if both are grey (also if stored as RGB), or else with three."""
     if _is_grey(a) and _is_grey(b):
         return a[:, :1], b[:, :1]
     return (
@@ -199,14 +200,14 @@ def _name(secret: str, kind: str, index: int) -> str:
 
 
 def _pairs(real: list[str], fake: list[str], checks_from: int) -> list[list[str]]:
-    """[left, right]: the real image is on the left in half of the pairs, and of the checks.
+    """Pairs [left, right] with the real image on the left in half of the pairs, and of the checks.
 
-    The page shows all as they are here, or all the other way round, so each rater has both halves.
+    The page shows all pairs in this order, or all of them mirrored, so each rater has both halves.
     """
     pairs = []
     for part in (slice(checks_from), slice(checks_from, None)):
         chosen = list(zip(real[part], fake[part], strict=True))
-        random.SystemRandom().shuffle(chosen)  # not the seed: whoever knows it must not know this
+        random.SystemRandom().shuffle(chosen)  # not from the seed, which would reveal the answers
         pairs += [list(pair if i % 2 else pair[::-1]) for i, pair in enumerate(chosen)]
     return pairs
 

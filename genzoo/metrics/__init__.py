@@ -1,1 +1,1 @@
-"""Statistics of images and of their features: functions of tensors, for anybody's script."""
+"""Statistics of images and of their features: functions of tensors, usable in any script."""

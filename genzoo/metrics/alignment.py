@@ -1,13 +1,13 @@
-"""How far two images are apart once one of them is moved onto the other.
+"""The distance of two images after one of them is aligned with the other.
 
-A copy that was turned, zoomed, moved or made brighter differs from its source in most pixels. So
-image x is warped onto y by the affine map and the gain and offset that leave the least squares,
+A copy that was rotated, zoomed, shifted or made brighter differs from its source in most pixels. So
+image x is warped onto y by the affine map A, the gain g and the offset o of the least squares,
 
-    min over A, g, o of  mean over what both show of  (y - g x(A .) - o)^2
+    min over A, g, o of  mean over the common area of  (y - g x(A .) - o)^2
 
-by damped Gauss-Newton steps from where they are (Lucas and Kanade, 1981; Baker and Matthews,
-2004, https://doi.org/10.1023/B:VISI.0000011205.11775.fd), also of the mirrored x. The map is kept
-near the identity: what is far from a copy stays far.
+by damped Gauss-Newton steps from the identity (Lucas and Kanade, 1981; Baker and Matthews,
+2004, https://doi.org/10.1023/B:VISI.0000011205.11775.fd), and the mirrored x likewise. The map
+stays near the identity, so images that are no copies stay far apart.
 """
 
 import torch
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 256  # pairs at a time
-REACH = 0.35  # of each entry of the map, from the identity
+REACH = 0.35  # largest difference of an entry of the map from the identity's
 DAMPING = 1e-2
 
 
@@ -23,11 +23,11 @@ def aligned_distance(x: Tensor, y: Tensor, steps: int = 8) -> Tensor:
     """Root mean square difference of each pair under the best map, mirrored or not.
 
     Args:
-        x, y: float (B, C, H, W), best a little blurred: noise and edges have no slope to follow.
-        steps: Of Gauss and Newton.
+        x, y: float (B, C, H, W), best a little blurred: gradients of noise and sharp edges mislead.
+        steps: Number of Gauss-Newton steps.
 
     Returns:
-        (B,), in the unit of the images.
+        Distances (B,), in the unit of the images.
     """
     if x.shape != y.shape or x.ndim != 4:
         raise ValueError(f"x and y must be images alike, got {tuple(x.shape)}, {tuple(y.shape)}")
@@ -63,7 +63,7 @@ def _aligned(x: Tensor, y: Tensor, steps: int) -> Tensor:
         jacobian = jacobian.transpose(1, 2).flatten(2) * inside[:, None]  # (B, 8, CHW)
         rest = (y - moved).flatten(1) * inside
         normal, towards = jacobian @ jacobian.mT, jacobian @ rest[:, :, None]
-        # Brightness has its exact least squares in every step.
+        # Gain and offset are solved exactly in every step.
         gain = torch.linalg.solve(normal[:, 6:, 6:] + 1e-3 * identity[:2, :2], towards[:, 6:])
         left = rest - (gain.mT @ jacobian[:, 6:])[:, 0]
         best = torch.minimum(best, left.square().sum(1) / inside.sum(1).clamp(min=1))

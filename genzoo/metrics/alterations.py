@@ -18,10 +18,11 @@ def transformed(
     down: Tensor | float = 0.0,
     mirror: Tensor | float = 0.0,
 ) -> Tensor:
-    """Images turned (degrees), zoomed (above 1: larger), moved (shares of the side), mirrored.
+    """Images rotated by `turn` (degrees), zoomed (above 1: larger), shifted (shares of the side)
+    and mirrored (1: yes).
 
-    Between pixels by linear interpolation; beyond the rim by what is at the rim. Each argument a
-    number, or one for each image (B,).
+    Values between pixels are interpolated linearly; beyond the border the border's value is taken.
+    Each argument is a number, or one for each image (B,).
     """
     b = len(x)
     turn, zoom, right, down, mirror = (
@@ -40,7 +41,7 @@ def transformed(
 
 
 def blurred(x: Tensor, deviation: Tensor | float) -> Tensor:
-    """Images under a Gaussian of that deviation in pixels, a number or one for each image (B,)."""
+    """Images blurred by a Gaussian; `deviation` is in pixels, a number or one per image (B,)."""
     deviation = torch.as_tensor(deviation, dtype=x.dtype, device=x.device).expand(len(x))
     reach = max(1, math.ceil(2.5 * deviation.max().item()))
     place = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
@@ -57,14 +58,14 @@ def blurred(x: Tensor, deviation: Tensor | float) -> Tensor:
 
 
 def plant(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Copies of images, altered in one way, each by an amount of its own.
+    """Copies of images, altered in one way, each by its own random amount.
 
     Args:
         images: uint8 (n, C, H, W).
-        kind: A name in `kinds`.
+        kind: Name of the alteration, one of `kinds`.
 
     Returns:
-        uint8 (n, C, H, W).
+        Altered copies, uint8 (n, C, H, W).
     """
     x = from_uint8(images)
     changed = _KINDS[kind](x, generator)
@@ -72,7 +73,7 @@ def plant(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
 
 
 def kinds(side: int) -> dict[str, str]:
-    """The alterations that are planted, by name, in words for images of so many pixels a side."""
+    """Descriptions of the alterations by their names, for images of `side` pixels."""
     return {
         "unchanged": "unchanged",
         "mirrored": "mirrored",
@@ -94,7 +95,7 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
 
 
 def _shift(x: Tensor, generator: torch.Generator) -> Tensor:
-    """By whole pixels, not both of them 0."""
+    """Shifts by whole pixels, of which at most one is 0."""
     reach = _reach(min(x.shape[-2:]))
     steps = torch.randint(1, (2 * reach + 1) ** 2, (len(x),), generator=generator)
     steps = (steps + (2 * reach + 1) ** 2 // 2) % (2 * reach + 1) ** 2

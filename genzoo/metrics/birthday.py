@@ -1,16 +1,16 @@
-"""How many different images a model can make, from those that it makes twice.
+"""The support size of a model, estimated from repeated samples.
 
-The birthday paradox (Arora and Zhang, 2017, https://arxiv.org/abs/1706.08224): a model that emits
+The birthday paradox (Arora and Zhang, 2017, https://arxiv.org/abs/1706.08224): a model that draws
 N images with equal probability repeats one among about sqrt(N) samples. With B pairs of samples,
 C of them collisions, and p_i the probability of image i,
 
     E[C] = B q,    q = sum_i p_i^2,
 
-so N2 = B / C estimates 1 / q, the number of equally probable images that would collide as often:
-the support, at most. What collides is calibrated on real images: pairs nearer than half the
-smallest distance of as many of them. Repetition that goes unnoticed, as under noise, makes the
-estimate larger, so that no collision says nothing; unequal probabilities make it smaller than the
-support.
+so N2 = B / C estimates 1 / q, the number of equally probable images that would collide as often.
+It is at most the support size. The threshold of a collision is calibrated on real images: half the
+smallest distance among as many of them. Repeats that are missed, as under noise, make the estimate
+too large, so zero collisions show nothing; unequal probabilities make it smaller than the support
+size.
 """
 
 import math
@@ -23,22 +23,22 @@ from .intervals import NORMAL
 from .neighbours import closest_pairs, collisions
 from .number import Number
 
-# Deviations for the jackknife: with one heavy image the deviation is underestimated just when
-# collisions are, and 1.96 covered 0.92 in simulations where 2.3 covers 0.95.
+# Half-width of the jackknife's interval in deviations: with one image of high probability the
+# deviation is underestimated just when collisions are; in simulations 1.96 covered 0.92, 2.3 0.95.
 JACKKNIFE = 2.3
-# How many more pairs may collide at twice the threshold than at half of it, where the threshold
-# separates repeats from different images.
+# The threshold separates repeats from different images if at twice the threshold at most this many
+# times as many pairs collide as at half of it.
 GAP = 1.1
 
 
 def duplicate_threshold(real: Tensor, size: int, seed: int = 0) -> float:
-    """Half the smallest distance of a pair in batches of `size` real images, drawn without return.
+    """Half the smallest distance between two real images, over disjoint batches of `size` images.
 
-    Exact duplicates, which some data has, do not count: below this they collide.
+    Exact duplicates among the real images are left out: their distance is 0.
 
     Args:
-        real: uint8 (n, C, H, W) or float (n, d), at least 2.
-        size: Images of a batch; at most n of them.
+        real: uint8 (n, C, H, W) or float (n, d), at least 2 images.
+        size: Number of images in a batch; n if there are fewer.
     """
     if len(real) < 2 or size < 2:
         raise ValueError(f"real and size must be at least 2 images, got {len(real)} and {size}")
@@ -53,18 +53,19 @@ def duplicate_threshold(real: Tensor, size: int, seed: int = 0) -> float:
 
 
 def batches(x: Tensor, size: int, seed: int = 0) -> list[Tensor]:
-    """Disjoint random batches of equal size; one of all, where there are fewer."""
+    """Disjoint random batches of `size` images; one batch of all images if there are fewer."""
     size = min(size, len(x))
     order = shuffled(len(x), seed)
     return [x[part] for part in order[: len(x) // size * size].split(size)]
 
 
 class Birthday:
-    """What collided in one or more batches of equal size.
+    """Collisions within one or more batches of equal size, and the support sizes they give.
 
     Args:
-        degrees: With how many others of its batch each sample collides, int64 (batches, s).
-        previous: The last one before it with which it does, or -1, int64 (batches, s).
+        degrees: Number of samples of its batch that each sample collides with, int64 (batches, s).
+        previous: Place of the last earlier sample of the batch that each sample collides with,
+            or -1, int64 (batches, s).
     """
 
     def __init__(self, degrees: Tensor, previous: Tensor):
@@ -83,8 +84,8 @@ class Birthday:
         return cls(*(torch.stack(part) for part in zip(*found, strict=True)))
 
     def poisson(self) -> tuple[float, float]:
-        """95 % interval of q where collisions are rare and independent (Garwood, 1936), which
-        they are for equal probabilities. Without a collision one-sided, up to 3 / B."""
+        """95 % interval of q for rare, independent collisions (Garwood, 1936), as they are under
+        equal probabilities. With zero collisions it is one-sided, from 0 to 3 / B."""
         from scipy.stats import chi2
 
         if not self.colliding:
@@ -93,8 +94,8 @@ class Birthday:
         return low / self.pairs, chi2.ppf(0.975, 2 * self.colliding + 2) / 2 / self.pairs
 
     def jackknife(self) -> tuple[float, float]:
-        """95 % interval of q by leaving out one sample at a time: it sees unequal probabilities,
-        but not what one collision or none has left to chance."""
+        """95 % interval of q by leaving out one sample at a time: it includes the variance due to
+        unequal probabilities, but is too short for one collision or none."""
         q = self.colliding / self.pairs
         if not q:
             return self.poisson()
@@ -102,25 +103,25 @@ class Birthday:
         without = (self.colliding - self.degrees.flatten()) / (self.pairs - (s - 1))
         n = count * s
         error = JACKKNIFE * ((n - 1) / n * (without - without.mean()).square().sum()).sqrt().item()
-        # On the plain and on the logarithmic scale: skewed either way where collisions are few.
+        # On the plain and on the logarithmic scale: few collisions are skewed either way.
         return min(q - error, q * math.exp(-error / q)), max(q + error, q * math.exp(error / q))
 
     def support(self) -> Number:
-        """N2 = B / C, in an interval that holds whether or not probabilities are equal: from the
-        lower of the ends of both intervals to the higher. Without a collision N2 is infinite
-        and the lower end B / 3."""
+        """N2 = B / C, with the union of both intervals, which holds for equal and for unequal
+        probabilities. With zero collisions N2 is infinite and the lower end is B / 3."""
         ends = zip(self.poisson(), self.jackknife(), strict=True)
         low, high = (pick(end) for pick, end in zip((min, max), ends, strict=True))
         return self._of(self.colliding / self.pairs, low, high, self.note)
 
     @property
     def note(self) -> str:
+        """The number of collisions, as a phrase."""
         return f"{self.colliding:,.0f} of {self.pairs:,.0f} pairs collide"
 
     def estimates(self) -> dict[str, Number]:
-        """All that is read from collisions, each under its own name: N2 with the interval that
-        spans both and with each of them; the N of the number of different samples; and what the
-        s tells at which half of the batches have a collision."""
+        """All estimates of the support size by name: N2 with the union of both intervals and with
+        each of them; from the number of different samples; and from the batch size s at which
+        half of the batches have a collision."""
         q = self.colliding / self.pairs
         return {
             "support": self.support(),
@@ -131,8 +132,8 @@ class Birthday:
         }
 
     def curve(self) -> list[tuple[int, float]]:
-        """The paper's procedure: for growing s, the share of batches of s samples that have a
-        collision; pairs (s, share), until all have one."""
+        """The paper's procedure: the share of batches of s samples that have a collision, as pairs
+        (s, share) for growing s, until all batches have one."""
         found: list[tuple[int, float]] = []
         size = 2.0
         while round(size) <= self.size and not (found and found[-1][1] == 1):
@@ -145,10 +146,11 @@ class Birthday:
         return found
 
     def support_by_halves(self) -> dict[str, Number]:
-        """From the s at which half of the batches have a collision.
+        """Support sizes from the batch size s at which half of the batches have a collision.
 
         support_s_squared: The rule of thumb, s^2.
-        support_half_chance: The N for which the chance is one half, s^2 / (2 ln 2) = 0.72 s^2.
+        support_half_chance: The N for which that probability is one half, s^2 / (2 ln 2) =
+            0.72 s^2.
         """
         curve = self.curve()
         s, note = float(curve[-1][0]), f"more than this: s = {curve[-1][0]:,} and fewer collide"
@@ -163,7 +165,8 @@ class Birthday:
         }
 
     def support_of_distinct(self) -> Number:
-        """The N for which s equally probable draws give as many different images as there were:
+        """The N for which s draws of N equally probable images give k different ones, with k the
+        number that was counted:
 
         k = N (1 - (1 - 1/N)^s)
         """
@@ -194,7 +197,7 @@ class Birthday:
         return Number(value, solve(low), solve(high), note)
 
     def _of(self, q: float, low: float, high: float, note: str) -> Number:
-        """The inverse of q and of its interval."""
+        """1 / q, with the inverted interval."""
         infinite = math.inf
         return Number(1 / q if q else infinite, 1 / high, 1 / low if low > 0 else infinite, note)
 
@@ -202,18 +205,18 @@ class Birthday:
 def count_support(
     samples: Tensor, threshold: float, size: int, seed: int = 0
 ) -> tuple[Birthday, Number]:
-    """What collides, and the support that it tells of, as far as it does.
+    """The collisions of samples, and the support size with the ends of the interval that hold.
 
-    An interval has both ends only where the threshold separates repeats from different images:
-    where hardly any distance lies between half and twice the threshold. The lower end counts all
-    below twice the threshold. Otherwise repeats may be missed, as under noise, and only the
-    upper end holds. Without a collision the value is infinite, and there is no interval:
-    images may repeat themselves further apart.
+    The interval has both ends only if the threshold separates repeats from different images,
+    that is, if hardly any distance lies between half and twice the threshold. The lower end counts
+    all pairs below twice the threshold. Otherwise repeats may be missed, as under noise, and only
+    the upper end holds. With zero collisions the value is infinite and has no interval, since
+    repeats may be farther apart than the threshold.
 
     Args:
         samples: uint8 (n, C, H, W) or float (n, d).
-        threshold: See `duplicate_threshold`.
-        size: Samples of a batch.
+        threshold: Distance below which two samples collide, see `duplicate_threshold`.
+        size: Number of samples in a batch.
     """
     found = Birthday.of(samples, threshold, size, seed)
     number = found.support()

@@ -1,11 +1,11 @@
-"""How much of the real images samples reach, beside as many other real images.
+"""Recall and coverage of samples, divided by those of as many held-out images.
 
     recall     Kynkaanniemi et al., 2019, https://arxiv.org/abs/1904.06991
     coverage   Naeem et al., 2020, https://arxiv.org/abs/2002.09797
 
-Neither is 1 where samples are as good as real images, and both depend on how many there are. So
-the same real images are asked twice, by n samples and by n held-out images, and the ratio of the
-two answers is what tells: 1 for equal distributions, whatever they are and however many n.
+Neither is 1 for samples of the data's distribution, and both depend on the numbers of images. So
+each statistic is computed twice on the same real images, for n samples and for n held-out images.
+The ratio of the two is 1 for equal distributions, for each n and each distribution.
 
 Legend: n images of each kind, d features.
 """
@@ -20,23 +20,24 @@ from .intervals import student
 from .neighbours import count_below, nearest, squared_distances
 from .number import Number
 
-HALVES = 20  # drawn for an interval
+HALVES = 20  # random halves that are drawn for an interval
 
 
 @dataclass
 class Breadth:
-    """Who is reached by whom.
+    """Recall and coverage for each real image, and the two ratios.
 
     Args:
-        real: Which of the given real images were asked, int64 (n,).
-        recalled: Whether a ball around a sample, as wide as to its k-th neighbour among samples,
-            holds the real image, bool (n,).
-        recalled_held_out: The same of held-out images.
-        covered: How many samples lie in the ball around the real image, as wide as to its k-th
-            neighbour among real images, int64 (n,).
-        covered_held_out: The same of held-out images.
+        real: Indices of the real images that were used, int64 (n,).
+        recalled: Whether the real image lies in the ball of a sample, whose radius is the distance
+            to its k-th neighbour among samples, bool (n,).
+        recalled_held_out: The same for held-out images in place of samples.
+        covered: Number of samples in the ball of the real image, whose radius is the distance to
+            its k-th neighbour among real images, int64 (n,).
+        covered_held_out: The same for held-out images in place of samples.
         recall: The recall of samples over that of held-out images.
-        coverage: The same of coverage, the share of balls that are not empty.
+        coverage: The coverage of samples over that of held-out images; coverage is the share of
+            balls that are not empty.
     """
 
     real: Tensor
@@ -49,8 +50,8 @@ class Breadth:
 
     @property
     def missed(self) -> Tensor:
-        """Real images that no sample comes near but most held-out images do: places among those
-        given, the clearest case first, int64."""
+        """Indices of the real images whose ball has held-out images but no sample, int64; those
+        with the most held-out images first."""
         empty = ((self.covered == 0) & (self.covered_held_out > 0)).nonzero()[:, 0]
         order = self.covered_held_out[empty].argsort(descending=True, stable=True)
         return self.real[empty[order]]
@@ -67,14 +68,14 @@ def breadth(
 ) -> Breadth:
     """Recall and coverage of samples over those of held-out images, n of each.
 
-    The intervals come from random halves of all three sides, drawn without return, whose
-    deviation is that of the whole: they hold the chance of all three.
+    The intervals come from random halves of all three sets, drawn without replacement, whose
+    deviation is that of the whole: they include the choice of images in all three sets.
 
     Args:
         real: float (n_real, d), samples (n_samples, d), held_out (n_held_out, d); n is the least
-            of the three numbers and of `most`, of larger sides n are drawn.
-        k: Neighbours that a ball of recall reaches to.
-        k_coverage: Neighbours that a ball of coverage reaches to.
+            of the three numbers and of `most`, and n images of each larger set are drawn.
+        k: Rank of the neighbour that gives the radius of recall's balls.
+        k_coverage: Rank of the neighbour that gives the radius of coverage's balls.
     """
     least = 2 * (max(k, k_coverage) + 1)
     n = min(len(real), len(samples), len(held_out), most)
@@ -92,7 +93,7 @@ def breadth(
     answers = []
     for x in (samples, held_out):
         reach = nearest(x, x, k, exclude_self=True)[0][:, -1]
-        # What lies in whose ball: of coverage the balls are those of the real images.
+        # Recall's balls are those of x, coverage's are those of the real images.
         answers.append(count_below(real, x, reach, inclusive=True) > 0)
         answers.append(_in_balls(x, real, wide))
     whole = torch.stack([answer.double().gt(0).double().mean() for answer in answers])
@@ -115,27 +116,27 @@ def breadth(
 
 
 def _in_balls(x: Tensor, real: Tensor, radius: Tensor) -> Tensor:
-    """How many of x lie in the ball around each real image, int64 (n,)."""
+    """Number of points x in the ball around each real image, int64 (n,)."""
     counts = torch.zeros(len(real), dtype=torch.int64, device=real.device)
     for rows, block in squared_distances(real, x):
         counts[rows] = (block < radius[rows, None].float().square()).sum(1)
-    # Whether there is any is decided without rounding.
+    # Whether a ball is empty is decided with exact distances.
     inside = nearest(real, x)[0][:, 0] < radius
     return torch.where(inside, counts.clamp(min=1), 0)
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
-    """Squares of distances in float32, (n, m), which an error bar bears."""
+    """Squares of distances (n, m) in float32, whose rounding is negligible in an error bar."""
     return torch.cat([block for _, block in squared_distances(x, y)])
 
 
 def _ratio(whole: Tensor, halves: Tensor, n: int) -> Number:
-    """Of a share (first column) to another."""
+    """The ratio of a share (first column) to another (second column)."""
     share, yardstick = whole.tolist()
     note = f"{share:.1%} of {n:,} real images; held-out images {yardstick:.1%}"
     if not yardstick or not halves[:, 1].all():
         return Number(math.nan, note=note)
     ratio = share / yardstick
     error = student(HALVES - 1) * (halves[:, 0] / halves[:, 1]).std().item()
-    error = max(error, 3 / n / yardstick)  # halves that agree in having none prove no more
+    error = max(error, 3 / n / yardstick)  # if no half has any, its deviation is 0
     return Number(ratio, max(0.0, ratio - error), ratio + error, note)

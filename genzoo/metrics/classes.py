@@ -1,4 +1,4 @@
-"""Which classes there are among images, by what a classifier says of them."""
+"""The shares of classes among images, by the predictions of a classifier."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ from .intervals import wilson
 def class_shares(logits: Tensor, known: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """The share of images of each class, (K,).
 
-    A classifier takes some images for what they are not, and would find classes that are never
-    drawn. How often is known from labelled images, and undone: the most probable shares pi of
-    true classes given those of answers, by expectation maximisation of
+    A classifier makes errors, and so predicts classes that a model never draws. The error rates are
+    estimated on labelled images, and the shares are corrected: expectation maximisation gives the
+    most probable shares pi of true classes for the shares of predictions,
 
-        share of answer a = sum_c pi_c P(a | c)
+        share of prediction a = sum_c pi_c P(a | c)
 
     Args:
         logits: float (n, K).
         known: Logits (m, K) and labels (m,) of images that the classifier was not trained on;
-            without at least 20 of each class nothing is undone.
+            the shares are not corrected without at least 20 images of each class.
     """
     if logits.ndim != 2 or not len(logits):
         raise ValueError(f"logits must be (n, K) and not empty, got {tuple(logits.shape)}")
@@ -45,16 +45,25 @@ def class_shares(logits: Tensor, known: tuple[Tensor, Tensor] | None = None) -> 
 
 
 def effective_classes(shares: Tensor) -> float:
-    """exp of the entropy: K for K equal shares, 1 for a single class."""
+    """exp of the entropy of shares (K,): K for K equal shares, 1 for a single class.
+
+    >>> effective_classes(torch.tensor([0.25, 0.25, 0.25, 0.25]))
+    4.0
+    >>> effective_classes(torch.tensor([1.0, 0.0, 0.0]))
+    1.0
+    """
     return torch.special.entr(shares).sum().exp().item()
 
 
 def missing_classes(shares: Tensor, reference: Tensor, n: int) -> list[int]:
-    """Classes with less than a fifth of their share, and surely less than half of it.
+    """Classes with less than a fifth of their share, and significantly less than half of it.
 
     Args:
-        shares: Of n samples, (K,).
-        reference: Of training images, (K,).
+        shares: Shares of the classes among n samples, (K,).
+        reference: Shares of the classes among training images, (K,).
+
+    >>> missing_classes(torch.tensor([0.9, 0.1, 0.0]), torch.tensor([0.4, 0.3, 0.3]), n=100)
+    [2]
     """
     pairs = zip(shares.tolist(), reference.tolist(), strict=True)
     return [
@@ -66,7 +75,7 @@ def missing_classes(shares: Tensor, reference: Tensor, n: int) -> list[int]:
 
 @dataclass
 class Classes:
-    """Shares of the classes among samples and among training images, (K,); and who is missing."""
+    """Shares of the classes among samples and training images, (K,), and the missing classes."""
 
     generated: Tensor
     train: Tensor
@@ -74,12 +83,12 @@ class Classes:
 
     @property
     def present(self) -> int:
-        """How many classes the data has."""
+        """Number of classes in the training data."""
         return int((self.train > 0).sum())
 
     @property
     def left(self) -> list[int]:
-        """Those that are drawn, the most frequent first."""
+        """Classes that are not missing, the most frequent first."""
         shares = self.generated.tolist()
         left = [c for c in range(len(shares)) if self.train[c] > 0 and c not in self.missing]
         return sorted(left, key=lambda c: -shares[c])

@@ -1,21 +1,21 @@
-"""Are samples copies of training images? A test that is exact, whatever the space.
+"""A permutation test for copies of training images among samples, exact in every feature space.
 
-Training and held-out images are one set of real images whose labels, "trained on" and "held
-out", are a random split. If nothing was memorised then, given the samples, the labels are chance.
-So everything that is measured is blind to them: each sample's nearest real image, and how much
-nearer it is than the next,
+Training and held-out images are one set of real images whose labels, "training" and "held out",
+are a random split. If no training image was memorised, the labels are independent of the samples.
+Neighbours are therefore found without the labels: each sample's nearest real image, and how much
+nearer it is than the second nearest,
 
     gap(x) = d(x, nearest) / d(x, second nearest)        0: an exact copy; near 1: no copy
 
-For each limit r on the gap, the statistic is how many samples within it have a training image as
-their nearest, and its null distribution comes of drawing the labels anew, each real image
-weighted by the samples that it attracts. The largest standardised surplus over all limits and all
-spaces is compared with the largest under the same labels drawn anew, so that one p-value pays for
-all that was looked at (after https://arxiv.org/abs/2610.00251; Westfall and Young, 1993).
+For each limit r on the gap, the statistic is the number of samples with a gap below r whose
+nearest real image is a training image. Its null distribution comes from permuted labels, with each
+real image weighted by the number of samples nearest to it. The largest standardised surplus over
+all limits and spaces is compared with the largest under permuted labels, so one p-value accounts
+for all of these comparisons (after https://arxiv.org/abs/2610.00251; Westfall and Young, 1993).
 
-The mirror of it, held-out images that attract too many, is a leak, or splits that were exchanged.
+The opposite surplus, of samples nearest to held-out images, shows a leak or exchanged splits.
 
-Legend: n samples, N real images of which a share pi is trained on.
+Legend: n samples, N real images of which a share pi are training images.
 """
 
 import math
@@ -30,19 +30,19 @@ from .intervals import NORMAL
 from .number import Number
 
 LIMITS = (math.inf, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-CLOSE = 0.9  # below this limit a surplus is of pairs that are closer than chance makes them
-UNLIKELY = 0.05  # p above which there may be no copies at all
-POWER = 1.645  # deviations: copies that would be noticed would be so in 95 of 100 cases
+CLOSE = 0.9  # a surplus at this limit or below consists of pairs that are closer than by chance
+UNLIKELY = 0.05  # level of the test: above this p the share of copies may be 0
+POWER = 1.645  # deviations above the critical value for a power of 95 %
 
 
 @dataclass
 class Nearest:
-    """What each sample lies near to in one space.
+    """The nearest real image of each sample in one space.
 
     Args:
-        index: Of the nearest real image, int64 (n,).
+        index: Index of the nearest real image, int64 (n,).
         gap: Its distance over that of the second nearest, (n,), in 0..1.
-        chosen: Which of the samples these are; None: all of them.
+        chosen: Indices of the samples that were used; None: all of them.
     """
 
     index: Tensor
@@ -51,19 +51,22 @@ class Nearest:
 
     @classmethod
     def of(cls, distances: Tensor, index: Tensor) -> "Nearest":
-        """Of what `neighbours.nearest` finds among real images whose order tells nothing of the
-        labels, (n, k) both, k at least 2; where the first two are equal neither side is nearer."""
+        """From the distances and indices of `neighbours.nearest`, (n, k) both, k at least 2.
+
+        The order of the real images must be independent of the labels: it decides ties.
+        """
         first, second = distances[:, 0], distances[:, 1]
         gap = torch.where(second > 0, first / second.clamp(min=1e-300), 1.0)
         return cls(index[:, 0], gap)
 
 
 def nearest_aligned(samples: Tensor, real: Tensor, candidates: Tensor) -> Nearest:
-    """By the distance that is left when the sample is moved onto the real image.
+    """Nearest real images by `aligned_distance`, the distance after alignment.
 
     Args:
-        samples: float (n, C, H, W); real: float (N, C, H, W), as `aligned_distance` wants them.
-        candidates: For each sample the real images to be tried, int64 (n, k), k at least 2.
+        samples: float (n, C, H, W); real: float (N, C, H, W), both as in `aligned_distance`.
+        candidates: Indices of the real images that are tried for each sample, int64 (n, k), k at
+            least 2.
     """
     columns = [aligned_distance(samples, real[column]) for column in candidates.T]
     distances, order = torch.stack(columns, 1).double().sort(dim=1, stable=True)
@@ -72,12 +75,12 @@ def nearest_aligned(samples: Tensor, real: Tensor, candidates: Tensor) -> Neares
 
 @dataclass
 class Pool:
-    """Training and held-out images as one set, in an order that tells nothing of the labels.
+    """Training and held-out images as one set, in an order that is independent of the labels.
 
     Args:
-        place: Of each image among the training images followed by the held-out ones, int64 (N,).
-        trained: Whether it was trained on, bool (N,).
-        duplicates: Held-out images that are equal to a training image.
+        place: Index of each image in the training images followed by the held-out ones, int64 (N,).
+        trained: Whether it is a training image, bool (N,).
+        duplicates: Number of held-out images that are equal to a training image.
     """
 
     place: Tensor
@@ -86,10 +89,10 @@ class Pool:
 
 
 def pool(train: Tensor, held_out: Tensor, seed: int = 0) -> Pool:
-    """One of each group of equal images, with the label of one of them, drawn by lot.
+    """One image of each group of equal images, with the label of a random member of the group.
 
-    An image that is both trained on and held out attracts its copies to both, and would hide
-    them. The order is that of the images' values, shuffled by the seed: of the set alone.
+    An image in both splits would be the nearest twice, and so would hide its copies. The order is
+    that of the images' values, shuffled by the seed, so it depends on the set alone.
 
     Args:
         train, held_out: uint8 (n, C, H, W) or points (n, D).
@@ -103,7 +106,7 @@ def pool(train: Tensor, held_out: Tensor, seed: int = 0) -> Pool:
     trained = np.bincount(group[: len(train)], minlength=len(first))  # of each group
     draw = np.random.default_rng(seed)
     label = draw.random(len(first)) * count < trained
-    # `first` is a training image wherever there is one: of two equal images either will do.
+    # `first` is a training image if the group has one: equal images are interchangeable.
     order = draw.permutation(len(first))
     return Pool(
         torch.from_numpy(first[order].astype(np.int64)),
@@ -113,13 +116,14 @@ def pool(train: Tensor, held_out: Tensor, seed: int = 0) -> Pool:
 
 
 class CopyTest:
-    """The test of one set of samples.
+    """The permutation test of one set of samples.
 
     Args:
-        spaces: What samples lie near to, by name of the space; not all need as many samples.
-        trained: Of which real images the model was trained on, bool (N,).
-        permutations: Labels are drawn anew so often: p is at least 1 / (1 + permutations).
-        seed: Of the labels.
+        spaces: Nearest real images of the samples, by name of the space; the number of samples may
+            differ between spaces.
+        trained: Whether each real image is a training image, bool (N,).
+        permutations: Number of permutations of the labels: p is at least 1 / (1 + permutations).
+        seed: Seed of the permutations.
     """
 
     def __init__(
@@ -136,7 +140,7 @@ class CopyTest:
         self.spaces, self.share, self.total = spaces, share, total
         self.keys = [(name, limit) for name in spaces for limit in LIMITS]
         self.sizes = torch.tensor([len(spaces[name].index) for name, _ in self.keys]).double()
-        weights = torch.stack(  # of each real image: the samples that it attracts
+        weights = torch.stack(  # of each real image: the number of samples nearest to it
             [
                 near.index[near.gap < limit].bincount(minlength=total)
                 for near in spaces.values()
@@ -158,49 +162,51 @@ class CopyTest:
         self.highest, self.lowest = z.amax(1), z.amin(1)  # (permutations,)
 
     def _variance(self, squares: Tensor, sums: Tensor) -> Tensor:
-        """Of a sum of weights over images drawn without return."""
+        """Variance of a sum of weights over images drawn without replacement."""
         spread = squares - sums.square() / self.total
         return self.share * (1 - self.share) * self.total / (self.total - 1) * spread
 
     def _standardised(self, found: Tensor) -> Tensor:
-        """A surplus in deviations; the 1 keeps a handful of samples from looking like many."""
+        """The surplus in deviations; the 1 added to the variance damps that of a few samples."""
         return (found - self.share * self.attracted) / (self.variance.clamp(min=0) + 1).sqrt()
 
     @property
     def p_copies(self) -> float:
-        """Of at least such a surplus of training images, if nothing was memorised."""
+        """p-value of a surplus of training images this large, if no image was memorised."""
         more = (self.highest >= self.z.max()).sum().item()
         return (1 + more) / (1 + len(self.highest))
 
     @property
     def p_leak(self) -> float:
-        """Of at least such a surplus of held-out images, by chance."""
+        """p-value of a surplus of held-out images this large."""
         more = (self.lowest <= self.z.min()).sum().item()
         return (1 + more) / (1 + len(self.lowest))
 
     def critical(self, level: float) -> float:
-        """The surplus that chance exceeds at most at this level."""
+        """Critical value: permuted labels exceed this surplus with a probability of `level`."""
         return torch.quantile(self.highest, 1 - level, interpolation="higher").item()
 
     def close(self, level: float) -> bool:
-        """Whether a surplus among close pairs alone, gap below 0.9, is significant."""
+        """Whether the surplus among close pairs, with a gap below 0.9, is significant."""
         limits = torch.tensor([limit for _, limit in self.keys])
         return bool((self.z[limits <= CLOSE] > self.critical(level)).any())
 
     def copied(self, name: str | None = None, held_out: bool = False) -> Number:
         """The share of samples that are copies of training images, from the surplus.
 
-        With S of A samples within a limit nearest to training images, of n in all,
+        With n samples, of which A have a gap below the limit, and S of these nearest to training
+        images,
 
             c = (S - pi A) / ((1 - pi) n)
 
-        estimates those that are found: each copy that is altered beyond recognition is missed. So
-        the lower end holds for the share of copies, above 0 only where the test finds a surplus at
-        a level of 5 %, and the upper end is 1. Of all limits, and of all spaces if none is named,
-        the one with the highest lower end counts; its interval is wide enough for all of them.
+        estimates the share of detected copies; copies that are altered too much are missed. So the
+        lower end holds for the share of all copies, and is above 0 only if the test finds a surplus
+        at a level of 5 %; the upper end is 1. The limit, and the space if none is named, is the one
+        with the highest lower end; the interval is wide enough for this choice.
 
         Args:
-            held_out: Of copies of held-out images instead.
+            name: Name of the space; None: all spaces.
+            held_out: Whether copies of held-out images are counted instead.
         """
         share = 1 - self.share if held_out else self.share
         found = self.attracted - self.found if held_out else self.found
@@ -211,7 +217,7 @@ class CopyTest:
         others = (self.attracted - copies).clamp(min=0) * self.crowding + 1
         error = (share * (1 - share) * others).sqrt() / (1 - share)
         c = copies / self.sizes
-        chance = (c * (1 - c) / self.sizes).clamp(min=0)  # of which samples were drawn
+        chance = (c * (1 - c) / self.sizes).clamp(min=0)  # variance of the choice of samples
         low = c - deviations * ((error / self.sizes).square() + chance).sqrt()
         mine = torch.tensor([name in (None, key) for key, _ in self.keys])
         best = torch.where(mine, low, -torch.inf).argmax().item()
@@ -220,7 +226,7 @@ class CopyTest:
         within = "" if limit == math.inf else f", gap below {limit:g}"
         return Number(
             c[best].item(),
-            # Where there may be none the exact test knows better than a normal approximation.
+            # Where there may be no copies the exact test replaces the normal approximation.
             min(1.0, max(0.0, low[best].item())) if p <= UNLIKELY else 0.0,
             1.0,
             f"of {self.attracted[best]:,.0f} samples ({space}{within}) {found[best]:,.0f} are "
@@ -229,13 +235,13 @@ class CopyTest:
         )
 
     def noticed(self, planted: dict[str, Nearest], trained: Tensor, level: float) -> float:
-        """From which share of copies on the test would find them, in 95 of 100 cases; above 1
-        where it would not.
+        """The smallest share of copies that the test would find with a power of 95 %; infinite if
+        there is none.
 
         Args:
-            planted: What copies of one kind lie near to, by space.
+            planted: Nearest real images of planted copies of one kind, by name of the space.
             trained: As in the constructor.
-            level: Of the test.
+            level: Level of the test.
         """
         critical = self.critical(level)
         hits, right = [], []

@@ -3,9 +3,9 @@
     C_T             Meehan, Chaudhuri and Dasgupta, 2020, https://arxiv.org/abs/2004.05675
     authenticity    Alaa et al., 2022, https://arxiv.org/abs/2102.08921
 
-Both ask whether samples are nearer to training images than they should be, and both say so of
-smooth samples too, which are near to everything. So each is to be read beside the same with
-training and held-out images exchanged.
+Both test whether samples are nearer to training images than held-out images are. Smooth samples,
+which are near to all images, give a positive result as well. So compare each statistic with the
+same statistic after training and held-out images are exchanged.
 """
 
 import math
@@ -24,23 +24,23 @@ from .number import Number
 def data_copying(
     train: Tensor, held_out: Tensor, generated: Tensor, cells: int = 3, seed: int = 0
 ) -> tuple[Number, Tensor]:
-    """The C_T test: in each cell of the space, are samples nearer to training images than
-    held-out images are?
+    """The C_T test: whether, in each cell of the space, samples are nearer to training images than
+    held-out images are.
 
-    Cells come from k-means on at most 64 principal components of the training features, fewer
-    where a cell would have less than 50 held-out or training images. In a cell, Z is the
+    Cells come from k-means on at most 64 principal components of the training features; there are
+    fewer cells if one would have fewer than 50 held-out or training images. In a cell, Z is the
     normalised Mann-Whitney statistic of distances to the cell's training images; C_T is the mean
-    of Z over cells with samples enough, weighted by held-out images. Negative is copying,
-    positive is underfitting.
+    of Z over cells with more than 20 samples, weighted by the number of held-out images. Negative
+    values mean copying, positive ones underfitting.
 
     Returns:
-        C_T, and Z for each cell, (cells,), NaN where there are too few samples.
+        C_T, and Z of each cell, (cells,), NaN for cells with too few samples.
     """
     from scipy.stats import rankdata
     from sklearn.cluster import KMeans
 
     train, held_out, generated = _principal(64, train, held_out, generated)
-    distinct = len(train[:1000].unique(dim=0))  # of a constant feature there is one cell
+    distinct = len(train[:1000].unique(dim=0))  # constant features give one cell
     for count in range(min(cells, distinct), 0, -1):
         means = KMeans(count, n_init=3, random_state=seed).fit(train.numpy())
         places = [torch.from_numpy(means.predict(x.numpy())) for x in (train, held_out, generated)]
@@ -71,7 +71,7 @@ def data_copying(
 
 
 def _principal(most: int, reference: Tensor, *others: Tensor) -> list[Tensor]:
-    """All in the reference's principal components, float32 (n, at most `most`)."""
+    """Projections on the reference's first `most` principal components, float32 (n, <= most)."""
     flat = [x.flatten(1).float().cpu() for x in (reference, *others)]
     if flat[0].shape[1] <= most:
         return flat
@@ -85,11 +85,15 @@ def _principal(most: int, reference: Tensor, *others: Tensor) -> list[Tensor]:
 
 
 def authentic(distances: Tensor, indices: Tensor, radius: Tensor) -> Tensor:
-    """Which images are farther from their nearest training image than its own nearest is, (n,).
+    """Whether each image is authentic, bool (n,): farther from its nearest training image than
+    this training image is from the nearest other one.
 
     Args:
-        distances, indices: Of each image's nearest training image, (n,).
-        radius: Of each training image to its nearest other one, (N,).
+        distances, indices: Distance and index of each image's nearest training image, (n,).
+        radius: Distance of each training image to its nearest other one, (N,).
+
+    >>> authentic(torch.tensor([0.1, 2.0]), torch.tensor([0, 0]), radius=torch.tensor([1.0]))
+    tensor([False,  True])
     """
     return distances > radius[indices]
 

@@ -5,14 +5,14 @@ a normal distribution with a width of its own,
 
     p(x) = 1/n sum_j N(x; y_j, s_j^2 I),
 
-and the widths are those that make the training images most likely. A sample that is a copy gets a
-width of nearly nothing, and then says nothing of held-out images. Therefore copies cost likelihood
-there, as do samples that are not real, or too alike. The divergence is
+and the widths maximise the likelihood of the training images. A sample that is a copy gets a width
+near 0, and then adds almost no density at held-out images. So copies lower the likelihood of
+held-out images, as do samples that are unrealistic or too similar. The divergence is
 
     FLD = 100 (L(samples) - L(training images)),    L = -1/d mean_x log p(x) over held-out x,
 
-where the second mixture is half of the training images, its widths fitted to the other half. It is
-near 0 for fresh real images, and lower is better.
+where the centres of the second mixture are half of the training images, and its widths are fitted
+to the other half. It is near 0 for new real images, and lower is better.
 
 Legend: n images, d features; all features are float (n, d).
 """
@@ -28,21 +28,22 @@ from .inputs import features, same_width
 from .intervals import NORMAL
 from .number import Number
 
-STEPS, RATE = 50, 0.5  # of Adam, as the authors have it
-BROAD = 0.9  # how much nearer than it is the training images' mean is taken to be, while fitting
-BLOCK = 2**22  # distances at a time
-KNOWN = 2**26  # distances that are kept, at most
+STEPS, RATE = 50, 0.5  # steps and learning rate of Adam, from the authors' code
+BROAD = 0.9  # factor of the distances to the training images' mean, in the fit only
+BLOCK = 2**22  # distances in a block
+KNOWN = 2**26  # largest number of distances that are kept in memory
 
 
 def feature_likelihood_divergence(
     train: Tensor, held_out: Tensor, generated: Tensor, seed: int = 0, most: int = 10_000
 ) -> Number:
-    """FLD, with an interval for other held-out images.
+    """FLD, with an interval for the choice of held-out images.
 
     Args:
-        train: What the widths are fitted to.
-        most: At most so many training images and samples take part, drawn at random: the time
-            grows with the product.
+        train: Features of the training images, to which the widths are fitted.
+        seed: Seed of the random choice of images.
+        most: Largest number of training images and of samples; more are subsampled, since the
+            time grows with the product of the two.
     """
     at_least(4, most=most)
     parts = [
@@ -81,14 +82,14 @@ def _some(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
 
 
 def _fit(centres: Tensor, train: Tensor) -> Tensor:
-    """log s_j^2 (n,) that make the training images most likely.
+    """log s_j^2 (n,) that maximise the likelihood of the training images.
 
-    While fitting there is one more distribution, around the training images' mean: an image that
-    is far from all centres would otherwise pull at all of them.
+    The fit has one more component, around the training images' mean: without it an image that is
+    far from all centres would widen all of them.
     """
     d = train.shape[1]
     rows = max(1, BLOCK // len(centres))
-    # They are the same in every step; by subtraction they cost more than all the rest.
+    # Distances are the same in every step; computing them costs more than all the rest.
     known = len(train) * len(centres) <= KNOWN
     kept = [_squares(block, centres) for block in train.split(rows)] if known else []
 
@@ -121,7 +122,7 @@ def _fit(centres: Tensor, train: Tensor) -> Tensor:
 
 
 def _costs(x: Tensor, centres: Tensor, widths: Tensor) -> Tensor:
-    """-1/d log p(x), (n,)"""
+    """-1/d log p(x) of images x, (n,)."""
     d = x.shape[1]
     costs = [
         math.log(len(centres)) - _logs(_squares(block, centres), widths, d).logsumexp(1)
@@ -140,5 +141,5 @@ def _constant(widths: Tensor, d: int) -> Tensor:
 
 
 def _squares(x: Tensor, y: Tensor) -> Tensor:
-    """|x - y|^2; by subtraction, as the width of a copy is what rounding would leave."""
+    """|x - y|^2 by subtraction: the rounding of a product would exceed the width of a copy."""
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()

@@ -1,12 +1,12 @@
-"""Frechet distance: of the Gaussians with the features' means and covariances.
+"""Frechet distance between the Gaussians with the features' means and covariances.
 
     Frechet distance     Heusel et al., 2017, https://arxiv.org/abs/1706.08500 (FID)
     its limit            Chong and Forsyth, 2020, https://arxiv.org/abs/1911.07023
 
-torch-fidelity's value, without its folders and its Inception network, with an interval and the
-limit, which it has not. All of it in float64, whatever the features come in. Each value has a 95 %
-interval for what it would be on other images of the same two sources in the same numbers: it says
-nothing of the bias that grows as the numbers shrink.
+The value equals torch-fidelity's; beyond it, features of any network are taken from memory, and
+there are intervals and the limit. All sums are in float64. Each value has a 95 % interval for the
+choice of images: for values on other images of the same two sources, in the same numbers. The
+interval does not include the bias, which grows as the numbers shrink.
 
 Legend: n images, d features; real and generated features are float (n, d).
 """
@@ -23,12 +23,13 @@ from .number import Number
 
 
 class Moments:
-    """Count, mean and scatter of features that come in batches, in float64.
+    """Count, mean and scatter matrix of features that come in batches, in float64.
 
-    Batches are merged by their own means, so a mean far from zero costs no digits.
+    Each batch is centred by its own mean, so a mean far from zero costs no precision.
 
     Args:
-        mean: (d,); None: no features yet.
+        n: Number of images.
+        mean: Mean (d,); None: no features yet.
         scatter: Sum over images of (x - mean)(x - mean)^T, (d, d).
     """
 
@@ -37,13 +38,14 @@ class Moments:
 
     @classmethod
     def of(cls, x: Tensor) -> "Moments":
+        """Moments of features (n, d)."""
         moments = cls()
         for block in x.split(ROWS):
             moments.update(block)
         return moments
 
     def update(self, x: Tensor) -> None:
-        """Takes in a batch (B, d)."""
+        """Adds a batch of features (B, d)."""
         if not len(x):
             return
         x = x.double()
@@ -52,7 +54,7 @@ class Moments:
         self.merge(Moments(len(x), mean, x.T @ x))
 
     def merge(self, other: "Moments") -> None:
-        """Takes in the features of another."""
+        """Adds the features of other moments."""
         if not other.n:
             return
         if not self.n:
@@ -68,7 +70,7 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """(d, d), unbiased."""
+        """The unbiased covariance (d, d)."""
         if self.n < 2:
             raise ValueError(f"a covariance must have at least 2 images, got {self.n}")
         return self.scatter / (self.n - 1)
@@ -76,14 +78,14 @@ class Moments:
 
 @dataclass
 class Compared:
-    """A Frechet distance, and what each image has to do with it.
+    """A Frechet distance, and the influence of each image on it.
 
     Args:
         value: The squared distance.
-        on_real: Influence of each real image, float64 (n,): by how much the distance moves with
-            the image's share in the whole.
-        on_generated: Of each generated image, float64 (m,).
-        features: d.
+        on_real: Influence of each real image, float64 (n,): the derivative of the distance by the
+            image's weight.
+        on_generated: Influence of each generated image, float64 (m,).
+        features: Number of features d.
     """
 
     value: float
@@ -93,7 +95,7 @@ class Compared:
 
     @property
     def distance(self) -> Number:
-        """With its interval, and a note where images are too few."""
+        """The distance with its interval, and a note if there are fewer images than features."""
         n = min(len(self.on_real), len(self.on_generated))
         value = max(0.0, self.value)  # equal sides may be off by rounding
         half = NORMAL * math.sqrt(_error(self.on_real) + _error(self.on_generated))
@@ -106,14 +108,15 @@ class Compared:
         return Number(value, max(0.0, value - half), value + half, note)
 
     def excess_over(self, other: "Compared") -> Number:
-        """By how much this distance exceeds another from the same real images.
+        """This distance less another from the same real images.
 
-        At equal numbers of generated images the bias of both is about the same, so that the
-        difference hardly depends on them. Below 0 where the others are farther.
+        At equal numbers of generated images both have about the same bias, which cancels in the
+        difference. It is below 0 if the other distance is larger.
 
-        An influence that is nothing but chance, as that of images from the real ones' own source,
-        has twice the variance that it stands for (a square of a normal deviation has 2 s^4, its
-        slope at the deviation found 4 s^4): of the others' half is taken off both.
+        The influence of images from the real images' own distribution is noise only, and has twice
+        the variance of the distance (the square of a normal deviation has variance 2 s^4, its
+        linearisation at the observed deviation 4 s^4). So half of the other variance is
+        subtracted from both.
         """
         ours, theirs = _error(self.on_generated), _error(other.on_generated)
         chance = max(ours, (ours + theirs) / 2) + _error(self.on_real - other.on_real)
@@ -123,13 +126,13 @@ class Compared:
 
 
 def _error(influence: Tensor) -> float:
-    """The variance that is due to the choice of these images."""
+    """The variance of the distance that is due to the choice of these images."""
     return influence.var().item() / len(influence)
 
 
 def frechet_compared(real: Tensor, generated: Tensor) -> Compared:
-    """`frechet_distance`, with each image's influence on it: known in closed form, because the
-    optimal map between two Gaussians is linear."""
+    """`frechet_distance` with each image's influence, which has a closed form because the optimal
+    map between two Gaussians is linear."""
     real, generated = features(real, "real"), features(generated, "generated")
     same_width(real, generated)
     if max(len(real), len(generated)) < real.shape[1]:
@@ -142,14 +145,24 @@ def frechet_distance(real: Tensor, generated: Tensor) -> Number:
 
         |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))          (FID, eq. 6)
 
-    It is biased upwards by about 1 / n, so values for different n are not comparable. The
+    It is biased upwards in proportion to 1 / n, so values for different n are not comparable. The
     interval is the delta method's, from each image's influence.
+
+    >>> x = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+    >>> f"{frechet_distance(x, x + torch.tensor([3.0, 4.0])).value:.4f}"  # |(3, 4)|^2
+    '25.0000'
     """
     return frechet_compared(real, generated).distance
 
 
 def frechet_of_moments(a: Moments, b: Moments) -> float:
-    """The same distance where the images themselves are gone."""
+    """`frechet_distance` from moments, without the images and so without an interval.
+
+    >>> a = Moments(2, torch.zeros(2).double(), torch.eye(2).double())  # N(0, 1)
+    >>> b = Moments(2, torch.zeros(2).double(), 9 * torch.eye(2).double())  # N(0, 9)
+    >>> f"{frechet_of_moments(a, b):.4f}"  # 2 (1 - 3)^2
+    '8.0000'
+    """
     root = _root(a.covariance)
     return _frechet(a, b, _between(root, b)[0])
 
@@ -164,12 +177,12 @@ def frechet_distance_infinity(
     """The Frechet distance extrapolated to infinitely many generated images.
 
     FD of the first N images of a permutation is fitted by a + b / N over `sizes` values of N;
-    the result is the mean a. The real images stay as they are, so their share of the bias
-    remains. May be negative.
+    the result is the mean of a over permutations. The bias that is due to the number of real images
+    remains. The value may be negative.
 
     Raises:
-        ValueError: for fewer generated images than ten times the features, where a line in 1 / N
-            does not fit.
+        ValueError: if there are fewer generated images than ten times the features, since a line
+            in 1 / N does not fit then.
     """
     real, generated = features(real, "real"), features(generated, "generated")
     same_width(real, generated)
@@ -193,8 +206,8 @@ def frechet_distance_infinity(
         distances = torch.tensor(distances, dtype=torch.float64)
         limits.append(torch.linalg.lstsq(design, distances[:, None]).solution[0, 0])
     limits = torch.stack(limits)
-    # To first order the images' own influence is that on the plain distance; the choice of
-    # permutations comes on top.
+    # To first order the influence of an image is the same as on the plain distance; the variance
+    # of the permutations is added.
     plain = _frechet_by_features(real, generated)
     variance = _error(plain.on_real) + _error(plain.on_generated)
     chance = limits.var().item() / permutations if permutations > 1 else 0.0
@@ -204,18 +217,18 @@ def frechet_distance_infinity(
 
 
 def _frechet(a: Moments, b: Moments, spectrum: Tensor) -> float:
-    """`spectrum` are the eigenvalues of S1^(1/2) S2 S1^(1/2)."""
+    """The distance, with `spectrum` the eigenvalues of S1^(1/2) S2 S1^(1/2)."""
     step = a.mean - b.mean
     traces = a.covariance.trace() + b.covariance.trace()
     return (step.dot(step) + traces - 2 * spectrum.sqrt().sum()).item()
 
 
 def _frechet_by_features(real: Tensor, generated: Tensor) -> Compared:
-    """The distance by d x d matrices."""
+    """The distance and the influences by d x d matrices."""
     a, b = Moments.of(real), Moments.of(generated)
     values, vectors = _spectrum(a.covariance)
     root = (vectors * values.sqrt()) @ vectors.T
-    # The pseudo-inverse: what has no variance has no influence.
+    # The pseudo-inverse: directions without variance have no influence.
     unroot = (vectors * _inverse(values).sqrt()) @ vectors.T
     spectrum, axes = _between(root, b)
     scale = _scale(root, b)
@@ -234,7 +247,7 @@ def _frechet_by_features(real: Tensor, generated: Tensor) -> Compared:
 
 
 def _frechet_by_images(real: Tensor, generated: Tensor) -> Compared:
-    """The same by n x n matrices: the trace of (S1 S2)^(1/2) is the nuclear norm of X Y^T."""
+    """The same by n x m matrices: the trace of (S1 S2)^(1/2) is the nuclear norm of X Y^T."""
     x, y = real - real.mean(0), generated - generated.mean(0)
     n, m = len(x) - 1, len(y) - 1
     left, values, right = torch.linalg.svd(x @ y.T / math.sqrt(n * m), full_matrices=False)
@@ -254,13 +267,13 @@ def _between(root: Tensor, b: Moments) -> tuple[Tensor, Tensor]:
 
 
 def _scale(root: Tensor, b: Moments) -> Tensor:
-    """|S1||S2|: what the rounding of their product is in proportion to. The product itself may be
-    nothing else, where the sides vary in different directions."""
+    """|S1||S2|, to which the rounding error of the product is proportional. The product itself may
+    be all rounding error, if the two sides vary in different directions."""
     return root.norm().square() * b.covariance.norm()
 
 
 def _spectrum(matrix: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Eigenvalues and vectors of a covariance, where rounding may leave values below 0."""
+    """Eigenvalues and vectors of a covariance; values below 0, from rounding, are set to 0."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     scale = values[-1].abs() if scale is None else scale
     assert values[0] >= -1e-6 * scale, "a covariance has no negative variances"

@@ -1,7 +1,7 @@
-"""Inception score: how sure a classifier is of each image, and how evenly of its classes.
+"""Inception score: high if a classifier's predictions are certain and use all classes equally.
 
-Salimans et al., 2016, https://arxiv.org/abs/1606.03498. torch-fidelity's value, of the logits of
-any classifier, with an interval.
+Salimans et al., 2016, https://arxiv.org/abs/1606.03498. The value equals torch-fidelity's; beyond
+it, the logits may be any classifier's, and there is an interval.
 """
 
 import math
@@ -16,13 +16,18 @@ from .number import Number
 
 
 def inception_score(logits: Tensor, splits: int = 10, seed: int = FIDELITY_SEED) -> Number:
-    """exp of the mean divergence of the class probabilities from their mean, over splits.
+    """exp of the mean KL divergence of the class probabilities from their mean, averaged over
+    splits.
 
-    The images are shuffled first as torch-fidelity does it: sorted ones would score 1 in each
-    split. The interval is Student's over the splits; the deviation in the note is theirs too.
+    Images are first shuffled as in torch-fidelity: sorted by class they would score 1 in each
+    split. The interval is Student's over the splits, whose deviation is in the note.
 
     Args:
         logits: float (n, K).
+
+    >>> logits = 50 * torch.eye(3).repeat(4, 1)  # certain predictions of 3 classes, 4 of each
+    >>> f"{inception_score(logits, splits=1).value:.4f}"
+    '3.0000'
     """
     logits = features(logits, "logits", splits).double()
     n = len(logits)

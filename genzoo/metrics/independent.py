@@ -1,11 +1,11 @@
-"""What images cost one who knows how often each pixel has which level, and no more.
+"""The likelihood of images under independent pixels: a baseline for the likelihoods of models.
 
     log p(x) = sum_i log p_i(x_i),    p_i(l) = (n_i(l) + a q(l)) / (N + a)
 
-with n_i(l) how many of N training images have level l at place i, and q the levels of all places
-of a colour together, each counted half a time more than it occurs. The weight a is the one
-under which each training image is the most probable given all others: so few images lean on q,
-and many on what their own place has shown.
+with n_i(l) the number of the N training images that have level l at pixel i, and q the histogram of
+all pixels of a channel, with 1/2 added to each count. The weight a maximises the leave-one-out
+likelihood of the training images: it is large for few training images, which cannot give a
+histogram for each pixel, and small for many.
 """
 
 import math
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..images import from_uint8, to_levels
 
-PLACES = 2**22  # entries of a table of levels, at most, that is held at once
-WEIGHTS = tuple(2.0**k for k in range(-2, 15))  # of q, in images
+PLACES = 2**22  # largest number of entries of a table of levels in memory
+WEIGHTS = tuple(2.0**k for k in range(-2, 15))  # candidates for a, in images
 
 
 def independent_nats(train: Tensor, images: Tensor, levels: int) -> Tensor:
@@ -24,10 +24,12 @@ def independent_nats(train: Tensor, images: Tensor, levels: int) -> Tensor:
 
     Args:
         train: Levels of training images, integers (N, C, H, W) in 0..levels-1, at least two.
-        images: (m, C, H, W), the same kind.
+        images: Levels of the images x, integers (m, C, H, W) in 0..levels-1.
+        levels: Number of levels of a pixel.
 
     Raises:
-        ValueError: for fewer than two training images, and for other levels or shapes.
+        ValueError: if there are fewer than two training images, a level is out of range, or the
+            shapes differ.
     """
     if len(train) < 2 or train.shape[1:] != images.shape[1:]:
         raise ValueError(
@@ -39,7 +41,7 @@ def independent_nats(train: Tensor, images: Tensor, levels: int) -> Tensor:
         if not 0 <= low <= high < levels:
             raise ValueError(f"{name} must have levels in 0..{levels - 1}, got {low}..{high}")
     n, colours = train.shape[:2]
-    known = []  # for each colour: q, and its levels at a few places at a time
+    known = []  # for each channel and block of pixels: the channel, q, and the block
     places = max(1, PLACES // levels)
     for colour in range(colours):
         pixels = train[:, colour].flatten(1)
@@ -62,8 +64,8 @@ def independent_nats(train: Tensor, images: Tensor, levels: int) -> Tensor:
     for colour, q, part in known:
         counts = _counts(train[:, colour].flatten(1)[:, part], levels)
         table = ((counts + weight * q) / (n + weight)).log()
-        asked = images[:, colour].flatten(1)[:, part].long()
-        nats -= table.gather(1, asked.T).sum(0)
+        level = images[:, colour].flatten(1)[:, part].long()
+        nats -= table.gather(1, level.T).sum(0)
     return nats
 
 
@@ -72,27 +74,28 @@ def _parts(total: int, size: int) -> list[slice]:
 
 
 def _counts(pixels: Tensor, levels: int) -> Tensor:
-    """How often each place has each level, float64 (places, levels), of (N, places)."""
+    """Counts of each level at each pixel, float64 (places, levels), from pixels (N, places)."""
     places = pixels.shape[1]
     index = pixels.long() + levels * torch.arange(places)
     return index.flatten().bincount(minlength=places * levels).view(places, levels).double()
 
 
 def independent(train: Tensor, images: Tensor, levels: int) -> Tensor:
-    """What images cost who knows only how each pixel is distributed, float64 (N,) nats; of points
-    (N, D), who knows the mean and the deviation of each coordinate.
+    """-log p(x) under independent pixels, float64 (N,) nats; of points (N, D), under independent
+    normal coordinates with the training points' means and deviations.
 
     Args:
-        train: Where that is learned from, as `images`: uint8 (N, C, H, W), or points.
-        levels: Of a pixel.
+        train: Training images or points, of the same kind as `images`.
+        images: uint8 (N, C, H, W), or points (N, D).
+        levels: Number of levels of a pixel.
     """
     if images.ndim == 2:
         train, images = train.double(), images.double()
         spread = train.std(dim=0).clamp(min=1e-12)
         z = (images - train.mean(dim=0)) / spread
         return (z.square() / 2 + spread.log() + math.log(2 * math.pi) / 2).sum(1)
-    pixels, asked = (_at_levels(x, levels) for x in (train, images))
-    return independent_nats(pixels, asked, levels)
+    train, images = (_at_levels(x, levels) for x in (train, images))
+    return independent_nats(train, images, levels)
 
 
 def _at_levels(images: Tensor, levels: int) -> Tensor:

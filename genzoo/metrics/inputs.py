@@ -1,13 +1,13 @@
-"""What features must be before anything is computed of them."""
+"""Checks of the features that statistics are computed from."""
 
 from torch import Tensor
 
-ROWS = 8192  # of a block in float64
-FIDELITY_SEED = 2020  # torch-fidelity's
+ROWS = 8192  # images in a block in float64
+FIDELITY_SEED = 2020  # torch-fidelity's default seed
 
 
 def features(x: Tensor, name: str, least: int = 2) -> Tensor:
-    """Checks what would otherwise become a number that means nothing."""
+    """Returns features x after checks: float (n, d), finite, at least `least` images."""
     if x.ndim != 2 or not x.is_floating_point():
         raise ValueError(f"{name} must be float features (n, d), got {x.dtype} {tuple(x.shape)}")
     if len(x) < least or not x.shape[1]:
@@ -18,6 +18,7 @@ def features(x: Tensor, name: str, least: int = 2) -> Tensor:
 
 
 def same_width(real: Tensor, generated: Tensor) -> None:
+    """Raises ValueError if the numbers of features differ."""
     if real.shape[1] != generated.shape[1]:
         raise ValueError(
             "generated must have as many features as real, "

@@ -1,10 +1,10 @@
 """Kernel distance: the squared maximum mean discrepancy of features, unbiased.
 
-Binkowski et al., 2018, https://arxiv.org/abs/1801.01401 (KID); `cmmd` is another kernel's.
+Binkowski et al., 2018, https://arxiv.org/abs/1801.01401 (KID); `cmmd` has another kernel.
 
-torch-fidelity's value where random subsets are asked for, and besides that of all pairs, with an
-interval. Sums in float64. Intervals are of 95 %, for what the value would be on other images of
-the same two sources.
+With random subsets the value equals torch-fidelity's; beyond it there are the value of all pairs
+and intervals. Sums are in float64. Intervals hold 95 %, for values on other images of the same two
+sources.
 
 Legend: n images, d features; real and generated features are float (n, d).
 """
@@ -19,13 +19,18 @@ from .inputs import FIDELITY_SEED, ROWS, features, same_width
 from .intervals import NORMAL
 from .number import Number
 
-ELEMENTS = 2**20  # of one block of kernels: what a core keeps near
+ELEMENTS = 2**20  # entries of one block of kernel values, which fits in a core's cache
 
 
 def kernel_distance(real: Tensor, generated: Tensor) -> Number:
-    """Squared maximum mean discrepancy with the kernel (x.y / d + 1)^3, unbiased, of all pairs.
+    """Squared maximum mean discrepancy with the kernel (x.y / d + 1)^3, unbiased, over all pairs.
 
-    The interval is the delete-one jackknife's. Near equality values may be negative.
+    The interval is the delete-one jackknife's. The value may be negative if the two distributions
+    are nearly equal.
+
+    >>> real, generated = torch.ones(3, 1), torch.zeros(3, 1)
+    >>> kernel_distance(real, generated).value  # 2^3 + 1^3 - 2 * 1^3
+    7.0
     """
     return _kernel_distance(real, generated, torch.float64)
 
@@ -54,10 +59,10 @@ def _kernel_distance(real: Tensor, generated: Tensor, dtype: torch.dtype) -> Num
 
 def cmmd(real: Tensor, generated: Tensor, width: float = 10.0, scale: float = 1000.0) -> Number:
     """Squared maximum mean discrepancy with the kernel exp(-|x - y|^2 / (2 width^2)), times scale
-    (Jayasumana et al., 2023, https://arxiv.org/abs/2401.09603), of all pairs, each image with
-    itself among them: so it is biased upwards by about scale / (n width^2), and not below 0.
+    (Jayasumana et al., 2023, https://arxiv.org/abs/2401.09603), over all pairs, including each
+    image with itself: so it is biased upwards by about scale / (n width^2), and never below 0.
 
-    The published protocol takes it of CLIP's embeddings of unit length. The interval is the
+    The published protocol computes it on CLIP's embeddings of unit length. The interval is the
     delete-one jackknife's.
     """
     real, generated = features(real, "real"), features(generated, "generated")
@@ -78,7 +83,7 @@ def cmmd(real: Tensor, generated: Tensor, width: float = 10.0, scale: float = 10
 
 
 def _jackknife(without: Tensor) -> float:
-    """Variance from the values without each image."""
+    """Variance of a statistic from its values (n,) without each image."""
     n = len(without)
     return (n - 1) / n * (without - without.mean()).square().sum().item()
 
@@ -106,11 +111,11 @@ def kernel_distance_of_subsets(
     size: int = 1000,
     seed: int = FIDELITY_SEED,
 ) -> Number:
-    """The published protocol: the mean over random subsets of `size` images of each, or of all
-    where there are fewer. Draws the subsets that torch-fidelity draws.
+    """The published protocol: the mean over random subsets of `size` images of each side, or of
+    all images if there are fewer. The subsets are those of torch-fidelity.
 
-    The interval is that of the mean, from the jackknife over all images and the chance of the
-    subsets; the deviation between subsets, which papers print, is no standard error.
+    The interval is that of the mean, from the jackknife over all images and the variance of the
+    subsets; the deviation between subsets, which papers report, is not a standard error.
     """
     real, generated = features(real, "real", 3), features(generated, "generated", 3)
     same_width(real, generated)
@@ -133,8 +138,8 @@ def kernel_distance_of_subsets(
 def _kernel_sums(
     x: Tensor, y: Tensor | None = None, dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
-    """Sums of k(x_i, y_j) over j and over i, float64 (n,) and (m,), of kernels in `dtype`. Without
-    y of x with itself, less its diagonal."""
+    """Sums of k(x_i, y_j) over j and over i, float64 (n,) and (m,), with kernels in `dtype`.
+    Without y: of x with itself, without the diagonal."""
     other = x if y is None else y
     rows, columns = (torch.zeros(len(z), dtype=torch.float64, device=x.device) for z in (x, other))
     step = max(1, ELEMENTS // ROWS)
@@ -142,7 +147,7 @@ def _kernel_sums(
         wide = other[left : left + ROWS].to(dtype)
         for top in range(0, len(x) if y is not None else left + len(wide), step):
             q = x[top : top + step].to(dtype)
-            # Of x with itself, what lies left of the diagonal is to the right of it, turned.
+            # Of x with itself only the upper triangle is computed; the lower is its transpose.
             first = max(0, top - left) if y is None else 0
             kernel = torch.addmm(q.new_ones(()), q, wide[first:].T, alpha=1 / x.shape[1])
             kernel = (kernel * kernel).mul_(kernel)

@@ -1,12 +1,13 @@
-"""Exact Euclidean distances between many images: the engine under all neighbour statistics.
+"""Exact Euclidean distances between many images, from which all neighbour statistics are computed.
 
-The fast way, |q|^2 + |r|^2 - 2 q.r by matrix products in float32, cancels: it finds an exact copy
-at a distance of about 1e-3 |q|. So it is used for a shortlist only. The survivors are measured
-again by direct subtraction in float64, and a bound on the rounding error of the products
-certifies that no point outside the shortlist is nearer; a query that cannot be certified is
-searched again with products in float64. Memory does not grow with the number of images.
+The fast formula, |q|^2 + |r|^2 - 2 q.r by matrix products in float32, loses digits by cancellation:
+it gives an exact copy a distance of about 1e-3 |q|. So it only selects a shortlist. Distances to
+the shortlist are computed again by direct subtraction in float64, and a bound on the rounding error
+of the products certifies that no point outside the shortlist is nearer. A query that cannot be
+certified is searched again with products in float64. Memory does not grow with the number of
+images.
 
-Images are uint8 (n, C, H, W), measured as floats in [0, 1]; features are floats (n, d). Units of
+Images are uint8 (n, C, H, W), compared as floats in [0, 1]; features are floats (n, d). Units of
 all distances are therefore those of [0, 1] pixels, or of the features.
 """
 
@@ -19,10 +20,10 @@ from torch import Tensor
 from ..watch import watched
 
 QUERIES, REFERENCES = 4096, 8192  # rows of a block of products: 128 MiB in float32
-ELEMENTS = 2**24  # of one block of rows
-CACHED = 2**16  # of a chunk measured directly: what a core keeps near is three times as fast
-GROUP = 8  # values of a row that are first looked at together
-SPARE = {torch.float32: 8, torch.float64: 64}  # how many more than asked the shortlist holds
+ELEMENTS = 2**24  # entries of a block of rows
+CACHED = 2**16  # entries of a chunk of differences: three times as fast, as it fits in the cache
+GROUP = 8  # entries of a row whose minimum is compared first
+SPARE = {torch.float32: 8, torch.float64: 64}  # references in the shortlist beyond the k
 
 
 def nearest(
@@ -32,15 +33,20 @@ def nearest(
 
     Args:
         queries: uint8 (n, C, H, W) or float (n, d).
-        references: The same kind.
-        exclude_self: The two are the same images in the same order, and none is its own
-            neighbour. A second copy at another place still is, at distance 0.
+        references: Images or features of the same kind.
+        k: Number of neighbours of each query.
+        exclude_self: Whether the two are the same images in the same order, and no image is its
+            own neighbour. A duplicate at another index is a neighbour at distance 0.
 
     Returns:
         Distances float64 (n, k) and indices into references int64 (n, k).
 
     Raises:
-        ValueError: for NaN, for kinds that differ, and for fewer than k references.
+        ValueError: for NaN, for two different kinds, and for fewer than k references.
+
+    >>> distances, indices = nearest(torch.tensor([[0.0, 0.0]]), torch.tensor([[9.0, 9], [3, 4]]))
+    >>> distances, indices
+    (tensor([[5.]], dtype=torch.float64), tensor([[1]]))
     """
     queries, references, unit = _pair(queries, references)
     if exclude_self and len(queries) != len(references):
@@ -66,12 +72,13 @@ def nearest(
 def count_below(
     queries: Tensor, references: Tensor, threshold: float | Tensor, inclusive: bool = False
 ) -> Tensor:
-    """How many references lie nearer than the threshold, for each query, int64 (n,).
+    """Number of references nearer than the threshold, for each query, int64 (n,).
 
     Args:
         queries: As in `nearest`; a reference that is the query itself counts too.
-        threshold: A distance, or one for each reference (n_references,): the radius of its ball.
-        inclusive: Count those exactly at the threshold.
+        references: As in `nearest`.
+        threshold: A distance, or the radius of each reference's ball, (n_references,).
+        inclusive: Whether references exactly at the threshold count.
     """
     queries, references, unit = _pair(queries, references)
     radius = torch.as_tensor(threshold, dtype=torch.float64, device=queries.device)
@@ -87,16 +94,16 @@ def count_below(
 
 
 def count_pairs_below(x: Tensor, threshold: float, inclusive: bool = False) -> int:
-    """How many pairs i < j of one set lie nearer than the threshold."""
+    """Number of pairs i < j of one set with a distance below the threshold."""
     return int(collisions(x, threshold, inclusive)[0].sum()) // 2
 
 
 def collisions(x: Tensor, threshold: float, inclusive: bool = False) -> tuple[Tensor, Tensor]:
-    """Who in one set lies nearer to whom than the threshold.
+    """Collisions in one set: pairs with a distance below the threshold.
 
     Returns:
-        With how many others each collides, int64 (n,), and the last one before it with which it
-        does, or -1, int64 (n,).
+        Number of images that each image collides with, int64 (n,), and the index of the last
+        earlier image that it collides with, or -1, int64 (n,).
     """
     x, _, unit = _pair(x, x)
     radius = torch.full((len(x),), threshold, dtype=torch.float64, device=x.device)
@@ -119,7 +126,7 @@ def closest_pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """The m closest pairs of one set, closest first.
 
     Returns:
-        Distances float64 (m,) and pairs int64 (m, 2) with i < j; ties in order of i, then j.
+        Distances float64 (m,) and pairs int64 (m, 2) with i < j; ties are in order of i, then j.
     """
     x, _, unit = _pair(x, x)
     if not 1 <= m <= len(x) * (len(x) - 1) // 2:
@@ -132,14 +139,14 @@ def closest_pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Squares of all distances, in float32, for what bears its rounding.
+    """Squares of all distances in float32, for statistics that tolerate its rounding.
 
     Args:
         x: Float (n, d).
         y: Float (m, d).
 
     Yields:
-        Rows of x and their distances, (rows, m), 64 MiB at a time.
+        Slices of rows of x and their squared distances to y, (rows, m), in blocks of 64 MiB.
     """
     centre = _centre(y)
     x, y = _centred(x, centre, torch.float32), _centred(y, centre, torch.float32)
@@ -153,7 +160,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
         yield rows, block
 
 
-# What follows works in the images' own unit, 0..255 for uint8, where integers stay exact.
+# The functions below use the images' own unit, 0..255 for uint8, in which integers are exact.
 
 
 def _search(
@@ -164,9 +171,9 @@ def _search(
     centre: Tensor,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`nearest` with products in `dtype`, and which queries it is certain of, bool (n,).
+    """`nearest` with products in `dtype`, and whether each query is certified, bool (n,).
 
-    `own` (n,) names the one reference that each query may not find.
+    `own` (n,) is the index of the one reference that is excluded for each query.
     """
     n, d = queries.shape
     keep = min(k + SPARE[dtype], len(references) - (own is not None))
@@ -193,7 +200,7 @@ def _search(
         norm = q.double().square().sum(1)
         worst = exact[:, k - 1]
         if keep == len(references) - (own is not None):
-            certain[rows] = True  # the shortlist holds everybody
+            certain[rows] = True  # the shortlist holds all references
         else:
             # A reference nearer than `worst` has norm at most |q| + worst.
             error = _error(d, dtype) * (2 * norm.sqrt() + worst).square()
@@ -239,9 +246,9 @@ def _below(
     unit: float,
     inclusive: bool,
 ) -> Tensor:
-    """Which pairs of a block lie inside the references' radii, bool (rows, columns).
+    """Whether the pairs of a block lie inside the references' radii, bool (rows, columns).
 
-    Only where the products leave a doubt are the pairs measured directly.
+    Only pairs within the rounding error of the products are measured directly.
     """
     norm, reach = r.double().square().sum(1), radius / unit
     # A query inside the ball has norm at most |r| + reach.
@@ -252,13 +259,13 @@ def _below(
     row, column = doubt.nonzero(as_tuple=True)
     if len(row):
         exact = _measure_pairs(queries, references, row + rows.start, column + columns.start)
-        exact, bound = exact * unit, radius[column]  # as `nearest` has it, to the last bit
+        exact, bound = exact * unit, radius[column]  # equal to distances of `nearest` to the bit
         inside[row, column] = exact <= bound if inclusive else exact < bound
     return inside
 
 
 def _products(q: Tensor, r: Tensor, bias: Tensor) -> Tensor:
-    """bias - 2 q.r, (rows, columns)"""
+    """bias - 2 q.r, (rows, columns)."""
     return torch.addmm(bias, q, r.T, alpha=-2)
 
 
@@ -275,19 +282,19 @@ def _smallest(x: Tensor, k: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         return values, place.gather(1, order)
     if dtype == torch.float32:
         return x.topk(k, largest=False)
-    values, order = x.sort(dim=1, stable=True)  # slower, rare, and leaves ties in order of index
+    values, order = x.sort(dim=1, stable=True)  # slower and rare; ties stay in order of index
     return values[:, :k], order[:, :k]
 
 
 def _measure(queries: Tensor, references: Tensor, indices: Tensor) -> Tensor:
-    """Direct distances from each query to its own references, float64, shaped as indices."""
+    """Distances by subtraction from each query to its references, float64, of indices' shape."""
     n, k = indices.shape
     row = torch.arange(n, device=indices.device).repeat_interleave(k)
     return _measure_pairs(queries, references, row, indices.flatten()).view(n, k)
 
 
 def _measure_pairs(a: Tensor, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
-    """|a_i - b_j| by subtraction in float64, (pairs,)"""
+    """|a_i - b_j| by subtraction in float64, (pairs,)."""
     out = torch.empty(len(i), dtype=torch.float64, device=a.device)
     step = max(1, CACHED // a.shape[1])
     for start in range(0, len(i), step):
@@ -298,10 +305,10 @@ def _measure_pairs(a: Tensor, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
 
 
 def _error(d: int, dtype: torch.dtype) -> float:
-    """How far a product may be from the squared distance, per (|q| + |r|)^2.
+    """Bound on the error of a squared distance by products, per (|q| + |r|)^2.
 
     The classical bound for an inner product is d u |q||r|, with u = eps / 2; eps in place of u
-    covers centring, squared norms and the last addition with room to spare.
+    also covers the errors of centring, of squared norms and of the last addition.
     """
     return (d / 2 + 8) * torch.finfo(dtype).eps
 
@@ -309,8 +316,8 @@ def _error(d: int, dtype: torch.dtype) -> float:
 def _blocks(
     queries: Tensor, references: Tensor, centre: Tensor, dtype: torch.dtype, upper: bool = False
 ) -> Iterator[tuple[slice, Tensor, slice, Tensor]]:
-    """Centred blocks of both sides with their places; `upper` leaves out what is below the
-    diagonal of a set against itself."""
+    """Centred blocks of both sides with their slices; `upper` leaves out blocks below the
+    diagonal, for pairs within one set."""
     n, m = len(queries), len(references)
     most = max(1, ELEMENTS // references.shape[1])
     high, wide = min(QUERIES, most), min(REFERENCES, most)
@@ -327,13 +334,13 @@ def _blocks(
 
 
 def _centred(x: Tensor, centre: Tensor, dtype: torch.dtype) -> Tensor:
-    """Rounded once, after the subtraction: an offset common to all costs no digits."""
+    """x less the centre, rounded once after the subtraction: a common offset costs no digits."""
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     return x.to(wide).sub(centre.to(wide)).to(dtype)
 
 
 def _centre(x: Tensor) -> Tensor:
-    """About the mean, (d,): any vector that float32 holds would do."""
+    """About the mean, (d,): distances are exact for any vector that float32 represents."""
     total = sum(block.sum(0, dtype=torch.float64) for block in x.split(REFERENCES))
     mean = (total / len(x)).float()
     return mean if x.is_floating_point() else mean.round()
@@ -363,7 +370,7 @@ def _rows(x: Tensor, name: str) -> Tensor:
 
 @contextlib.contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
-    """No TF32, no bfloat16: the shortlist's certificate counts on float32's 24 bits."""
+    """No TF32, no bfloat16: the shortlist's certificate assumes float32's 24 bits."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

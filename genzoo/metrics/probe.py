@@ -1,7 +1,7 @@
-"""What a linear classifier gets right on features of a few labelled images.
+"""Accuracy of a linear classifier on features of a few labelled images.
 
-The fewer the labels, the more depends on the features. What anybody has without an encoder stands
-beside them: the pixels, their principal components, and a random projection of them.
+The fewer the labels, the more the accuracy depends on the features. Baselines that need no encoder
+are the pixels, their principal components, and a random projection of them.
 """
 
 import warnings
@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor
 
-PENALTIES = tuple(10.0**k for k in range(-4, 2))  # of which one is chosen: sklearn's C
+PENALTIES = tuple(10.0**k for k in range(-4, 2))  # candidates for sklearn's C
 Split = tuple[Tensor, Tensor]  # features (N, d) and labels (N,)
 
 
@@ -18,19 +18,19 @@ def linear_probe(
 ) -> Tensor:
     """Accuracies of multinomial logistic regression on features, (draws,), float64.
 
-    Each draw takes other labelled images, as equally many of each class as there are. The L2
-    penalty is chosen by the likelihood of a fifth of them, then all are used. Features are
-    centred and divided by one number, so that a code's less important directions stay so.
+    Each draw takes a random subset of the labelled images, with classes as even as possible. The L2
+    penalty is chosen by the likelihood of a fifth of the subset; then the whole subset is used.
+    Features are centred and divided by one number, which keeps the ratios of their variances.
 
     Args:
-        train: Features (N, d) and their labels (N,) in 0..K-1; all features serve the scaling.
-        test: Likewise, of held-out images.
-        num_labels: Labelled images; 0: all, in which case there is one draw only.
-        draws: Of labelled images.
-        seed: Of the draws.
+        train: Features (N, d) and their labels (N,) in 0..K-1; all features are used for scaling.
+        test: Features and labels of held-out images.
+        num_labels: Number of labelled images in a draw; 0: all, and then there is one draw only.
+        draws: Number of draws.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: there are fewer than two labels for each class, or than are asked for.
+        ValueError: if `num_labels` is below two per class or above N.
     """
     (x, y), (x_test, y_test) = train, test
     num_labels, draws = (num_labels, draws) if num_labels else (len(x), 1)
@@ -51,10 +51,10 @@ def linear_probe(
 
 
 def _class_by_class(y: Tensor, generator: torch.Generator) -> Tensor:
-    """A random order (N,) in which each class comes once, then each again, while there are any."""
+    """A random order (N,) in which the classes take turns, as long as they have images left."""
     order = torch.randperm(len(y), generator=generator)
     member = y[order][:, None] == y.unique()  # (N, K)
-    turn = member.cumsum(0)[member]  # how many of its class have come
+    turn = member.cumsum(0)[member]  # rank of the image in its class
     return order[turn.sort(stable=True).indices]
 
 
@@ -69,7 +69,7 @@ def _accuracy(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
     used = len(x) - len(x) // 5
     likelihood = {}
     with warnings.catch_warnings():
-        # The weakest penalties need more steps, and are not the ones that are chosen.
+        # The weakest penalties do not converge in 200 steps; they are not the ones chosen.
         warnings.simplefilter("ignore", ConvergenceWarning)
         for penalty in PENALTIES:
             model = fitted(penalty, used)
@@ -82,10 +82,10 @@ def _accuracy(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor) -> float:
 
 
 def baselines(train: Tensor, test: Tensor, size: int, seed: int = 0) -> dict[str, Split]:
-    """What needs no training, of flat images (N, P): features of training and of test images.
+    """Features that need no training, of flat training and test images (N, P), by name.
 
     Args:
-        size: Numbers in a code. There are at most P principal components.
+        size: Number of features of "pca", at most P, and of "random_projection".
     """
     _, vectors = torch.linalg.eigh(train.double().T.cov())  # ascending
     components = vectors[:, -size:].to(train)

@@ -1,13 +1,13 @@
-"""Supports: where images lie among others, by balls around each that reach to its neighbours.
+"""Statistics of supports: unions of balls around images, whose radii are neighbour distances.
 
     precision, recall    Kynkaanniemi et al., 2019, https://arxiv.org/abs/1904.06991
     density, coverage    Naeem et al., 2020, https://arxiv.org/abs/2002.09797
     realism score        Kynkaanniemi et al., 2019, section 5
     rarity score         Han et al., 2022, https://arxiv.org/abs/2206.08549
 
-The values are prdc's and torch-fidelity's, from one pass over the neighbours for all four, exact
-where distances in float32 cancel, in memory that does not grow with the number of images, and with
-intervals.
+The values equal prdc's and torch-fidelity's. Beyond them, all four come from one pass over the
+neighbours, distances are exact where float32 loses digits by cancellation, memory does not grow
+with the number of images, and there are intervals.
 
 Legend: n images, d features; real and generated features are float (n, d).
 """
@@ -22,8 +22,8 @@ from .intervals import student, wilson
 from .neighbours import count_below, nearest, squared_distances
 from .number import Number
 
-PARTS = 10  # drawn for an interval
-PART = 2000  # images of one, at most: the time grows with the square
+PARTS = 10  # random parts that are drawn for an interval
+PART = 2000  # largest number of images in a part: the time grows with its square
 
 
 def support_shares(
@@ -34,18 +34,18 @@ def support_shares(
     seed: int = 0,
     balls: Tensor | None = None,
 ) -> dict[str, Number]:
-    """Precision, recall, density and coverage, which share their neighbours.
+    """Precision, recall, density and coverage, which use the same neighbours.
 
-    A support is the union of balls around its images, each reaching to the k-th neighbour (of
-    density and coverage to the k_density-th). For equal distributions precision and recall are
-    not 1: compare with held-out images at the same numbers.
+    A support is the union of balls around its images, whose radius is the distance to the k-th
+    neighbour (to the k_density-th for density and coverage). Precision and recall are not 1 for
+    equal distributions: compare them with those of held-out images, in equal numbers.
 
     The intervals come from random parts of both sides: the deviation between halves, drawn
-    without return, is that of the whole.
+    without replacement, is that of the whole.
 
     Args:
-        balls: Distances of the real images to their neighbours among themselves, nearest first,
-            (n, max(k, k_density)), where they are known already.
+        balls: Distances of each real image to its nearest other real images, nearest first,
+            (n, max(k, k_density)); None: they are computed.
     """
     values = plain_shares(real, generated, k, k_density, balls)
     errors = _errors(real, generated, k, k_density, seed)
@@ -63,8 +63,8 @@ def support_shares(
 def precision_recall(
     real: Tensor, generated: Tensor, k: int = 3, seed: int = 0
 ) -> tuple[Number, Number]:
-    """The share of generated images within the real ones' support, and the reverse; see
-    `support_shares`."""
+    """The share of generated images inside the support of real ones, and the share of real images
+    inside the support of generated ones; see `support_shares`."""
     shares = support_shares(real, generated, k, k, seed)
     return shares["precision"], shares["recall"]
 
@@ -72,26 +72,32 @@ def precision_recall(
 def density_coverage(
     real: Tensor, generated: Tensor, k: int = 5, seed: int = 0
 ) -> tuple[Number, Number]:
-    """How many real balls a generated image lies in, over k; and the share of real balls with a
-    generated image inside. For equal distributions 1 and `expected_coverage`."""
+    """The mean number of real balls that a generated image lies in, over k; and the share of real
+    balls that hold a generated image. For equal distributions 1 and `expected_coverage`."""
     shares = support_shares(real, generated, k, k, seed)
     return shares["density"], shares["coverage"]
 
 
 def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
-    """Of equal distributions, whatever they are: 1 - prod_i (N - i) / (M + N - i), i = 1..k."""
+    """Expected coverage for equal distributions: 1 - prod_i (N - i) / (M + N - i), i = 1..k.
+
+    It is the same for all distributions.
+
+    >>> f"{expected_coverage(1000, 1000):.3f}"  # near 1 - 2^-5
+    '0.969'
+    """
     missed = math.prod((n_real - i) / (n_generated + n_real - i) for i in range(1, k + 1))
     return 1 - missed
 
 
 def realism_scores(real: Tensor, generated: Tensor, k: int = 3) -> Tensor:
-    """How real each generated image is, float64 (m,):
+    """Realism score of each generated image, float64 (m,):
 
         R(g) = max_r  |r - NN_k(r)| / |g - r|
 
-    over the half of the real images r with the smaller balls, as a ball around an outlier would
-    hold anything. At 1 or more the image lies within such a ball. A copy of one of
-    them has inf.
+    over the half of the real images r with the smaller balls, since the ball of an outlier is
+    very large. A score of 1 or more means that the image lies within one of these balls; the score
+    of a copy of such an r is inf.
     """
     real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
     same_width(real, generated)
@@ -107,15 +113,15 @@ def realism_from_balls(real: Tensor, generated: Tensor, radius: Tensor) -> Tenso
     squares = radius.square().clamp(min=1e-300).reciprocal().float()
     for rows, block in squared_distances(generated, real):
         best[rows] = block.mul_(squares).argmin(1)
-    # Only which ball it is was found in float32.
+    # float32 was used only to choose the ball.
     distance = (generated.double() - real[best].double()).square().sum(1).sqrt()
     return radius[best] / distance
 
 
 def rarity_scores(real: Tensor, generated: Tensor, k: int = 3) -> Tensor:
-    """How rare each generated image is, float64 (m,): the radius of the smallest real ball that
-    holds it, as balls are large where real images are few. NaN for those in no ball, which are
-    not real.
+    """Rarity score of each generated image, float64 (m,): the radius of the smallest real ball that
+    holds it, since balls are large where real images are sparse. NaN for images in no ball, which
+    lie outside the support.
     """
     real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
     same_width(real, generated)
@@ -135,8 +141,8 @@ def rarity_from_balls(real: Tensor, generated: Tensor, radius: Tensor) -> Tensor
 
 
 def distance_to_nearest(real: Tensor, generated: Tensor, k: int = 5) -> Tensor:
-    """How far each real image is from the nearest generated one, in radii of its ball, which
-    reaches to its k-th neighbour among the real ones, float64 (n,). Coverage counts those below 1.
+    """Distance of each real image to the nearest generated one, float64 (n,), in units of the
+    distance to its k-th neighbour among the real images. Coverage is the share of values below 1.
     """
     real, generated = features(real, "real", k + 1), features(generated, "generated", 1)
     same_width(real, generated)
@@ -148,7 +154,7 @@ def plain_shares(
     real: Tensor, generated: Tensor, k: int, k_density: int, balls: Tensor | None = None
 ) -> dict[str, float]:
     """`support_shares` without intervals."""
-    most = max(k, k_density)  # neighbours that each image must have on its own side
+    most = max(k, k_density)  # number of neighbours that each image needs on its own side
     real = features(real, "real", most + 1)
     generated = features(generated, "generated", most + 1)
     same_width(real, generated)
@@ -165,10 +171,10 @@ def plain_shares(
 
 
 def _errors(real: Tensor, generated: Tensor, k: int, k_density: int, seed: int) -> list[float]:
-    """Standard errors of the four: the deviation over ten random parts, drawn without return.
+    """Standard errors of the four: deviations over ten random parts, drawn without replacement.
 
-    That between halves is the error of the whole, and that between smaller parts, of m images of
-    n, is larger by sqrt(n / m - 1). Distances are in float32, which an error bar bears.
+    The deviation between halves is the error of the whole; the one between smaller parts, of m of n
+    images, is larger by sqrt(n / m - 1). float32 distances are precise enough for an error bar.
     """
     generator = torch.Generator().manual_seed(seed)
     least = max(k, k_density) + 1
@@ -186,7 +192,7 @@ def _errors(real: Tensor, generated: Tensor, k: int, k_density: int, seed: int) 
 
 
 def _roughly(real: Tensor, generated: Tensor, k: int, k_density: int) -> list[float]:
-    """The four in float32, of few images."""
+    """The four statistics in float32, for few images."""
     radii = []
     for x, most in ((real, max(k, k_density)), (generated, k)):
         radius = []
@@ -212,8 +218,8 @@ def _around(value: float, half: float) -> Number:
 
 
 def _share(value: float, error: float, n: int) -> Number:
-    """A share whose interval is at least that of n independent answers: a half has no deviation
-    where all answers are alike."""
+    """A share whose interval is at least that of n independent trials: parts have no deviation at
+    a share of 0 or 1."""
     low, high = wilson(value, n)
     half = student(PARTS - 1) * error
     return Number(value, max(0.0, min(low, value - half)), min(1.0, max(high, value + half)))

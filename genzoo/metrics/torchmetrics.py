@@ -1,4 +1,4 @@
-"""The same for anybody's loop: metrics of torchmetrics, which gather over batches and ranks."""
+"""The statistics as metrics of torchmetrics, which accumulate over batches and ranks."""
 
 import numpy as np
 import torch
@@ -17,22 +17,22 @@ from .support import plain_shares
 
 
 class _Measured(Metric):
-    """A state keeps its type: the moments' float64, and that of the features as they come."""
+    """A metric whose states keep their types: float64 for moments, the features' own for lists."""
 
     full_state_update = True
 
     def set_dtype(self, dst_type: str | torch.dtype) -> "Metric":
-        """Changes nothing: sums in less than float64 would lose what they are kept for."""
+        """Changes nothing: sums below float64 would lose precision."""
         return self
 
 
 class _Lists(_Measured):
-    """States are lists of (B, d), also on a rank that saw nothing."""
+    """A metric whose states are lists of (B, d), also on a rank that had no images."""
 
     def _sync_dist(self, dist_sync_fn=gather_all_tensors, process_group=None) -> None:
-        """Gives a list that is empty on this rank only the width and the type of the others.
+        """Gives a list that is empty on this rank the width and the type of the other ranks'.
 
-        torchmetrics' own stand-in has one axis, which cannot be gathered with two.
+        torchmetrics' own placeholder has one axis, which cannot be gathered with two.
         """
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             group = process_group or self.process_group
@@ -55,12 +55,13 @@ class _Lists(_Measured):
 
 
 class FrechetDistance(_Measured):
-    """`frechet_distance` of images or features that come in batches; a (d, d) state each.
+    """`frechet_distance` of images or features that come in batches; each side's state is (d, d).
 
     Args:
-        num_features: d.
-        extractor: From uint8 images (B, C, H, W) to features (B, d), or to features and logits.
-            `update` is given images then, uint8 or floats in [-1, 1]. None: features.
+        num_features: Number of features d.
+        extractor: Network from uint8 images (B, C, H, W) to features (B, d), or to features and
+            logits; `update` then takes images, uint8 or floats in [-1, 1]. None: `update` takes
+            features.
     """
 
     higher_is_better = False
@@ -91,7 +92,7 @@ class FrechetDistance(_Measured):
         return torch.tensor(value, dtype=torch.float64, device=self.real_mean.device)
 
     def _moments(self, side: str) -> Moments:
-        """Of this rank, or after synchronisation of all: then states have a first axis of ranks."""
+        """Moments of this rank; after synchronisation of all ranks, which are the first axis."""
         states = [getattr(self, f"{side}_{name}") for name in ("n", "mean", "scatter")]
         if states[0].ndim == 0:
             states = [state[None] for state in states]
@@ -102,7 +103,7 @@ class FrechetDistance(_Measured):
 
 
 class _Collected(_Lists):
-    """Keeps the features of both sides; subclasses compute."""
+    """Keeps the features of both sides; subclasses define `compute`."""
 
     def __init__(self, extractor: nn.Module | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -137,11 +138,11 @@ class KernelDistance(_Collected):
 
 
 class PrecisionRecall(_Collected):
-    """`precision_recall`, a dict of the two.
+    """`precision_recall` of images or features that come in batches, as a dictionary of the two.
 
     Args:
         extractor: As in `FrechetDistance`.
-        k: Neighbours that a ball reaches to.
+        k: Rank of the neighbour that gives a ball's radius.
     """
 
     higher_is_better = True
@@ -157,11 +158,11 @@ class PrecisionRecall(_Collected):
 
 
 class DensityCoverage(_Collected):
-    """`density_coverage`, a dict of the two.
+    """`density_coverage` of images or features that come in batches, as a dictionary of the two.
 
     Args:
         extractor: As in `FrechetDistance`.
-        k: Neighbours that a ball reaches to.
+        k: Rank of the neighbour that gives a ball's radius.
     """
 
     higher_is_better = True
@@ -179,14 +180,14 @@ class DensityCoverage(_Collected):
 class InceptionScore(_Lists):
     """`inception_score` of images or logits that come in batches.
 
-    The images are put in an order of their own before they are split, so that neither the
-    batches nor the number of ranks matter; the splits are therefore others than
-    `inception_score` of the same logits would draw.
+    The images are sorted by their logits before they are split, so that the score depends neither
+    on the batches nor on the number of ranks. The splits therefore differ from those of
+    `inception_score` on the same logits.
 
     Args:
-        extractor: From uint8 images to (features, logits). None: `update` is given logits.
+        extractor: Network from uint8 images to (features, logits). None: `update` takes logits.
         splits: Number of splits.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
     """
 
     higher_is_better = True
@@ -203,7 +204,7 @@ class InceptionScore(_Lists):
         self.add_state("logits", [], dist_reduce_fx="cat")
 
     def update(self, images_or_logits: Tensor, real: bool = False) -> None:
-        """Real images have no part in this score and are passed over."""
+        """Adds a batch of images or logits; real images are ignored, as the score needs none."""
         if real:
             return
         _, logits = _extracted(self.extractor, images_or_logits)
@@ -221,7 +222,7 @@ class InceptionScore(_Lists):
 
 
 def _extracted(extractor: nn.Module | None, given: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Features and logits; without an extractor what is given stands for both."""
+    """Features and logits; without an extractor the given tensor is both."""
     if extractor is None:
         return given, given
     with torch.no_grad():

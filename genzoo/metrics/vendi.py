@@ -1,4 +1,4 @@
-"""The Vendi score: how many wholly different images would be as diverse as these.
+"""The Vendi score: the number of completely dissimilar images that would be as diverse.
 
 Friedman and Dieng, The Vendi Score: A Diversity Evaluation Metric for Machine Learning, 2022.
 https://arxiv.org/abs/2210.02410
@@ -7,9 +7,9 @@ With the similarities K_ij of n images, 1 on the diagonal, and the eigenvalues e
 
     VS = exp(-sum_i e_i log e_i)                                                   (eq. 2)
 
-between 1, of copies of one image, and n, of images without any likeness. It needs no reference,
-but its size means little without one: it depends on n and on what counts as alike. So samples are
-scored beside as many real images, and the ratio is what tells.
+between 1, for copies of one image, and n, for images without any similarity. It needs no reference
+images, but depends on n and on the similarity. So samples are compared with as many real images, by
+the ratio of the two scores.
 
 Legend: n images, d features.
 """
@@ -31,6 +31,11 @@ def vendi_score(similarity: Tensor) -> float:
 
     Args:
         similarity: float (n, n), symmetric, positive semidefinite, 1 on the diagonal.
+
+    >>> f"{vendi_score(torch.ones(5, 5)):.3f}"  # five copies of one image
+    '1.000'
+    >>> f"{vendi_score(torch.eye(5)):.3f}"  # five dissimilar images
+    '5.000'
     """
     n = len(similarity)
     if similarity.ndim != 2 or similarity.shape != (n, n) or not n:
@@ -42,11 +47,11 @@ def vendi_score(similarity: Tensor) -> float:
 
 def _entropy(similarity: Tensor) -> float:
     values = torch.linalg.eigvalsh(similarity / len(similarity))
-    return torch.special.entr(values.clamp(min=0)).sum().item()  # rounding goes below 0
+    return torch.special.entr(values.clamp(min=0)).sum().item()  # rounding may give values below 0
 
 
 def cosine(x: Tensor) -> Tensor:
-    """Similarities of features (n, d) by their angles, as the paper compares images, (n, n)."""
+    """Cosine similarities of features (n, d), as in the paper, float64 (n, n)."""
     x = torch.nn.functional.normalize(x.double(), dim=1)
     return x @ x.T
 
@@ -61,9 +66,9 @@ def gaussian(x: Tensor, width: float) -> Tensor:
 
 
 def natural_width(x: Tensor) -> float:
-    """What to call alike, from features (n, d): the median distance to the nearest other one, of
-    those that have no duplicate, times the root of 2. Neighbours are then alike by 0.78. NaN
-    where all are the same."""
+    """A width for `gaussian` from features (n, d): sqrt(2) times the median distance to the nearest
+    other image, over images without a duplicate. Such neighbours then have a similarity of 0.78.
+    NaN if all images are equal."""
     distances = nearest(x, x, exclude_self=True)[0][:, 0]
     distances = distances[distances > 0]
     return math.sqrt(2) * distances.median().item() if len(distances) else math.nan
@@ -71,14 +76,14 @@ def natural_width(x: Tensor) -> float:
 
 @dataclass
 class Varied:
-    """Scores of as many samples and real images, and what they are to each other.
+    """Scores of equal numbers of samples and of real images, and the error of their ratio.
 
     Args:
         samples: Score of the samples.
         real: Score of the real images.
         error: Deviation of the logarithm of their ratio for equal distributions.
-        n: Images of each kind.
-        draws: How many values the deviation was taken of.
+        n: Number of images of each kind.
+        draws: Number of values that the deviation was computed from.
     """
 
     samples: float
@@ -88,7 +93,7 @@ class Varied:
     draws: int
 
     def ratio(self, chance: float = 0.05) -> Number:
-        """Samples over real images, with an interval that misses it so often."""
+        """The score of samples over that of real images; `chance` is the interval's error rate."""
         reach = student(self.draws, 1 - chance) * self.error
         value = self.samples / self.real
         note = f"{self.samples:,.1f} of {self.n:,} samples, {self.real:,.1f} of held-out images"
@@ -105,15 +110,15 @@ def compare_vendi(
 ) -> Varied:
     """Scores of samples and of real images, n of each, with Gaussian similarities.
 
-    Its error is what the ratio shows where both are the same: the deviation over random divisions
-    of all 2 n into two halves. (The delta method and bootstraps promise too little here, by up to
-    a factor of two for a hundred images.)
+    The error is that of the ratio for equal distributions: its deviation over random divisions of
+    all 2 n images into two halves. (The errors of the delta method and of bootstraps are too small
+    here, by up to a factor of two for a hundred images.)
 
     Args:
-        samples: float (n_samples, d), real (n_real, d); n is the least of the two numbers and
-            `most`, of larger sides n are drawn.
-        width: Of the Gaussian, see `natural_width`.
-        draws: Of such divisions; time goes with their number and with n^3.
+        samples: float (n_samples, d), real (n_real, d); n is the least of the two numbers and of
+            `most`, and n images of each larger side are drawn.
+        width: Width of the Gaussian, see `natural_width`.
+        draws: Number of divisions; the time is proportional to it and to n^3.
     """
     n = min(len(samples), len(real), most)
     if n < 2:
@@ -122,17 +127,17 @@ def compare_vendi(
     both = torch.cat([x[torch.randperm(len(x), generator=generator)[:n]] for x in (samples, real)])
     similarity = gaussian(both, width)
     ours, theirs = (vendi_score(similarity[part][:, part]) for part in (slice(n), slice(n, None)))
-    similarity = similarity.float()  # which an error bar bears, in half the time
+    similarity = similarity.float()  # precise enough for an error bar, in half the time
     squares = 0.0
     for _ in range(draws):
         halves = torch.randperm(2 * n, generator=generator).split(n)
         a, b = (_entropy(similarity[part][:, part]) for part in halves)
-        squares += (a - b) ** 2  # about 0, which is the mean of the difference by symmetry
+        squares += (a - b) ** 2  # the mean of the difference is 0, by symmetry
     return Varied(ours, theirs, math.sqrt(squares / draws), n, draws)
 
 
 def overall(parts: Sequence[Varied]) -> Number:
-    """The geometric mean of the ratios of several parts, as of classes, with its interval."""
+    """The geometric mean of the ratios of several parts, such as classes, with its interval."""
     logs = [math.log(part.samples / part.real) for part in parts]
     mean = sum(logs) / len(logs)
     error = math.sqrt(sum(part.error**2 for part in parts)) / len(parts)

@@ -1,1 +1,1 @@
-"""Report cards: read, compared and written anew without torch."""
+"""Report cards, which are read, compared and written without torch."""

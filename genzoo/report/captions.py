@@ -1,6 +1,6 @@
-"""What the pictures of a card show, and what it would mean. No torch here."""
+"""Captions of a card's pictures. This file does not import torch."""
 
-# By the name of the picture: what it is called in a link, and a caption.
+# By the name of the picture: a short phrase for links, and a caption.
 CAPTIONS = {
     "samples": ("samples", "Samples, drawn at random and not chosen."),
     "nearest_training_images": (
@@ -15,9 +15,9 @@ CAPTIONS = {
         "distances. First the samples that lie closest of all, then some at random.",
     ),
     "nearest_training_images_of_held_out": (
-        "the same for real images",
-        "The same for held-out real images, left, which no model has copied: so alike are real "
-        "images by themselves.",
+        "held-out images beside their nearest training images",
+        "The same for held-out real images, left, which are no copies: so alike are different real "
+        "images.",
     ),
     "least_real": (
         "the samples that look least real",
@@ -26,8 +26,9 @@ CAPTIONS = {
     ),
     "not_reached": (
         "real images that no sample comes near",
-        "The held-out real images that samples reach worst, each beside the sample nearest to it. "
-        "What they have in common is what the model hardly draws. 1 radius: just out of reach.",
+        "The held-out real images farthest from all samples, each beside the sample nearest to it. "
+        "What they have in common is what the model hardly draws. 1 radius: the distance to the "
+        "fifth nearest held-out image.",
     ),
     "missing": (
         "training images that no sample comes near",
@@ -36,9 +37,9 @@ CAPTIONS = {
     ),
     "closest_pairs": (
         "the samples that are most alike",
-        "In threes: two samples that are among the closest to each other, with their distance, and "
-        "the training image nearest to the first. Where the two are one image, the model repeats "
-        "itself; where the third is it too, it repeats what it was trained on.",
+        "Groups of three: two samples that are among the closest to each other, with their "
+        "distance, and the training image nearest to the first. If the two samples are equal, the "
+        "model repeats itself; if the third is equal too, it repeats a training image.",
     ),
     "interpolations": (
         "walks between samples",
@@ -46,21 +47,21 @@ CAPTIONS = {
         "and each image look like data.",
     ),
     "reconstructions": (
-        "images given back",
-        "In pairs of rows: held-out real images, and below them what the model gives back.",
+        "reconstructions",
+        "In pairs of rows: held-out real images, and below them their reconstructions.",
     ),
-    "filters": ("filters", "What each hidden unit looks for in an image."),
+    "filters": ("filters", "The weights of each hidden unit, as an image."),
     "traversals": ("traversals", "In each row one entry of a latent is changed, and no other."),
     "manifold": ("the latent plane", "Images over a plane of the latent space."),
-    "edits": ("edits", "Held-out real images, and what becomes of them along a direction."),
+    "edits": ("edits", "Held-out real images, and their edits along a direction of the latents."),
 }
 
 
 def caption(name: str) -> str:
-    """What one sees on the picture of this name."""
+    """The caption of the picture of this name."""
     return CAPTIONS[name][1] if name in CAPTIONS else f"{name.replace('_', ' ').capitalize()}."
 
 
 def short(name: str) -> str:
-    """The picture, in a sentence that points to it."""
+    """A short phrase for the picture of this name, for links."""
     return CAPTIONS[name][0] if name in CAPTIONS else name.replace("_", " ")

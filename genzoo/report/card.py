@@ -1,6 +1,6 @@
-"""The card itself: verdicts, numbers with their intervals, and the protocol behind them.
+"""The report card: verdicts, numbers with their intervals, and the protocol.
 
-No torch here: a card is read, compared and written anew in no time.
+This file does not import torch, so cards are read, compared and written in a fraction of a second.
 """
 
 import json
@@ -24,16 +24,23 @@ SIGNS = {"good": ("✅", "green"), "bad": ("❌", "red"), "unsure": ("❔", "yel
 
 @dataclass
 class Section:
-    """What one evaluation found.
+    """The results of one evaluation.
 
     Args:
-        title: "realism", "memorisation", "diversity", "likelihood", or an own one.
-        verdict: One sentence in words, with its evidence.
+        title: "realism", "memorisation", "diversity", "likelihood", or another title.
+        verdict: One sentence with its evidence.
         flag: "good", "bad" or "unsure".
-        numbers: By log key, as "fd/domain".
-        figures: By name, uint8, (H, W, C) or (C, H, W); of a card that was read, the PNG.
-        protocol: What must be known to repeat the numbers.
-        topic: What it is about; None: what the title says.
+        numbers: Numbers by log key, such as "fd/domain".
+        figures: Pictures by name, uint8 (H, W, C) or (C, H, W); for a card that was read from a
+            file, paths of PNG files.
+        protocol: Settings and versions that are needed to repeat the numbers.
+        topic: The topic; None: the one that the title names.
+
+    >>> section = Section("realism", "It looks real.", "good", {"fd/domain": Number(0.5)})
+    >>> section.question
+    'Does it look real?'
+    >>> section.headlines
+    {'fd/domain': Number(value=0.5, low=None, high=None, note='')}
     """
 
     title: str
@@ -51,11 +58,12 @@ class Section:
 
     @property
     def question(self) -> str:
+        """The question that the section answers."""
         return self.topic.question or self.title.capitalize()
 
     @property
     def headlines(self) -> dict[str, Number]:
-        """The numbers that a person needs first."""
+        """The most important numbers, by the topic's patterns; or else the first three."""
         pattern = re.compile("|".join(self.topic.headlines))
         known = {name: n for name, n in self.numbers.items() if pattern.fullmatch(name)}
         return known or dict([*self.numbers.items()][:3])
@@ -63,16 +71,16 @@ class Section:
 
 @dataclass
 class Report:
-    """The card itself.
+    """A report card.
 
     Args:
         model: Name of the model.
-        data: Name of the data; "" where it has none.
-        step: Training steps that the Trainer had taken; 0 where another trained the model.
-        sections: What was found.
-        figures: Pictures beside those of the sections, uint8 (H, W, 3), or the PNG.
-        paths: Where pictures lie, relative to the report: by name, or by "<title>/<name>".
-        version: Of genzoo.
+        data: Name of the data; "" if it has none.
+        step: Number of training steps; 0 if genzoo did not train the model.
+        sections: Results of the evaluations.
+        figures: Pictures that belong to no section, uint8 (H, W, 3) or paths of PNG files.
+        paths: Paths of pictures relative to the report, by "<name>" or "<title>/<name>".
+        version: Version of genzoo.
     """
 
     model: str
@@ -85,11 +93,12 @@ class Report:
 
     @property
     def title(self) -> str:
+        """The model and its data."""
         return f"{self.model} on {self.data}" if self.data else self.model
 
     @property
     def protocol(self) -> dict[str, str | int | float]:
-        """What holds for most sections; the others say what they did otherwise."""
+        """The protocol that most sections share; `own_protocol` has a section's differences."""
         measured = [section for section in self.sections if section.topic.measured]
         names = dict.fromkeys(name for section in measured for name in section.protocol)
         common = {}
@@ -101,7 +110,7 @@ class Report:
         return common
 
     def answers(self) -> list[tuple[str, str, str]]:
-        """Question, flag ("" where it was not asked) and verdict, in the order of the page."""
+        """Question, flag ("" if there was no evaluation) and verdict, in the order of the page."""
         found = {section.title: section for section in self.sections}
         always = [topic for topic in KNOWN.values() if topic.always]
         lines = []
@@ -115,23 +124,23 @@ class Report:
 
     @property
     def origin(self) -> str:
-        """Whose card, after how long, as far as that is known."""
+        """The number of training steps, if known, and the version of genzoo, as a phrase."""
         after = f" after {self.step:,} training steps" if self.step else ""
         return f"Report card{after}, by genzoo {self.version}"
 
     def own_protocol(self, section: Section) -> dict[str, str | int | float]:
-        """In what this section differs from the common protocol."""
+        """The part of this section's protocol that differs from the common one."""
         common = self.protocol
         return {k: v for k, v in section.protocol.items() if common.get(k) != v}
 
     def to_markdown(self) -> str:
-        """One page."""
+        """The card as a page of Markdown."""
         from .markdown import page
 
         return page(self)
 
     def to_json(self) -> str:
-        """All but the pixels; infinite and undefined values are written as strings."""
+        """The card without pictures as JSON; infinite values and NaN are written as strings."""
         content = {
             "model": self.model,
             "data": self.data,
@@ -156,10 +165,10 @@ class Report:
 
     @classmethod
     def from_json(cls, path: str | Path) -> "Report":
-        """The report again, with the pictures that still lie beside it.
+        """The report of a JSON file, with the pictures that exist in its folder.
 
         Raises:
-            ValueError: for a file that is no report.
+            ValueError: if the file is not a report.
         """
         path = Path(path)
         try:
@@ -179,9 +188,9 @@ class Report:
         for part in content["sections"]:
             numbers = {name: Number(**_floats(n)) for name, n in part["numbers"].items()}
             figures = pictures(part["figures"], f"{part['title']}/")
-            given = part["title"], part["verdict"], part["flag"]
+            words = part["title"], part["verdict"], part["flag"]
             topic = _topic(part["topic"]) if "topic" in part else None  # cards of before 0.2
-            sections.append(Section(*given, numbers, figures, part["protocol"], topic))
+            sections.append(Section(*words, numbers, figures, part["protocol"], topic))
         return cls(
             content["model"],
             content["data"],
@@ -193,10 +202,10 @@ class Report:
         )
 
     def write(self, path: Path) -> None:
-        """The card as a JSON file, and beside it as Markdown and as one HTML page.
+        """Writes the card as JSON, and in the same folder as Markdown and as one HTML page.
 
         Args:
-            path: Of the JSON; pictures are looked for in its folder.
+            path: Path of the JSON file, relative to whose folder the paths of pictures are.
         """
         from .html import page
 
@@ -205,7 +214,7 @@ class Report:
         write_whole(path.with_suffix(".html"), page(self, path.parent))
 
     def _repr_html_(self) -> str:
-        """The page, in a notebook: in a frame, so that its style stays its own."""
+        """The HTML page for a notebook, in a frame that separates its style from the notebook's."""
         from html import escape
 
         from .html import page
@@ -218,10 +227,10 @@ class Report:
         )
 
     def print(self, rest: str = "") -> None:
-        """To the terminal: verdicts, and the numbers that a person needs first.
+        """Prints verdicts and headlines to the terminal.
 
         Args:
-            rest: Where the others are.
+            rest: Path or link of the full report, which is printed last.
         """
         from .terminal import show
 
@@ -229,7 +238,11 @@ class Report:
 
 
 def spoken(protocol: dict[str, str | int | float]) -> str:
-    """A protocol in one line."""
+    """A protocol as one line of text.
+
+    >>> spoken({"extractor": "domain", "n_train": 60_000})
+    'extractor domain, n train 60,000'
+    """
     named = (
         (k.replace("_", " "), v if isinstance(v, str) else written(v)) for k, v in protocol.items()
     )
@@ -237,12 +250,16 @@ def spoken(protocol: dict[str, str | int | float]) -> str:
 
 
 def finite(content: Any) -> Any:
-    """What json can write and read again."""
+    """The content as values of JSON; infinite values and NaN become strings.
+
+    >>> finite({"nats": math.inf, "sizes": (1, 2)})
+    {'nats': 'inf', 'sizes': [1, 2]}
+    """
     if isinstance(content, dict):
         return {str(key): finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
         return [finite(value) for value in content]
-    if hasattr(content, "item"):  # of torch or numpy
+    if hasattr(content, "item"):  # scalars of torch and numpy
         content = content.item()
     if isinstance(content, float) and not math.isfinite(content):
         return str(content)

@@ -1,8 +1,8 @@
-"""`genzoo compare`: report cards side by side, and what was measured otherwise is marked.
+"""`genzoo compare`: report cards side by side, with marks at numbers of different protocols.
 
-A number whose protocol (extractor and weights, numbers of images, split, data) is not that of the
-first card that has it carries a letter, and the letter says what is different: numbers with equal
-letters are comparable, others are not. No torch here.
+A number gets a letter if its protocol (extractor and weights, numbers of images, split, data)
+differs from that of the first card that has the number, and the letter's line says in what.
+Numbers with equal letters are comparable, others are not. This file does not import torch.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from .card import SIGNS, Number, Report, Section, finite, spoken
 from .topics import KNOWN, Topic
 
-# What says which model was measured, or follows from the rest; all else is part of the measure.
+# Entries of a protocol that describe the model, or follow from other entries: they may differ.
 FREE = {
     *("step", "ema", "sample_seed", "samples", "study", "notes", "torch", "lightning"),
     *("classifier_accuracy", "classifier_judged_on", "dead_units"),
@@ -31,10 +31,11 @@ class Card:
     report: Report
 
     def section(self, title: str) -> Section | None:
+        """The section with this title, or None."""
         return next((s for s in self.report.sections if s.title == title), None)
 
     def measure(self, section: Section) -> dict[str, Any]:
-        """What must be equal for numbers to be comparable."""
+        """The entries of the protocol that must be equal for numbers to be comparable."""
         own = {name: value for name, value in section.protocol.items() if name not in FREE}
         return {"data": self.report.data, **own}
 
@@ -53,8 +54,9 @@ class Comparison:
     """Cards side by side.
 
     Args:
+        cards: The cards, one for each column.
         rows: Numbers, in the order of the page.
-        letters: For each letter in what way those numbers were measured otherwise.
+        letters: For each letter, the differences between the protocols.
     """
 
     cards: list[Card]
@@ -63,24 +65,26 @@ class Comparison:
 
     @property
     def titles(self) -> list[str]:
-        """Of all sections that any card has, and of the three questions."""
+        """Titles of the sections of all cards, and of the topics that every card has."""
         return sorted(self.topics, key=lambda title: (self.topics[title].place, title))
 
     @property
     def topics(self) -> dict[str, Topic]:
-        """By title: what the sections are about."""
+        """Topics of these sections, by title."""
         always = {title: topic for title, topic in KNOWN.items() if topic.always}
         sections = [section for card in self.cards for section in card.report.sections]
         return always | {section.title: section.topic for section in sections}
 
     def answers(self, title: str) -> Iterator[tuple[str, str]]:
-        """For each card the flag, "" where it was not asked, and a short word for it."""
+        """For each card the flag, "" if there was no evaluation, and a short answer."""
         for card in self.cards:
             section = card.section(title)
             flag = section.flag if section else ""
-            yield flag, self.topics[title].answer(flag) or "not asked"
+            yield flag, self.topics[title].answer(flag) or "not evaluated"
 
     def to_markdown(self) -> str:
+        """The comparison as a table of Markdown."""
+
         def line(*cells: str) -> str:
             return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -104,6 +108,7 @@ class Comparison:
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
+        """The comparison as JSON."""
         cards = []
         for i, card in enumerate(self.cards):
             numbers = {
@@ -120,7 +125,7 @@ class Comparison:
         return json.dumps(finite(content), indent=2, allow_nan=False, ensure_ascii=False)
 
     def print(self) -> None:
-        """To the terminal."""
+        """Prints the comparison to the terminal."""
         from rich import box, get_console
         from rich.markup import escape
         from rich.table import Table
@@ -149,19 +154,17 @@ class Comparison:
             console.print(f"[bold red]{escape(f'[{letter}]')}[/] {escape(text)}", highlight=False)
 
 
-WARNING = (
-    "Numbers with a letter were measured otherwise: compare them only where the letter is the same."
-)
+WARNING = "Numbers with a letter have other protocols: compare only numbers with the same letter."
 
 
 def compare(cards: list[Card], everything: bool = False) -> Comparison:
-    """Puts cards side by side.
+    """The comparison of cards.
 
     Args:
-        everything: All numbers, not only those that a person needs first.
+        everything: Whether all numbers are compared, or only the headlines.
     """
     comparison = Comparison(cards, [], {})
-    signs: dict[str, str] = {}  # what is different, and its letter
+    signs: dict[str, str] = {}  # from differences to letters
     for title in comparison.titles:
         sections = [card.section(title) for card in cards]
         names: dict[str, None] = {}
@@ -185,7 +188,7 @@ def compare(cards: list[Card], everything: bool = False) -> Comparison:
 
 
 def _difference(measure: dict[str, Any], first: dict[str, Any]) -> str:
-    """In words, "" where there is none."""
+    """The differences between two protocols as text, "" if there are none."""
     names = [n for n in {**first, **measure} if measure.get(n) != first.get(n)]
 
     def described(protocol: dict[str, Any], name: str, label: str) -> str:
@@ -223,7 +226,7 @@ def _stacked(cell: tuple[Number, str] | None) -> str:
 
 
 def read(runs: Sequence[Path]) -> list[Card]:
-    """The cards of runs, each under what is different in their paths."""
+    """The cards of runs, each with the part of its path that differs between runs as its name."""
     files = [run / "report.json" if run.is_dir() else run for run in runs]
     for run, file in zip(runs, files, strict=True):
         if not file.is_file():

@@ -1,7 +1,7 @@
-"""Pictures: grids that a person can look at, and one way to give them to every logger.
+"""Pictures: grids of images, plots of points, and PNG files.
 
-A picture is uint8 (H, W, C) throughout. Loggers differ in what they make of floats, down to
-images that come out black; bytes all of them show alike.
+All pictures are uint8 (H, W, C): loggers treat floats differently, up to images that are all black,
+but show uint8 alike.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..files import whole
 
-VISIBLE = 64  # pixels a side that an image is enlarged to, at least
-PAPER, INK = 245, 60  # grey levels of the page and of writing on it
-GAP = 140  # between images: neither black nor white ones run into their neighbours
+VISIBLE = 64  # least number of pixels of the longer side, to which small images are enlarged
+PAPER, INK = 245, 60  # grey levels of the background and of text
+GAP = 140  # grey level between images, which separates black and white images alike
 
 
 def grid(
@@ -26,17 +26,20 @@ def grid(
     captions: Sequence[str] = (),
     rows: Sequence[str] = (),
 ) -> Tensor:
-    """Images side by side, small ones enlarged in whole steps so that pixels stay pixels.
+    """A grid of images; small ones are enlarged by a whole factor, so that pixels stay sharp.
 
     Args:
         images: uint8 (N, C, H, W), grey or RGB.
-        columns: Images in a row.
-        padding: Pixels between images, after enlarging; None: as wide as a pixel of theirs.
-        captions: A line under each image, cut to its width.
-        rows: A line to the left of each row.
+        columns: Number of images in a row.
+        padding: Pixels between images, after enlarging; None: the size of an enlarged pixel.
+        captions: A line of text under each image, cut to its width.
+        rows: A line of text to the left of each row.
 
     Returns:
         uint8 (height, width, 3).
+
+    >>> grid(torch.zeros(6, 1, 32, 32, dtype=torch.uint8), columns=3).shape
+    torch.Size([134, 200, 3])
     """
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != torch.uint8:
         raise ValueError(
@@ -86,9 +89,9 @@ def scatter(points: Tensor, real: Tensor, side: int = 384) -> Tensor:
     Returns:
         uint8 (side, side, 3).
     """
-    for name, given in (("points", points), ("real", real)):
-        if given.ndim != 2 or given.shape[1] != 2:
-            raise ValueError(f"{name} must be points (n, 2) of the plane, got {tuple(given.shape)}")
+    for name, cloud in (("points", points), ("real", real)):
+        if cloud.ndim != 2 or cloud.shape[1] != 2:
+            raise ValueError(f"{name} must be points (n, 2) of the plane, got {tuple(cloud.shape)}")
     low, high = real.min(dim=0).values, real.max(dim=0).values
     centre, half = (low + high) / 2, 0.6 * (high - low).max().clamp(min=1e-6)
     twice = 2 * side  # drawn at twice the size, so that dots are round
@@ -102,13 +105,13 @@ def scatter(points: Tensor, real: Tensor, side: int = 384) -> Tensor:
 
 
 def save_png(image: Tensor, path: Path) -> None:
-    """Writes uint8 (H, W, C) in one move."""
+    """Writes an image, uint8 (H, W, C), as a PNG file; the write is atomic."""
     with whole(path) as file:
         Image.fromarray(image.numpy()).save(file, format="PNG")
 
 
 def to_picture(image: Tensor) -> Tensor:
-    """uint8 (H, W, C), (C, H, W) or (H, W) to (H, W, 3)."""
+    """A picture (H, W, 3) of an image, uint8 (H, W, C), (C, H, W) or (H, W)."""
     if image.dtype != torch.uint8 or image.ndim not in (2, 3):
         got = f"{image.dtype} {tuple(image.shape)}"
         raise ValueError(f"a picture must be uint8 (H, W, C) or (C, H, W), got {got}")

@@ -1,7 +1,7 @@
-"""The report card as one HTML page that needs nothing else: pictures are inside, nothing is asked
-of a network, and it reads on a phone, on paper, by day and by night.
+"""The report card as one HTML page: pictures are embedded, nothing is loaded from a network, and it
+fits phones, paper, and light and dark modes.
 
-String templates and no jinja2: a page without loops in its template needs no more."""
+Templates are Python's and not jinja2's, since the template of the page has no loops."""
 
 import re
 from base64 import b64encode
@@ -19,12 +19,12 @@ MARKS = {"good": "✓", "bad": "✕", "unsure": "?", "": "–"}
 
 
 def page(report: Report, folder: Path | None) -> str:
-    """The page.
+    """The card as an HTML page.
 
     Args:
-        report: Its `paths` say which pictures there are.
-        folder: Where they lie; those that are gone are left out. None: the pictures are those that
-            the report itself has.
+        report: The card; its `paths` name the pictures.
+        folder: Folder of the paths; missing pictures are left out. None: the pictures are those in
+            the report's `figures`.
     """
     if folder is None:
         files = dict(report.figures)
@@ -62,13 +62,13 @@ def page(report: Report, folder: Path | None) -> str:
 
 
 def _anchors(report: Report) -> list[str]:
-    """For each answer the section that it links to, "" where there is none."""
+    """For each answer the title of the section that it links to, or ""."""
     titles = {section.question: section.title for section in report.sections}
     return [titles.get(question, "") for question, _, _ in report.answers()]
 
 
 def _origin(report: Report) -> str:
-    """Whose card, and how many images it stands on."""
+    """The origin of the card, with the numbers of images."""
     counts = (("n_generated", "samples"), ("n_train", "training images"))
     counts = (*counts, ("n_held_out", "held-out images"))
     known = report.protocol
@@ -79,7 +79,7 @@ def _origin(report: Report) -> str:
 
 
 def _look(title: str, panels: dict[str, str], samples: list[str]) -> str:
-    """Where a reader sees for himself what the answer says: the first of its pictures."""
+    """A link from an answer to the first picture of its section."""
     if panels:
         place, name = f"{title}/{next(iter(panels))}", next(iter(panels))
     elif title == "realism" and samples:
@@ -102,13 +102,13 @@ def _answer(answer: tuple[str, str, str], title: str, look: str) -> str:
 
 def _flag(flag: str) -> str:
     mark = f'<b aria-hidden="true">{MARKS[flag]}</b>'
-    return f'<span class="flag {flag or "none"}">{mark} {flag or "not asked"}</span>'
+    return f'<span class="flag {flag or "none"}">{mark} {flag or "not evaluated"}</span>'
 
 
 def _section(
     section: Section, protocol: dict[str, str | int | float], panels: dict[str, str]
 ) -> str:
-    """Its pictures, which readers look at first, then its numbers."""
+    """A section: first its pictures, then its numbers."""
     first = section.headlines
     content = ""
     if panels:
@@ -152,7 +152,7 @@ def _pictures(figures: list[str]) -> str:
 
 
 def _png(picture: Any) -> bytes:
-    """Of a file or of uint8 (H, W, C) or (C, H, W); empty where there is none."""
+    """PNG data of a file or of uint8 (H, W, C) or (C, H, W); empty if there is no picture."""
     if picture is None:
         return b""
     if isinstance(picture, Path):

@@ -7,7 +7,7 @@ from .card import SIGNS, Report, spoken
 
 
 def page(report: Report) -> str:
-    """The page; pictures are where `report.paths` says."""
+    """The page; its links to pictures are `report.paths`."""
     lines = [f"# {report.title}", ""]
     lines += [f"{report.origin}.", ""]
     lines += ["| | Question | Answer |", "|---|---|---|"]

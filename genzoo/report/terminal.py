@@ -1,4 +1,4 @@
-"""The report card on a terminal."""
+"""The report card in the terminal."""
 
 from rich import box, get_console
 from rich.markup import escape
@@ -7,15 +7,15 @@ from rich.table import Table
 
 from .card import SIGNS, Report, spoken
 
-# What of the protocol a person needs first.
+# Entries of the protocol that are printed; the others are in the full report.
 FIRST = ("extractor", "weights", "split", "n_train", "n_held_out", "n_generated", "sample_seed")
 
 
 def show(report: Report, rest: str = "") -> None:
-    """Prints verdicts, and the numbers that a person needs first.
+    """Prints verdicts and headlines.
 
     Args:
-        rest: Where the others are.
+        rest: Path or link of the full report, which is printed last.
     """
     console = get_console()
     answers = Table(box=None, show_header=False, padding=(0, 2, 1, 0), expand=True)
@@ -23,7 +23,7 @@ def show(report: Report, rest: str = "") -> None:
     answers.add_column(ratio=1)
     for question, flag, verdict in report.answers():
         _, colour = SIGNS[flag] if flag else ("–", "dim")
-        word = f"[{colour}]{flag or 'not asked'}[/]"
+        word = f"[{colour}]{flag or 'not evaluated'}[/]"
         answers.add_row(word, f"[bold]{escape(question)}[/]\n{escape(verdict)}")
     console.print(Panel(answers, title=f"[bold]{escape(report.title)}[/]", padding=(1, 2, 0, 2)))
     numbers = Table(box=box.SIMPLE_HEAD)

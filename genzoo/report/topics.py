@@ -1,22 +1,23 @@
-"""What a report asks of a model: for each topic its question, its words and its first numbers."""
+"""Topics of a report: the question of each, its short answers and its headlines."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Topic:
-    """What one section of a report is about.
+    """The topic of a section of a report.
 
     Args:
-        title: Of the section.
-        question: That it answers; "": the title.
-        short: The same in a word or two, for tables; "": the title.
-        good, bad: What a good and a bad flag say to the short question; "": the flag itself.
-        headlines: The numbers that a person needs first, as patterns of their names; where none
-            is there, the first three numbers are.
-        place: On the page: topics with lower ones come first.
-        always: Whether a report has a line for it where it was not asked.
-        measured: Whether its protocol is one that all such sections share; no: it has its own.
+        title: Title of the section.
+        question: Question that the section answers; "": the title.
+        short: The question in a word or two, for tables; "": the title.
+        good, bad: Answers to the short question for a good and a bad flag; "": the flag itself.
+        headlines: The most important numbers, as patterns of their names; if no name matches, the
+            first three numbers are used.
+        place: Place on the page: topics are sorted by it.
+        always: Whether a report without this section has a line for it.
+        measured: Whether its protocol is compared with those of other sections, to find the part
+            that they share.
     """
 
     title: str
@@ -30,7 +31,11 @@ class Topic:
     measured: bool = True
 
     def answer(self, flag: str) -> str:
-        """To the short question."""
+        """The answer of a flag to the short question.
+
+        >>> REALISM.answer("good")
+        'yes'
+        """
         return {"good": self.good, "bad": self.bad}.get(flag) or flag
 
 
@@ -52,7 +57,7 @@ REALISM = Topic(
     "no",
     (
         "way_to_real",
-        "fd/[^/]+(?<!_independent)(?<!_infinity)(?<!_per_class)",  # and its held-out row
+        "fd/[^/]+(?<!_independent)(?<!_infinity)(?<!_per_class)",  # includes fd/..._held_out
         "(fid|fid_clean|fd_dinov2|cmmd)(_held_out)?",
         "precision|recall",
     ),
@@ -92,5 +97,5 @@ KNOWN = {topic.title: topic for topic in (MEMORISATION, REALISM, DIVERSITY, LIKE
 
 
 def topic_of(title: str) -> Topic:
-    """The topic of a section that names none."""
+    """The topic of a title; an unknown title gets a topic of its own."""
     return KNOWN.get(title) or Topic(title)

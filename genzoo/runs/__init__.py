@@ -1,1 +1,1 @@
-"""What a training leaves: checkpoints, loggers, folders."""
+"""The files of a training: checkpoints, logs, and run directories."""

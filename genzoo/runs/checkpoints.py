@@ -1,9 +1,9 @@
-"""Checkpoints: written whole or not at all, read without running what is in them.
+"""Checkpoints: writes are atomic, and reading never runs code.
 
-A file is written beside its place and moved there at the end, so a killed run leaves the one before
-(Lightning stages in the folder for temporary files, and a move between file systems is a copy that
-can be cut off). A file is read with `weights_only=True`, wherever it lies: tensors, numbers, text,
-lists and dictionaries, never objects that bring code.
+A file is written next to its destination and renamed at the end, so a killed run leaves the earlier
+checkpoint (Lightning writes to the system's folder for temporary files, and a move between file
+systems is a copy, which can be interrupted). Every file is read with `weights_only=True`: tensors,
+numbers, text, lists and dictionaries, never objects with code.
 """
 
 import collections.abc
@@ -29,13 +29,13 @@ from .._lightning.checkpoint import OpenCheckpoint, is_local, load
 from .._lightning.training import count_as_begun, has_validated
 from . import suggestions
 
-ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
-# A class whose name another has since: by a weight that only the older one has, what it is now.
+ORIGIN = "origin"  # key of the configuration that the command line stores in a checkpoint
+# A class whose name another class has now: a weight of the earlier class only, and its new name.
 RENAMED = {"GSN": ("denoiser.body.0.linear.weight", "GeneralizedDenoisingAutoencoder")}
 
 
 class NotOurs(ValueError):
-    """A checkpoint is of a class that is not genzoo's, which only its user can name."""
+    """The checkpoint's class is not genzoo's; the user must give it."""
 
     def __init__(self, path: str | Path, class_path: str, instead: str):
         self.path, self.class_path = path, class_path
@@ -46,21 +46,22 @@ class NotOurs(ValueError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's reading and writing of checkpoints, made safe; `Trainer(plugins=[...])`."""
+    """Lightning's plugin that reads and writes checkpoints, here with atomic writes and without
+    code: `Trainer(plugins=[AtomicCheckpointIO()])`."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
         if storage_options is not None or not is_local(path):
             return super().save_checkpoint(checkpoint, path, storage_options)
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")  # what a killed run leaves is written over
+        part = path.with_name(f".{path.name}.part")  # the file of a killed run is overwritten
         try:
             with part.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        except RuntimeError as error:  # torch words the file system's error in its own way
+        except RuntimeError as error:  # torch raises it for errors of the file system
             if isinstance(error.__context__, OSError):
                 why = error.__context__
                 raise OSError(why.errno, why.strerror, str(path)) from error
@@ -73,19 +74,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint of a file or an http(s) address, by `weights_only=True`.
+    """The checkpoint in a file or at an http(s) address, read with `weights_only=True`.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is no checkpoint, is cut short, or holds more than data.
+        FileNotFoundError: if there is no file.
+        ValueError: if it is not a checkpoint, is incomplete, or holds objects.
     """
     try:
-        with warnings.catch_warnings():  # of a bare pickle torch says more than that it is none
+        with warnings.catch_warnings():  # torch's warning about a bare pickle, which is refused
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             checkpoint = load(path, map_location)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"no checkpoint at {path}") from None
-    except Exception as error:  # what reads garbage can raise anything
+    except Exception as error:  # unpickling arbitrary bytes can raise any exception
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -101,10 +102,10 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def origin(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What made a checkpoint: {"model": {"class_path", "init_args"}, "data": ..., ...}.
+    """The configuration of a checkpoint: {"model": {"class_path", "init_args"}, "data": ..., ...}.
 
-    Where the command line made it, that is written in it. Otherwise there are only the
-    hyper-parameters that a model saved, perhaps with its class.
+    The command line stores all of it. Otherwise there are only the hyper-parameters that a model
+    saved, perhaps with its class.
     """
     if ORIGIN in checkpoint:
         return _renamed(checkpoint[ORIGIN], checkpoint)
@@ -115,7 +116,7 @@ def origin(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(made: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The same, with the name that the model's class has now."""
+    """The configuration with the present name of the model's class."""
     model = made.get("model") or {}
     module, _, name = (model.get("class_path") or "").rpartition(".")
     weight, now = RENAMED.get(name, (None, name))
@@ -127,17 +128,17 @@ def _renamed(made: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]
 def load_model(
     path: str | Path, model_class: type | None = None, device: Any = "cpu", **arguments: Any
 ) -> L.LightningModule:
-    """A model with its weights, in evaluation mode, from the checkpoint alone.
+    """The model of a checkpoint with its weights, in evaluation mode, from the file alone.
 
     Args:
         path: A file or an http(s) address.
-        model_class: Needed where the checkpoint does not say it.
-        device: Where the model goes.
-        arguments: Of the constructor; those of the checkpoint stand where none are given.
+        model_class: Class of the model; needed if it is not one of genzoo's.
+        device: Device of the model.
+        arguments: Arguments of the constructor, in place of those in the checkpoint.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or one of a class that is not to be found from here.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a checkpoint, or its class is not found.
     """
     checkpoint = read(path)
     made = origin(checkpoint)["model"]
@@ -160,14 +161,14 @@ def load_model(
 
 
 def init_from(model: L.LightningModule, path: str | Path) -> L.LightningModule:
-    """Gives a model the weights of a checkpoint, and nothing else of it; gives it back.
+    """Loads the weights of a checkpoint into a model, and nothing else; returns the model.
 
-    A training starts from there at step 0, with its own learning rate, data and seed:
+    A training then starts at step 0, with its own learning rate, data and seed:
     `trainer.fit(init_from(GAN((1, 28, 28), lr=1e-5), path), data)`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, or its weights are not those of this model.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a checkpoint, or its weights do not fit this model.
     """
     model.configure_model()
     _load_weights(model, read(path), path)
@@ -183,7 +184,8 @@ def _load_weights(model: L.LightningModule, checkpoint: dict[str, Any], path: st
 
 
 def misfit(error: RuntimeError) -> str | None:
-    """In one line why weights did not fit, of which torch lists every one; None: another error."""
+    """The reason in one line why weights do not fit, from torch's list of all; None for another
+    error."""
     text = str(error)
     if "Error(s) in loading state_dict" not in text:
         return None
@@ -203,12 +205,12 @@ def misfit(error: RuntimeError) -> str | None:
 
 
 def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModule]:
-    """The class that a checkpoint names, if it is one of the zoo's.
+    """The class that a checkpoint names, if it is one of genzoo's.
 
-    Others are not imported because a file says so: importing runs what is in a module.
+    Other classes are not imported on the word of a file, since importing a module runs its code.
 
     Raises:
-        ValueError: there is none, it is not the zoo's, or it is no LightningModule.
+        ValueError: if there is no class, or it is not genzoo's, or not a LightningModule.
     """
     if class_path is None:
         raise ValueError(
@@ -227,12 +229,12 @@ def find_class(class_path: str | None, path: str | Path) -> type[L.LightningModu
 
 
 def is_ours(class_path: str) -> bool:
-    """Whether an import path leads into this package."""
+    """Whether an import path belongs to this package."""
     return class_path.split(".")[0] == "genzoo"
 
 
 def import_class(class_path: str) -> type:
-    """What an import path names; one of the zoo's wherever its file is now."""
+    """The class of an import path; for genzoo's models also if their file has moved."""
     module, _, name = class_path.rpartition(".")
     zoo = import_module("genzoo.zoo")
     if module.split(".")[0] == "genzoo" and hasattr(zoo, name):
@@ -241,7 +243,8 @@ def import_class(class_path: str) -> type:
 
 
 def is_plain(value: Any) -> bool:
-    """Numbers, text and collections of them; a dictionary that names a class would be built."""
+    """Whether a value consists of numbers, text and collections, without a `class_path`, which
+    would be imported."""
     if isinstance(value, dict):
         return "class_path" not in value and all(map(is_plain, value.values()))
     if isinstance(value, (list, tuple)):
@@ -250,7 +253,7 @@ def is_plain(value: Any) -> bool:
 
 
 def is_code(kind: type, name: str, value: Any) -> bool:
-    """Whether a text for this argument would be an import path: what it names would be run."""
+    """Whether text for this argument of a class is an import path, whose code would be run."""
     if isinstance(value, (list, tuple)):
         return any(is_code(kind, name, part) for part in value)
     if not isinstance(value, str):
@@ -271,15 +274,15 @@ def _takes_text(annotation: Any) -> bool:
 
 
 class NamedCheckpoint(OpenCheckpoint):
-    """A ModelCheckpoint whose file names are true, and are names of files.
+    """A ModelCheckpoint with correct steps and without folders in its file names.
 
-    The step is the Trainer's, and not one that was logged at the last validation. A number stands
-    in `filename` by its name, `{fd/pixels:.2f}`, and is written without the slash, which would make
-    a folder: `fd_pixels=0.31`. The command line makes every plain ModelCheckpoint one of these.
+    The step is the Trainer's, and not the one that was logged at the last validation. `filename`
+    may hold a number by its name, `{fd/pixels:.2f}`; it is written without the slash, which would
+    create a folder: `fd_pixels=0.31`. The command line uses it for every plain ModelCheckpoint.
     """
 
     @property
-    def state_key(self) -> str:  # what Lightning's class saved is found by this one
+    def state_key(self) -> str:  # it can read the state of Lightning's class
         return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint", 1)
 
     def candidates(self, trainer: L.Trainer, found: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -303,15 +306,15 @@ class NamedCheckpoint(OpenCheckpoint):
 
 
 class Checkpoints(NamedCheckpoint):
-    """`last.ckpt` and the latest by its step, every so often and always when training ends.
+    """Saves `last.ckpt` and a checkpoint named by its step, regularly and when training ends.
 
-    Files of other ModelCheckpoints stay what they are: no other may have the names of these.
+    Other ModelCheckpoints must have other file names.
 
     Args:
-        every_n_epochs: How often; with neither this nor the next every epoch.
-        every_n_train_steps: In steps of training instead.
+        every_n_epochs: Epochs between two checkpoints; 1 if `every_n_train_steps` is None too.
+        every_n_train_steps: Training steps between two checkpoints.
         save_top_k: 1 keeps `last.ckpt` and one more, -1 all.
-        filename: Of those by step, as Lightning's `ModelCheckpoint`; None: saved-{epoch}-{step}.
+        filename: Pattern of names as in Lightning's `ModelCheckpoint`; None: saved-{epoch}-{step}.
     """
 
     def __init__(
@@ -327,8 +330,8 @@ class Checkpoints(NamedCheckpoint):
             every_n_train_steps=every_n_train_steps,
             save_top_k=save_top_k,
             save_last=True,
-            save_on_train_epoch_end=True,  # else only where there is a validation
-            enable_version_counter=False,  # a resumed run goes on with its last.ckpt
+            save_on_train_epoch_end=True,  # otherwise only after a validation
+            enable_version_counter=False,  # a resumed run overwrites its last.ckpt
         )
         self._validated = False
 
@@ -363,12 +366,12 @@ class Checkpoints(NamedCheckpoint):
             count_as_begun(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._validated = not trainer.sanity_checking  # what was saved before does not know it
-        trainer.callback_metrics.pop("step", None)  # the axis of its numbers, true until here
+        self._validated = not trainer.sanity_checking  # the last file does not have its numbers
+        trainer.callback_metrics.pop("step", None)  # the axis of its numbers, valid until here
 
     def saved(self) -> None:
         self._validated = False
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Lightning leaves out what came after the last multiple.
+        # Lightning does not save after the last multiple of the interval.
         self.save_now(trainer, again=self._validated)

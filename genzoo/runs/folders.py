@@ -1,4 +1,4 @@
-"""Run directories, `runs/<Model>-<Data>/version_N`: a resumed run goes on in its own."""
+"""Run directories, `runs/<Model>-<Data>/version_N`; a resumed run continues in its own."""
 
 import csv
 import re
@@ -10,16 +10,14 @@ from .._lightning.logger import OpenCSVLogger, OpenWriter
 
 
 class RunLogger(OpenCSVLogger):
-    """A CSVLogger whose metrics.csv a resumed run goes on with.
-
-    Lightning's would delete what is there.
+    """A CSVLogger that appends to the metrics.csv of a resumed run, which Lightning's deletes.
 
     Args:
         save_dir: The folder of all runs.
-        name: Of the model and the data.
-        version: Of a run to go on with; None: a new one.
-        keep: The last step of metrics.csv to keep, as what a killed run logged after its checkpoint
-            will be logged again; None: all.
+        name: Name of the model and the data.
+        version: Version of the run that is resumed; None: a new run.
+        keep: Last step of metrics.csv that is kept, since a killed run's metrics after its
+            checkpoint will be logged again; None: all are kept.
     """
 
     def __init__(
@@ -56,9 +54,9 @@ class _Writer(OpenWriter):
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Where the newest version in a folder of runs can go on; None: no version has a checkpoint.
+    """The checkpoint from which the newest version in a folder of runs can be resumed, or None.
 
-    Its `last.ckpt`, or without one the checkpoint of the greatest step that its name says.
+    It is `last.ckpt`, or else the checkpoint with the largest step in its name.
     """
     versions = {
         int(found[1]): path
@@ -79,16 +77,17 @@ def _step(path: Path) -> tuple[int, float]:
 
 
 def newest_checkpoint(root: Path) -> Path | None:
-    """Of all models and data sets in a root of runs, the checkpoint that was written last."""
+    """The checkpoint that was written last, over all models and data sets in a folder of runs."""
     found = [last_checkpoint(folder) for folder in root.glob("*") if folder.is_dir()]
     return max(filter(None, found), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def remove_empty(folder: Path, new: Iterable[Path] = ()) -> None:
-    """Takes away the run directory of a start that failed, if it holds no result.
+    """Removes the run directory of a failed start, if it has no results.
 
     Args:
-        new: Folders around it, the inner ones first, that were made for it and go with it.
+        new: Its parent folders that were created with it, innermost first; they are removed if
+            they are empty.
     """
     kept = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
     if folder.is_dir() and {path.name for path in kept} <= {"config.yaml", "hparams.yaml"}:

@@ -1,4 +1,4 @@
-"""What a command line got wrong, in one line, with what was probably meant."""
+"""Errors of a command line in one line, with a suggestion for a misspelt name."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from .. import catalogue
 
 
 class Misuse(Exception):
-    """A command that cannot be meant; its text is one line for the one who gave it."""
+    """A wrong command line; its text is one line for the user."""
 
 
 def hint(name: str, known: Iterable[str], show: bool = True) -> str:
@@ -24,7 +24,7 @@ def hint(name: str, known: Iterable[str], show: bool = True) -> str:
 
 
 def unknown(message: str, options: Iterable[str]) -> str:
-    """argparse's message, with the option that was meant."""
+    """argparse's message in one line, with the most similar option."""
     found = re.search(r"unrecognized arguments: (\S+)", message)
     if found is None:
         return one_line(message)
@@ -38,9 +38,9 @@ def plain(message: str, options: Iterable[str], arguments) -> str:
     """jsonargparse's message in one line.
 
     Args:
-        message: With the errors of every type that a value might have had.
+        message: jsonargparse's message, with an error for each type that a value may have.
         options: All options of the command.
-        arguments: Those that a class path takes, as a function.
+        arguments: Function from a class path to the names of the class's arguments.
     """
     options = list(options)
     if match := re.search(r"does not accept option '([\w.]+)'", message):
@@ -84,7 +84,8 @@ def plain(message: str, options: Iterable[str], arguments) -> str:
 
 
 def _kinds(text: str) -> str | None:
-    """What a value must be that fits none of several plain types, as jsonargparse lists them."""
+    """The constraint of a value that must have one of several plain types, from jsonargparse's
+    message; None for another message."""
     types = re.match(r"\s*Does not .*\s+Subtypes: \[((?:<class '\w+'>(?:, )?)+)\]", text)
     value = re.search(r"Given value: (.*)", text)
     if not (types and value):
@@ -97,7 +98,7 @@ LISTS = {"model": catalogue.models, "data": catalogue.data}
 
 
 def names(key: str) -> list[str]:
-    """What may stand at a key: our own models and data sets, or any class of Lightning's kinds."""
+    """Names of the classes that a key accepts: models, data sets, or callbacks and loggers."""
     if key in LISTS:
         return [entry.name for entry in LISTS[key]()]
     kinds: list[type] = [L.Callback, Logger]
@@ -107,7 +108,7 @@ def names(key: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """Without line breaks and without Python's way of writing a class."""
+    """A message without line breaks and without Python's notation of types."""
     text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", " ".join(text.split()))
     return re.sub(r"^Expected an? (.+?)\.? Got value: ", r"must be \1, got ", text)

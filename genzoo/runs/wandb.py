@@ -1,7 +1,7 @@
-"""Weights & Biases, which must never cost a training.
+"""A logger for Weights & Biases whose failures never end a training.
 
-A missing key, a network that is down, a service that died or hangs: training goes on, its metrics
-are in the run directory anyway, and one line says what happened.
+If a key is missing, the network is down, or the service fails or hangs, training continues, its
+metrics are in the run directory anyway, and one line reports the failure.
 """
 
 import logging
@@ -19,17 +19,17 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from .._lightning.logger import OpenWandbLogger, is_nobody, nobody
 from ..images import to_uint8
 
-# Not Python's warnings: under `-W error` they would stop what must go on.
+# Not Python's warnings: with `-W error` they would end the training.
 log = logging.getLogger(__name__)
 
 
 def _behind(method):
-    """Does later, in the logger's own thread, what could fail or block."""
+    """Defers a method that may fail or block to the logger's own thread."""
 
     @wraps(method)
     @rank_zero_only
     def enqueue(self, *args: Any, **kwargs: Any) -> None:
-        if current_thread() is self._worker:  # one of them calls another
+        if current_thread() is self._worker:  # called by another deferred method
             return method(self, *args, **kwargs)
         self.experiment  # noqa: B018  made here, by one thread
         self._put(method, args, kwargs)
@@ -38,16 +38,16 @@ def _behind(method):
 
 
 class SafeWandbLogger(OpenWandbLogger):
-    """Lightning's `WandbLogger` behind a queue and a thread of its own, which swallow its failures.
+    """Lightning's `WandbLogger` with a queue and its own thread, in which failures are only logged.
 
-    Without a key and without WANDB_MODE the run is written to disk, to be sent by `wandb sync`.
-    Images are uint8, or floats in [-1, 1]; wandb itself would turn floats black.
+    Without a key and without WANDB_MODE the run is written to disk, and `wandb sync` sends it.
+    Images are uint8, or floats in [-1, 1], which wandb itself would show black.
 
     Args:
-        project: Of the dashboard; WANDB_PROJECT where it is set.
-        queue_size: Calls that may wait; further ones are dropped while the service hangs.
+        project: Project of the dashboard; None: WANDB_PROJECT, or else "genzoo".
+        queue_size: Largest number of calls in the queue; while it is full, calls are dropped.
         patience: Seconds that the end of a training waits for the queue to empty.
-        kwargs: As Lightning's `WandbLogger` and `wandb.init`.
+        kwargs: Arguments of Lightning's `WandbLogger` and of `wandb.init`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SafeWandbLogger(OpenWandbLogger):
         self._warned: set[str] = set()
 
     def settle(self, folder: str | Path, name: str) -> None:
-        """Keeps a run's files in its run directory, so that a resumed run is the same run there."""
+        """Writes W&B's files into the run directory, so that a resumed run resumes W&B's run."""
         if self.arguments["dir"] in (None, "."):
             self.settle_in(folder)
         if self.arguments["name"] is None:
@@ -77,7 +77,7 @@ class SafeWandbLogger(OpenWandbLogger):
             self.go_on_with(earlier[-1].name.rpartition("-")[-1])
 
     def begin(self) -> Any:
-        """The run, or one on the disk, or nobody who is told."""
+        """W&B's run, or one on the disk, or else an object that ignores all calls."""
         import wandb
 
         if self.arguments.get("settings") is None:
@@ -117,7 +117,7 @@ class SafeWandbLogger(OpenWandbLogger):
 
     @_behind
     def log_summary(self, values: dict[str, Any]) -> None:
-        """Values of the run as a whole, whatever its metrics."""
+        """Sets values in the summary of the run."""
         self.experiment.summary.update(values)
 
     @rank_zero_only
@@ -127,7 +127,7 @@ class SafeWandbLogger(OpenWandbLogger):
             self.wait()
 
     def finish(self) -> bool:
-        """Ends the run; False if the service still hangs when patience is at its end."""
+        """Ends the run; False if the service still hangs after `patience` seconds."""
         if self.run is None or is_nobody(self.run):
             return True
         self._put(lambda self: self.run.finish(), (), {}, self.patience)
@@ -136,7 +136,7 @@ class SafeWandbLogger(OpenWandbLogger):
         return done
 
     def wait(self) -> bool:
-        """Until what was logged before has been handed to wandb, but not beyond patience."""
+        """Waits until all earlier calls are done, at most `patience` seconds; whether they are."""
         done = Event()
         self._put(lambda self: done.set(), (), {}, self.patience)
         if not done.wait(self.patience):
@@ -175,7 +175,7 @@ class SafeWandbLogger(OpenWandbLogger):
 
 
 def has_key(wandb) -> bool:
-    """Whether there are credentials, without asking for them on the terminal."""
+    """Whether W&B has credentials; there is no prompt on the terminal."""
     try:
         return wandb.login(prompt=False, verify=False)
     except TypeError:  # an older wandb
@@ -183,7 +183,7 @@ def has_key(wandb) -> bool:
 
 
 def as_array(image: Any) -> Any:
-    """A tensor as uint8 (H, W, C), a copy; what is no tensor stays as it is."""
+    """A copy of a tensor as uint8 (H, W, C); other objects stay unchanged."""
     if not isinstance(image, torch.Tensor):
         return image
     image = image.detach().cpu()

@@ -36,7 +36,7 @@ def test_held_out_images_are_as_diverse_as_real_data(real):
     section = judge(real, texture(600, 2))
     numbers = section.numbers
     assert section.flag == "good", section.verdict
-    assert "of what as many held-out images reach (600) the samples reach" in section.verdict
+    assert "compared with as many held-out images (600) the samples reach" in section.verdict
     assert "no class is missing. No two of 600 samples are nearer than" in section.verdict
     for name in ("recall_ratio", "coverage_ratio", "vendi_ratio", "vendi_within_ratio"):
         assert contains(numbers[name], 1), name
@@ -74,7 +74,7 @@ def test_thirty_images_under_noise_collide_nowhere_and_are_bad(real):
     number = section.numbers["support/pixels"]
     assert number.value == math.inf and number.low is None
     assert section.flag == "bad"
-    assert "of what as many held-out images reach (600) the samples reach" in section.verdict
+    assert "compared with as many held-out images (600) the samples reach" in section.verdict
     assert "of the coverage" in section.verdict and "Look at missing" in section.verdict
     assert section.figures["missing"].dtype == torch.uint8
     assert section.numbers["coverage_ratio"].high < 0.75

@@ -153,7 +153,7 @@ def test_verdicts(shift, flag):
         (215, True, "unsure", "Little better"),  # 7 % less
         (200.05, True, "unsure", "No better than independent pixels, as far as 500 images"),
         (190, True, "bad", "Worse than independent pixels"),
-        (190, False, "unsure", "Its bound promises less than independent pixels do"),
+        (190, False, "unsure", "Its bound is worse than independent pixels"),
         (230, False, "good", "Better than independent pixels"),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_question_of_many_steps_has_few_lines(tmp_path, clock, capsys):
         def able(self, model):
             return True
 
-        def ask(self, run, model):
+        def answer(self, run, model):
             for _ in range(60):
                 spent(clock, watched(range(2), "step", 2), 2.5)  # 5 minutes
 

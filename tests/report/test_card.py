@@ -120,7 +120,11 @@ def test_the_terminal_says_the_same(run, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     shown = " ".join(out.replace("│", " ").split())
-    for part in ("Toy on toys", "not asked Has it memorised?", "good Does it look real? It does,"):
+    for part in (
+        "Toy on toys",
+        "not evaluated Has it memorised?",
+        "good Does it look real? It does,",
+    ):
         assert part in shown
     assert "fd/pixels 12.35 11 to 13.5" in shown and "sample seed 0" in shown
     assert "brightness" not in shown  # those to read first; the others are in the file

@@ -1,4 +1,4 @@
-"""Cards side by side: what was measured otherwise is never shown as if it were not."""
+"""Cards side by side: numbers of different protocols are marked."""
 
 import json
 import math
@@ -99,7 +99,7 @@ def test_headlines_first_and_all_on_demand():
 
 @pytest.fixture
 def runs(tmp_path):
-    """DCGAN and a VAE measured otherwise, as run directories."""
+    """DCGAN, and a VAE that was measured by another protocol, as run directories."""
     unlike = report("VAE", "bad", n_generated=1000, weights="bb")
     unlike.sections.append(
         Section("diversity", "?", "unsure", {"support/pixels": Number(math.inf, 83.2, math.inf)})
@@ -119,7 +119,7 @@ def test_as_markdown(runs, tmp_path):
     assert lines[:3] == ["|  | DCGAN | VAE |", "|---|---|---|", "| run | version_0 | version_0 |"]
     assert "| **Has it memorised?** | ✅ no | ✅ no |" in lines
     assert "| **Does it look real?** | ✅ yes | ❌ no |" in lines
-    assert "| **Is it as diverse as the data?** | – not asked | ❔ unsure |" in lines
+    assert "| **Is it as diverse as the data?** | – not evaluated | ❔ unsure |" in lines
     assert "| `fd/domain` | 2.5 (1.5 to 3.5) | 2.5 (1.5 to 3.5) **[a]** |" in lines
     assert "| `support/pixels` | – | more than 83.2 |" in lines
     assert lines[-1] == "* **[a]** weights bb, not aa; n generated 1,000, not 2,000"
@@ -135,7 +135,7 @@ def test_on_the_terminal(runs, monkeypatch, capsys):
     assert ["DCGAN", "VAE"] in rows and ["real?", "yes", "no"] in rows
     assert ["fd/domain", "2.5", "[a]", "2.5"] in rows and ["1.5–3.5", "1.5–3.5"] in rows
     assert ["support/pixels", "–", ">", "83.2"] in rows
-    assert "measured otherwise" in out and "[a] weights bb, not aa" in out
+    assert "have other protocols" in out and "[a] weights bb, not aa" in out
 
 
 def test_as_json(runs, capsys):
