@@ -1,10 +1,10 @@
 """Checkpoints: reading, and a ModelCheckpoint whose steps have plain names."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import lightning as L
-from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, _load
+from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, get_filesystem
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
@@ -14,9 +14,9 @@ def is_local(path: str | Path) -> bool:
     return _is_local_file_protocol(path)
 
 
-def load(path: str | Path, map_location: Any) -> Any:
-    """What a file or an http(s) address holds, by `weights_only=True`."""
-    return _load(path, map_location=map_location, weights_only=True)
+def opened(path: str | Path) -> IO[bytes]:
+    """A file, or what lies behind an address that fsspec knows, as s3://, for reading."""
+    return get_filesystem(path).open(path, "rb")
 
 
 class OpenCheckpoint(ModelCheckpoint):

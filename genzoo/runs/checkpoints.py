@@ -16,7 +16,7 @@ import typing
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import lightning as L
 import torch
@@ -25,10 +25,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from .._lightning import keep_place
-from .._lightning.checkpoint import OpenCheckpoint, is_local, load
+from .._lightning.checkpoint import OpenCheckpoint, is_local, opened
 from .._lightning.training import count_as_begun, has_validated
 from . import suggestions as hints
+from .addresses import fetched
 
+LONGEST = 200  # bytes of a name: file systems take 255, and a suffix and a number are added
 ORIGIN = "origin"  # the key under which the command line says what made a checkpoint
 # A class whose name another has since: by a weight that only the older one has, what it is now.
 RENAMED = {"GSN": ("denoiser.body.0.linear.weight", "GeneralizedDenoisingAutoencoder")}
@@ -73,16 +75,29 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint of a file or an http(s) address, by `weights_only=True`.
+    """A checkpoint of a file or an address, by `weights_only=True`.
 
     Raises:
         FileNotFoundError: there is none.
+        ConnectionError: the address cannot be reached.
         ValueError: it is no checkpoint, is cut short, or holds more than data.
     """
+    source = path if is_local(path) else fetched(str(path))
+    try:
+        return _read(source, path, map_location)
+    except ValueError:
+        if source is not path and isinstance(source, Path):
+            source.unlink(missing_ok=True)  # the next try fetches it anew
+        raise
+
+
+def _read(source: str | Path | IO[bytes], path: str | Path, map_location: Any) -> dict[str, Any]:
+    """Args: path: What the source is called in errors."""
     try:
         with warnings.catch_warnings():  # of a bare pickle torch says more than that it is none
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            checkpoint = load(path, map_location)
+            with opened(source) if isinstance(source, str | Path) else source as file:
+                checkpoint = torch.load(file, map_location, weights_only=True)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"no checkpoint at {path}") from None
     except Exception as error:  # what reads garbage can raise anything
@@ -275,8 +290,38 @@ class NamedCheckpoint(OpenCheckpoint):
 
     The step is the Trainer's, and not one that was logged at the last validation. A number stands
     in `filename` by its name, `{fd/pixels:.2f}`, and is written without the slash, which would make
-    a folder: `fd_pixels=0.31`. The command line makes every plain ModelCheckpoint one of these.
+    a folder: `fd_pixels=0.31`; nan where it is not known yet. The command line makes every plain
+    ModelCheckpoint one of these.
+
+    Raises:
+        ValueError: `filename` is no name of files that stay in the folder, or no pattern.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.filename is not None:
+            self._check(self.filename)
+
+    def _check(self, filename: str) -> None:
+        """Of all names that the pattern can give, before anything is trained."""
+        numbers = {"epoch": torch.tensor(1), "step": torch.tensor(1)}
+        try:
+            name = self._format_checkpoint_name(
+                filename, numbers, auto_insert_metric_name=self.auto_insert_metric_name
+            )
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"filename must be a pattern as saved-{{epoch}}-{{step}}, got {filename}: {error}"
+            ) from error
+        if not filename or name.startswith(".") or re.search(r"[/\\\0]", name):
+            raise ValueError(
+                "filename must be a name within the folder, without slashes and no dot before it, "
+                f"got {filename!r}: ModelCheckpoint's dirpath is for another folder"
+            )
+        if len(name.encode()) > LONGEST:
+            raise ValueError(
+                f"filename must have at most {LONGEST} bytes, got {len(name.encode())}"
+            )
 
     @property
     def state_key(self) -> str:  # what Lightning's class saved is found by this one
@@ -289,7 +334,10 @@ class NamedCheckpoint(OpenCheckpoint):
 
     def file_name(self, pattern: str | None, values: dict[str, Tensor]) -> str | None:
         values |= {name.replace("/", "_"): value for name, value in values.items()}
-        return pattern and re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), pattern)
+        pattern = pattern and re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), pattern)
+        for name in re.findall(r"\{([^:}]*)", pattern or ""):
+            values.setdefault(name, torch.tensor(float("nan")))  # Lightning would say 0
+        return pattern
 
     def before_best(self, trainer: L.Trainer, candidates: dict[str, Tensor]) -> None:
         """Raises: ValueError: there is no such number, though there was a validation."""
@@ -312,6 +360,9 @@ class Checkpoints(NamedCheckpoint):
         every_n_train_steps: In steps of training instead.
         save_top_k: 1 keeps `last.ckpt` and one more, -1 all.
         filename: Of those by step, as Lightning's `ModelCheckpoint`; None: saved-{epoch}-{step}.
+
+    Raises:
+        ValueError: `filename` is that of the last, or all are to be kept and it is alike for them.
     """
 
     def __init__(
@@ -322,7 +373,7 @@ class Checkpoints(NamedCheckpoint):
         filename: str | None = None,
     ):
         super().__init__(
-            filename=filename or "saved-{epoch}-{step}",
+            filename="saved-{epoch}-{step}" if filename is None else filename,
             every_n_epochs=every_n_epochs,
             every_n_train_steps=every_n_train_steps,
             save_top_k=save_top_k,
@@ -331,6 +382,15 @@ class Checkpoints(NamedCheckpoint):
             enable_version_counter=False,  # a resumed run goes on with its last.ckpt
         )
         self._validated = False
+        if filename == self.CHECKPOINT_NAME_LAST:
+            raise ValueError(
+                f"filename must be another than that of {filename}.ckpt, got {filename}"
+            )
+        counts = "step" if every_n_train_steps else "step|epoch"
+        if save_top_k == -1 and not re.search(rf"\{{({counts})[:}}]", self.filename):
+            raise ValueError(
+                f"filename must have {{step}} in it where all are kept, got {self.filename}"
+            )
 
     @property
     def state_key(self) -> str:
