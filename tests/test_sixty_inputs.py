@@ -238,7 +238,7 @@ CASES = {
             ("last", "filename must be another than that of last.ckpt"),
             ("{step", "filename must be a pattern as saved-{epoch}-{step}, got {step:"),
             ("{}", "filename must be a pattern as saved-{epoch}-{step}, got {}:"),
-            ("{step:x^}", "filename must be a pattern", "got {step:x^}"),
+            ("{step:bad}", "filename must be a pattern", "got {step:bad}"),
             ("{fd/pixels:d}", "filename must be a pattern", "got {fd/pixels:d}"),
             ("x" * 300, "filename must have at most 200 bytes, got 300"),
         )
