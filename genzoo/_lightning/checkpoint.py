@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import lightning as L
+import torch
 from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, get_filesystem
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
@@ -19,6 +20,12 @@ def opened(path: str | Path) -> IO[bytes]:
     return get_filesystem(path).open(path, "rb")
 
 
+def load(source: str | Path | IO[bytes], map_location: Any) -> Any:
+    """What a file holds, open or not, by `weights_only=True`."""
+    with opened(source) if isinstance(source, str | Path) else source as file:
+        return torch.load(file, map_location, weights_only=True)
+
+
 class OpenCheckpoint(ModelCheckpoint):
     """A ModelCheckpoint of which a subclass may change what is saved, when, and its name."""
 
@@ -29,6 +36,11 @@ class OpenCheckpoint(ModelCheckpoint):
     def file_name(self, pattern: str | None, values: dict[str, Tensor]) -> str | None:
         """The pattern of a file's name, from the one that was asked for; may add values."""
         return pattern
+
+    def name_of(self, pattern: str, values: dict[str, Tensor]) -> str:
+        """The name without a suffix that a pattern gives for these values."""
+        inserted = self.auto_insert_metric_name
+        return self._format_checkpoint_name(pattern, values, auto_insert_metric_name=inserted)
 
     def before_best(self, trainer: L.Trainer, candidates: dict[str, Tensor]) -> None:
         """Called before the checkpoints that were the best so far are seen to."""

@@ -25,7 +25,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from .._lightning import keep_place
-from .._lightning.checkpoint import OpenCheckpoint, is_local, opened
+from .._lightning.checkpoint import OpenCheckpoint, is_local, load
 from .._lightning.training import count_as_begun, has_validated
 from . import suggestions as hints
 from .addresses import fetched
@@ -96,8 +96,7 @@ def _read(source: str | Path | IO[bytes], path: str | Path, map_location: Any) -
     try:
         with warnings.catch_warnings():  # of a bare pickle torch says more than that it is none
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            with opened(source) if isinstance(source, str | Path) else source as file:
-                checkpoint = torch.load(file, map_location, weights_only=True)
+            checkpoint = load(source, map_location)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"no checkpoint at {path}") from None
     except Exception as error:  # what reads garbage can raise anything
@@ -306,9 +305,7 @@ class NamedCheckpoint(OpenCheckpoint):
         """Of all names that the pattern can give, before anything is trained."""
         numbers = {"epoch": torch.tensor(1), "step": torch.tensor(1)}
         try:
-            name = self._format_checkpoint_name(
-                filename, numbers, auto_insert_metric_name=self.auto_insert_metric_name
-            )
+            name = self.name_of(filename, numbers)
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"filename must be a pattern as saved-{{epoch}}-{{step}}, got {filename}: {error}"
