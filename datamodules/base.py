@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..batches import with_images
-from ..checks import at_least
+from ..checks import at_least, on_this_machine
 from ..conditions import Classes, Condition, Nothing
 from ..images import from_uint8
 from .augment import Augmented
@@ -321,7 +321,9 @@ def bernoulli(images: Tensor, random: torch.Generator) -> Tensor:
 
 def data_root(root: str | None) -> str:
     """The folder that is given, or GENZOO_DATA, or `data`."""
-    return root if root is not None else os.environ.get("GENZOO_DATA") or "data"
+    root = root if root is not None else os.environ.get("GENZOO_DATA") or "data"
+    on_this_machine(root=root)
+    return root
 
 
 def check_size(name: str, size: float) -> None:

@@ -84,7 +84,7 @@ class CelebA(FileData):
         if self.download and not all(path.exists() for path in self.files):
             from torchvision import datasets
 
-            download(self.name, self.folder, lambda: datasets.CelebA(self.folder, download=True))
+            download(self.name, self.folder, datasets.CelebA)
         super().prepare_data()
 
     def read(self) -> dict[str, ImageFiles]:

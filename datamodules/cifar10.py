@@ -48,7 +48,7 @@ class CIFAR10(ImageData):
         if self.download and not all(path.exists() for path in self.files):
             from torchvision import datasets
 
-            download(self.name, self.folder, lambda: datasets.CIFAR10(self.folder, download=True))
+            download(self.name, self.folder, datasets.CIFAR10)
 
     def read(self) -> dict[str, Images]:
         from torchvision import datasets

@@ -3,7 +3,6 @@
 torchvision knows the addresses and does the fetching.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 
@@ -26,14 +25,18 @@ def find(path: Path, name: str, hint: str = ", or download it with --data.downlo
     )
 
 
-def download(name: str, root: Path, fetch: Callable[[], object]) -> None:
-    """Calls `fetch`.
+def download(name: str, root: Path, dataset: type) -> None:
+    """Has a data set of torchvision fetch its files.
 
     Raises:
-        ConnectionError: says in one line why nothing came.
+        ConnectionError: says in one line why nothing came, and from where.
     """
     try:
-        fetch()
+        dataset(root, download=True)
     except (OSError, RuntimeError) as error:
+        places = getattr(dataset, "mirrors", None) or [getattr(dataset, "url", "Google Drive")]
         reason = " ".join(str(error).split())
-        raise ConnectionError(f"{name} could not be downloaded to {root}: {reason}") from error
+        raise ConnectionError(
+            f"{name} could not be downloaded from {' or '.join(places)} to {root}: {reason}. Look "
+            "whether that can be reached from here, or set root to a folder that has the files"
+        ) from error

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ..checks import on_this_machine
 from .base import square
 from .batches import Images
 from .layout import some
@@ -78,6 +79,7 @@ def list_images(
     Raises:
         ValueError: there is no such folder, it or one below cannot be read, or no image is in it.
     """
+    on_this_machine(**{argument: folder})
     try:
         kind = folder.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

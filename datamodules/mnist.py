@@ -88,7 +88,7 @@ class MNIST(ImageData):
             import torchvision.datasets
 
             dataset = getattr(torchvision.datasets, self.source)
-            download(self.name, self.folder, lambda: dataset(self.folder, download=True))
+            download(self.name, self.folder, dataset)
 
     def read(self) -> dict[str, Images]:
         return {

@@ -1,4 +1,4 @@
-"""Images on the disk instead of in memory: decoded once into a file of bytes, which is mapped.
+"""Images on the disk instead of in memory: decoded once into a file of bytes.
 
 The file lies in the folder GENZOO_CACHE, or ~/.cache/genzoo, which may be deleted at any time. Its
 name is a hash of all that its bytes depend on: of each image file the name, the size and the time
@@ -8,11 +8,10 @@ runs and processes share one. It appears whole or not at all.
 
 import hashlib
 import json
-import mmap
 import os
 import shutil
-import warnings
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -24,8 +23,7 @@ from ..files import whole
 from .batches import Images
 from .files import BLOCK, BrokenFiles, ImageFiles
 
-AROUND = 2**16  # bytes that Linux maps around each place that is read
-HELD = 2**26  # mapped bytes that count as this process's memory before it lets go of them
+LOCK = Lock()  # where no system call reads from a place
 VERSION = 1  # of how files become bytes
 
 
@@ -34,9 +32,11 @@ def folder() -> Path:
 
 
 class Bytes:
-    """N images of one shape in a file, mapped: rows are read when they are asked for.
+    """N images of one shape in a file: rows are read when they are asked for.
 
-    The file holds the images, then a byte for each, 1 if the image is whole.
+    The file holds the images, then a byte for each, 1 if the image is whole. It is read and not
+    mapped: a system may map far more around a row than the row, which counts as memory of this
+    process, and reading is the faster way as well.
 
     Args:
         path: The file.
@@ -46,27 +46,33 @@ class Bytes:
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...]):
         self.path, self.count, self.shape = path, count, tuple(shape)
-        with path.open("rb") as file:
-            self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        values = np.frombuffer(self.map, dtype=np.uint8)
-        self.whole = torch.from_numpy(values[-count:].astype(bool))
-        with warnings.catch_warnings():  # only `take` reads it, and nobody writes
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            self._images = torch.from_numpy(values[:-count]).view(count, *self.shape)
-        self._read = 0
+        self.length = int(np.prod(self.shape))  # bytes of an image
+        self.file = path.open("rb", buffering=0)
+        ends = np.empty(count, dtype=np.uint8)
+        self._read(ends, count * self.length)
+        self.whole = torch.from_numpy(ends.astype(bool))
 
-    def __reduce__(self):  # another process maps the file itself
+    def __reduce__(self):  # another process opens the file itself
         return Bytes, (self.path, self.count, self.shape)
 
     def take(self, rows: Tensor) -> Tensor:
         """Copies of these images, uint8 (n, C, H, W)."""
-        images = self._images.index_select(0, rows)
-        # What was read counts as memory of this process until it lets go; the system keeps it.
-        self._read += len(rows) * (AROUND + images[0].numel() if len(rows) else 0)
-        if self._read > HELD and hasattr(mmap, "MADV_DONTNEED"):
-            self.map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
+        images = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
+        places = rows.tolist()
+        for image, row in zip(images.view(-1, self.length).numpy(), places, strict=True):
+            self._read(image, row * self.length)
         return images
+
+    def _read(self, values: np.ndarray, at: int) -> None:
+        """Fills these bytes from a place in the file, whatever other threads and forks read."""
+        if hasattr(os, "preadv"):
+            read = os.preadv(self.file.fileno(), [values], at)
+        else:
+            with LOCK:
+                self.file.seek(at)
+                read = self.file.readinto(values)
+        if read != values.size:
+            raise OSError(f"the cache file {self.path} was cut short: delete it, and start again")
 
 
 class StoredImages:

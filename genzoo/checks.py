@@ -5,6 +5,7 @@ would leave the GPU idle, so there the results of checks are read some steps lat
 """
 
 import errno
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
@@ -83,6 +84,21 @@ def _written(error: OSError) -> str | None:
             if isinstance(name, str) and not str(getattr(value, "mode", "w")).startswith("r"):
                 return name
     return None
+
+
+def on_this_machine(**paths: object) -> None:
+    """Refuses addresses where files of this machine are read or written.
+
+    A `Path` of one has lost a slash, and would be a folder "https:".
+
+    Raises:
+        ValueError: names the first one, and its value.
+    """
+    for name, path in paths.items():
+        if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
+            raise ValueError(
+                f"{name} must be a path on this machine, got {path}: fetch what lies there first"
+            )
 
 
 def at_least(least: float, **arguments: float) -> None:

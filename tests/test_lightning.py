@@ -15,7 +15,7 @@ of theirs changes it:
     fit_loop._combined_loader,
     _combined_loader_states_to_load,
     epoch_loop.batch_progress               resumed trainings see other images
-    cloud_io._load, _is_local_file_protocol checkpoints are not read, or not written whole
+    cloud_io._is_local_file_protocol        addresses are not fetched, or files not written whole
     ModelCheckpoint's steps                 files have untrue names, the end of a training is lost
     loggers' _experiment, _wandb_init, ...  a resumed run's metrics.csv is deleted, wandb hangs
     LightningCLI's steps                    a checkpoint overrides what was said

@@ -224,6 +224,79 @@ CASES = {
     "every epoch and step": case(
         FIT + "--checkpoint.every_n_epochs 1 --checkpoint.every_n_train_steps 1", "every_n"
     ),
+    # Names of checkpoints
+    **{
+        f"checkpoints called {name!r}": case(FIT + f"--checkpoint.filename {name}", *words)
+        for name, *words in (
+            ("../x", "filename must be a name within the folder", "got '../x'"),
+            ("/tmp/x", "filename must be a name within the folder", "got '/tmp/x'"),
+            ("~/x", "filename must be a name within the folder", "got '~/x'"),
+            ("a/{step}", "filename must be a name within the folder", "got 'a/{step}'"),
+            ("a\\{step}", "filename must be a name within the folder", "got"),
+            ("..", "filename must be a name within the folder", "got '..'"),
+            (".{step}", "filename must be a name within the folder", "got '.{step}'"),
+            ("last", "filename must be another than that of last.ckpt"),
+            ("{step", "filename must be a pattern as saved-{epoch}-{step}, got {step:"),
+            ("{}", "filename must be a pattern as saved-{epoch}-{step}, got {}:"),
+            ("{step:bad}", "filename must be a pattern", "got {step:bad}"),
+            ("{fd/pixels:d}", "filename must be a pattern", "got {fd/pixels:d}"),
+            ("x" * 300, "filename must have at most 200 bytes, got 300"),
+        )
+    },
+    "checkpoints without a name": case(FIT + "--checkpoint.filename=", "filename", "got ''"),
+    "all checkpoints under one name": case(
+        FIT + "--checkpoint.save_top_k -1 --checkpoint.filename x", "filename must have {step}"
+    ),
+    "all checkpoints of an epoch under one name": case(
+        FIT + "--checkpoint.save_top_k -1 --checkpoint.every_n_train_steps 2 "
+        "--checkpoint.filename {epoch}",
+        "filename must have {step}",
+    ),
+    "own checkpoints in another folder": case(
+        FIT + "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.filename ../x",
+        "filename must be a name within the folder",
+        "got '../x'",
+        "dirpath",
+    ),
+    # Addresses
+    **{
+        f"{what} that cannot be reached": case(
+            line + " http://127.0.0.1:9/a.ckpt",
+            "http://127.0.0.1:9/a.ckpt could not be fetched (",
+            "look whether the address is right",
+            "give its path",
+        )
+        for what, line in {
+            "samples of an address": "sample --ckpt_path",
+            "a test of an address": "test --ckpt_path",
+            "a training from an address": FIT + "--ckpt_path",
+            "a start at an address": FIT + "--init_from",
+        }.items()
+    },
+    "an address of no known kind": case(
+        "sample --ckpt_path htp://a/b.ckpt", "htp://a/b.ckpt could not be fetched", "htp"
+    ),
+    "an address that is none": case(
+        "sample --ckpt_path http://a:b/c.ckpt", "http://a:b/c.ckpt could not be fetched", "port"
+    ),
+    "a config at an address": case("fit --config http://a/b.yaml", "http://a/b.yaml"),
+    "runs at an address": case(
+        FIT + "--trainer.default_root_dir s3://a/b",
+        "--trainer.default_root_dir must be a path on this machine, got s3://a/b",
+    ),
+    "data at an address": case(
+        FIT + "--data MNIST --data.download true --data.root https://a/b",
+        "root must be a path on this machine, got https://a/b",
+    ),
+    "a folder at an address": case(
+        FIT + "--data ImageFolder --data.root https://a/b", "root must be a path on this machine"
+    ),
+    "samples at an address": case(
+        SAMPLES.replace("drawn", "https://a/b.npz"), "path must be a path on this machine"
+    ),
+    "an output at an address": case(
+        "sample --ckpt_path a.ckpt --output s3://a/b.npz", "--output must be a path on this machine"
+    ),
     # Options that contradict each other
     "classes of data without": case(
         FIT + "--data ImageFolder --data.root a --data.conditional true --data.image_size 8",
@@ -378,3 +451,63 @@ def test_it_is_refused_in_one_line(name, tmp_path, monkeypatch, capsys):
         assert word in said[0][at:], said[0]
         at = said[0].index(word, at) + len(word)
     assert found() == before
+
+
+IDLE = {
+    "no steps": (FIT + "--trainer.max_steps 0", "max_steps is 0: nothing is trained"),
+    "no epochs": (FIT + "--trainer.max_epochs 0", "max_epochs is 0: nothing is trained"),
+    "no batches": (
+        FIT + "--trainer.limit_train_batches 0",
+        "limit_train_batches is 0: nothing is trained",
+    ),
+    "no time": (
+        FIT + "--trainer.max_time 00:00:00:00",
+        "nothing was trained: max_time 00:00:00:00 was over before the first batch",
+    ),
+    "steps that are over": (
+        FIT + "--ckpt_path a.ckpt --trainer.max_steps 3",
+        "a.ckpt has 3 steps and max_steps is 3: there is nothing left to train",
+    ),
+    "epochs that are over": (
+        FIT + "--ckpt_path a.ckpt --trainer.max_epochs 0",
+        "a.ckpt has 1 epochs and max_epochs is 0: there is nothing left to train",
+    ),
+    "no batches of a training that goes on": (
+        FIT + "--ckpt_path a.ckpt --trainer.max_steps 5 --trainer.limit_train_batches 0",
+        "limit_train_batches is 0: nothing is trained",
+    ),
+    "no steps from weights": (
+        FIT + "--init_from a.ckpt --trainer.max_steps 0",
+        "max_steps is 0: nothing is trained",
+    ),
+    "no batches to test": (
+        "test --ckpt_path a.ckpt --evaluate false --trainer.limit_test_batches 0",
+        "limit_test_batches is 0: nothing is tested",
+    ),
+    "no batches to validate": (
+        "validate --ckpt_path a.ckpt --evaluate false --trainer.limit_val_batches 0",
+        "limit_val_batches is 0: nothing is validated",
+    ),
+    "a dry run": (FIT + "--trainer.max_steps 0 --trainer.fast_dev_run true", None),
+    "a step": (FIT + "--trainer.max_steps 1 --test_after_fit false", None),
+}
+
+
+@pytest.fixture(scope="module")
+def of_three_steps(tmp_path_factory) -> bytes:
+    """A checkpoint that a training can go on from."""
+    path = tmp_path_factory.mktemp("trained")
+    line = FIT + f"--trainer.max_steps 3 --data.batch_size 400 --trainer.default_root_dir {path}"
+    assert main(line.split()) == 0
+    return (path / "GAN-Digits/version_0/checkpoints/last.ckpt").read_bytes()
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_what_has_nothing_to_do_says_so(name, of_three_steps, tmp_path, monkeypatch, capsys):
+    line, says = IDLE[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.ckpt").write_bytes(of_three_steps)
+    capsys.readouterr()
+    assert main(line.split()) == 0
+    said = [text for text in capsys.readouterr().out.splitlines() if "nothing" in text]
+    assert said == ([f"genzoo: {says}"] if says else [])

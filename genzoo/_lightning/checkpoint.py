@@ -1,10 +1,11 @@
 """Checkpoints: reading, and a ModelCheckpoint whose steps have plain names."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import lightning as L
-from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, _load
+import torch
+from lightning.fabric.utilities.cloud_io import _is_local_file_protocol, get_filesystem
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
@@ -14,9 +15,15 @@ def is_local(path: str | Path) -> bool:
     return _is_local_file_protocol(path)
 
 
-def load(path: str | Path, map_location: Any) -> Any:
-    """What a file or an http(s) address holds, by `weights_only=True`."""
-    return _load(path, map_location=map_location, weights_only=True)
+def opened(path: str | Path) -> IO[bytes]:
+    """A file, or what lies behind an address that fsspec knows, as s3://, for reading."""
+    return get_filesystem(path).open(path, "rb")
+
+
+def load(source: str | Path | IO[bytes], map_location: Any) -> Any:
+    """What a file holds, open or not, by `weights_only=True`."""
+    with opened(source) if isinstance(source, str | Path) else source as file:
+        return torch.load(file, map_location, weights_only=True)
 
 
 class OpenCheckpoint(ModelCheckpoint):
@@ -29,6 +36,11 @@ class OpenCheckpoint(ModelCheckpoint):
     def file_name(self, pattern: str | None, values: dict[str, Tensor]) -> str | None:
         """The pattern of a file's name, from the one that was asked for; may add values."""
         return pattern
+
+    def name_of(self, pattern: str, values: dict[str, Tensor]) -> str:
+        """The name without a suffix that a pattern gives for these values."""
+        inserted = self.auto_insert_metric_name
+        return self._format_checkpoint_name(pattern, values, auto_insert_metric_name=inserted)
 
     def before_best(self, trainer: L.Trainer, candidates: dict[str, Tensor]) -> None:
         """Called before the checkpoints that were the best so far are deleted."""

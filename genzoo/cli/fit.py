@@ -89,7 +89,7 @@ class CLI(Linked, OpenCLI):
 
     def __init__(self, command: str, args: list[str]):
         self.remembered = Remembered()
-        self.wandb_hangs = False
+        self.wandb_hangs = self.idle = False
         self.linked: dict[str, Any] = {}
         super().__init__(
             L.LightningModule,
@@ -173,8 +173,7 @@ class CLI(Linked, OpenCLI):
         refuse_trainer(self.config[command].trainer)
         refuse_seed(self.config[command].seed_everything)
         self._refuse_useless(command)
-        if command == "fit":
-            self.remembered.print_if_done(self.config[command].trainer)
+        self.idle = self.remembered.print_if_idle(command, self.config[command].trainer)
 
     def _refuse_linked(self, explicit) -> None:
         for name, instead in LINKED.items():
@@ -261,6 +260,11 @@ class CLI(Linked, OpenCLI):
             checkpoints.init_from(self.model, path)
 
     def after_fit(self) -> None:
+        records = [part for part in self.trainer.callbacks if isinstance(part, Record)]
+        if records and not (self.idle or records[0].trained) and self.trainer.is_global_zero:
+            limit = self.get(self.config, "trainer").max_time
+            why = f": max_time {limit} was over before the first batch" if limit else ""
+            print(f"genzoo: nothing was trained{why}", flush=True)
         if self.get(self.config, "test_after_fit"):
             self.trainer.test(
                 self.model,

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
+from ..checks import on_this_machine
 from ..runs import checkpoints, suggestions
 from ..runs.suggestions import Misuse
 
@@ -111,6 +112,7 @@ def same(a: Any, b: Any) -> bool:
 
 def refuse_trainer(config) -> None:
     """Refuses values that Lightning's Trainer accepts, and later fails on or ignores."""
+    on_this_machine(**{"--trainer.default_root_dir": config.get("default_root_dir")})
     for name, least in TRAINER_LEAST.items():
         value = config.get(name)
         if value is not None and value < least:

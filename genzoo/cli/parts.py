@@ -27,6 +27,10 @@ class Record(SaveConfigCallback):
     def __init__(self, *args: Any, origin: dict[str, Any], **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.origin = origin
+        self.trained = False  # whether a batch was begun
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.trained = True
 
     def save_config(self, trainer, pl_module, stage: str) -> None:
         for logger in trainer.loggers:

@@ -10,6 +10,12 @@ from ..runs.suggestions import Misuse
 from .parser import LINKED, class_path_of, same
 
 DEFAULT_DATA = "genzoo.datamodules.Digits"
+# By command what makes it one that does nothing, and what it would have done.
+IDLE = {
+    "validate": ("limit_val_batches", "validated"),
+    "test": ("limit_test_batches", "tested"),
+    "predict": ("limit_predict_batches", "predicted"),
+}
 
 
 class Remembered:
@@ -127,18 +133,36 @@ class Remembered:
                     f"{made['init_args'][name]}. Leave it out, or start anew without --ckpt_path"
                 )
 
-    def print_if_done(self, limits) -> None:
-        """Prints a line if the checkpoint has already reached the limits of a training."""
+    def print_if_idle(self, command: str, limits) -> bool:
+        """Prints a line if the command has nothing to do; returns whether it did."""
+        if limits.get("fast_dev_run"):  # has limits of its own
+            return False
+        if command != "fit":
+            name, what = IDLE[command]
+            if limits.get(name) == 0:
+                _print(f"{name} is 0: nothing is {what}")
+            return limits.get(name) == 0
         for name, reached in zip(("max_steps", "max_epochs"), self.reached, strict=True):
             limit = limits.get(name)
-            if self.path and limit not in (None, -1) and reached >= limit:
-                what = name.removeprefix("max_")
-                print(
-                    f"genzoo: {self.path} has {reached} {what} and {name} is {limit}: "
-                    "there is nothing left to train",
-                    flush=True,
-                )
-                limits.max_epochs = max(limits.max_epochs or -1, self.reached[1])
+            if limit in (None, -1) or reached < limit:
+                continue
+            if not self.path:
+                _print(f"{name} is {limit}: nothing is trained")
+                return True
+            what = name.removeprefix("max_")
+            _print(
+                f"{self.path} has {reached} {what} and {name} is {limit}: "
+                "there is nothing left to train"
+            )
+            limits.max_epochs = max(limits.max_epochs or -1, self.reached[1])
+            return True
+        if limits.get("limit_train_batches") == 0:
+            _print("limit_train_batches is 0: nothing is trained")
+        return limits.get("limit_train_batches") == 0
+
+
+def _print(what: str) -> None:
+    print(f"genzoo: {what}", flush=True)
 
 
 def run_name(config) -> str:

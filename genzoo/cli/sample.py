@@ -19,6 +19,7 @@ from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
 from ..batches import size, take
+from ..checks import on_this_machine
 from ..conditions import Condition, asked_of
 from ..images import check_images, to_uint8
 from ..protocols import Sampler
@@ -214,6 +215,7 @@ def classes(y: str | None, n: int, names: Sequence[str] = ()) -> Conditions | No
 
 def check_output(output: Path) -> None:
     """Refuses an output that cannot be written, before images are generated."""
+    on_this_machine(**{"--output": output})
     if output.suffix not in (".png", ".npz", ""):
         raise Misuse(f"--output must end in .png or .npz, or be a folder, got {output}")
     if output.suffix and output.is_dir():

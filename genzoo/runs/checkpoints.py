@@ -16,7 +16,7 @@ import typing
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import lightning as L
 import torch
@@ -28,7 +28,9 @@ from .._lightning import keep_place
 from .._lightning.checkpoint import OpenCheckpoint, is_local, load
 from .._lightning.training import count_as_begun, has_validated
 from . import suggestions
+from .addresses import fetched
 
+LONGEST = 200  # bytes of a name: file systems take 255, and a suffix and a number are added
 ORIGIN = "origin"  # key of the configuration that the command line stores in a checkpoint
 # A class whose name another class has now: a weight of the earlier class only, and its new name.
 RENAMED = {"GSN": ("denoiser.body.0.linear.weight", "GeneralizedDenoisingAutoencoder")}
@@ -78,12 +80,24 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no file.
+        ConnectionError: if the address cannot be reached.
         ValueError: if it is not a checkpoint, is incomplete, or holds objects.
     """
+    source = path if is_local(path) else fetched(str(path))
+    try:
+        return _read(source, path, map_location)
+    except ValueError:
+        if source is not path and isinstance(source, Path):
+            source.unlink(missing_ok=True)  # the next try fetches it anew
+        raise
+
+
+def _read(source: str | Path | IO[bytes], path: str | Path, map_location: Any) -> dict[str, Any]:
+    """Args: path: What the source is called in errors."""
     try:
         with warnings.catch_warnings():  # torch's warning about a bare pickle, which is refused
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            checkpoint = load(path, map_location)
+            checkpoint = load(source, map_location)
     except (FileNotFoundError, IsADirectoryError):
         raise FileNotFoundError(f"no checkpoint at {path}") from None
     except Exception as error:  # unpickling arbitrary bytes can raise any exception
@@ -278,8 +292,36 @@ class NamedCheckpoint(OpenCheckpoint):
 
     The step is the Trainer's, and not the one that was logged at the last validation. `filename`
     may hold a number by its name, `{fd/pixels:.2f}`; it is written without the slash, which would
-    create a folder: `fd_pixels=0.31`. The command line uses it for every plain ModelCheckpoint.
+    create a folder: `fd_pixels=0.31`; nan while it is unknown. The command line uses this class for
+    every plain ModelCheckpoint.
+
+    Raises:
+        ValueError: `filename` is no name of files that stay in the folder, or no pattern.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.filename is not None:
+            self._check(self.filename)
+
+    def _check(self, filename: str) -> None:
+        """Of all names that the pattern can give, before anything is trained."""
+        numbers = {"epoch": torch.tensor(1), "step": torch.tensor(1)}
+        try:
+            name = self.name_of(filename, numbers)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"filename must be a pattern as saved-{{epoch}}-{{step}}, got {filename}: {error}"
+            ) from error
+        if not filename or name.startswith(".") or re.search(r"[/\\\0]", name):
+            raise ValueError(
+                "filename must be a name within the folder, without slashes and no dot before it, "
+                f"got {filename!r}: ModelCheckpoint's dirpath is for another folder"
+            )
+        if len(name.encode()) > LONGEST:
+            raise ValueError(
+                f"filename must have at most {LONGEST} bytes, got {len(name.encode())}"
+            )
 
     @property
     def state_key(self) -> str:  # it can read the state of Lightning's class
@@ -292,7 +334,10 @@ class NamedCheckpoint(OpenCheckpoint):
 
     def file_name(self, pattern: str | None, values: dict[str, Tensor]) -> str | None:
         values |= {name.replace("/", "_"): value for name, value in values.items()}
-        return pattern and re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), pattern)
+        pattern = pattern and re.sub(r"\{[^:}]*", lambda name: name[0].replace("/", "_"), pattern)
+        for name in re.findall(r"\{([^:}]*)", pattern or ""):
+            values.setdefault(name, torch.tensor(float("nan")))  # Lightning would say 0
+        return pattern
 
     def before_best(self, trainer: L.Trainer, candidates: dict[str, Tensor]) -> None:
         """Raises: ValueError: there is no such number, though there was a validation."""
@@ -315,6 +360,10 @@ class Checkpoints(NamedCheckpoint):
         every_n_train_steps: Training steps between two checkpoints.
         save_top_k: 1 keeps `last.ckpt` and one more, -1 all.
         filename: Pattern of names as in Lightning's `ModelCheckpoint`; None: saved-{epoch}-{step}.
+
+    Raises:
+        ValueError: `filename` is that of the last checkpoint, or all are kept and the names would
+            be equal.
     """
 
     def __init__(
@@ -325,7 +374,7 @@ class Checkpoints(NamedCheckpoint):
         filename: str | None = None,
     ):
         super().__init__(
-            filename=filename or "saved-{epoch}-{step}",
+            filename="saved-{epoch}-{step}" if filename is None else filename,
             every_n_epochs=every_n_epochs,
             every_n_train_steps=every_n_train_steps,
             save_top_k=save_top_k,
@@ -334,6 +383,15 @@ class Checkpoints(NamedCheckpoint):
             enable_version_counter=False,  # a resumed run overwrites its last.ckpt
         )
         self._validated = False
+        if filename == self.CHECKPOINT_NAME_LAST:
+            raise ValueError(
+                f"filename must be another than that of {filename}.ckpt, got {filename}"
+            )
+        counts = "step" if every_n_train_steps else "step|epoch"
+        if save_top_k == -1 and not re.search(rf"\{{({counts})[:}}]", self.filename):
+            raise ValueError(
+                f"filename must have {{step}} in it where all are kept, got {self.filename}"
+            )
 
     @property
     def state_key(self) -> str:

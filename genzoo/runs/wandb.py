@@ -92,13 +92,18 @@ class SafeWandbLogger(OpenWandbLogger):
                     self.arguments["mode"] = "offline"
             return self.begin_run()
         except Exception as error:
-            self._warn("could not start", error, "the run is written to disk instead")
+            self._warn(
+                f"could not start at {address(wandb)}",
+                error,
+                "the run is written to disk instead: look whether WANDB_BASE_URL is right and can "
+                "be reached from here, then wandb sync sends it",
+            )
         try:
             wandb.teardown()
             self.arguments["mode"] = "offline"
             return self.begin_run()
         except Exception as error:
-            self._warn("could not start", error, "training goes on without it")
+            self._warn("could not start on the disk either", error, "training goes on without it")
             return nobody()
 
     log_hyperparams = _behind(WandbLogger.log_hyperparams)
@@ -118,7 +123,8 @@ class SafeWandbLogger(OpenWandbLogger):
     @_behind
     def log_summary(self, values: dict[str, Any]) -> None:
         """Sets values in the summary of the run."""
-        self.experiment.summary.update(values)
+        if not is_nobody(self.experiment):
+            self.experiment.summary.update(values)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -164,7 +170,7 @@ class SafeWandbLogger(OpenWandbLogger):
     def _warn(self, what: str, *why: object) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            lines = (str(reason).strip().partition("\n")[0] for reason in why)
+            lines = (first_words(str(reason)) for reason in why)
             log.warning("genzoo: W&B %s: %s", what, "; ".join(lines))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,6 +186,19 @@ def has_key(wandb) -> bool:
         return wandb.login(prompt=False, verify=False)
     except TypeError:  # an older wandb
         return bool(wandb.api.api_key)
+
+
+def address(wandb) -> str:
+    """Of the service: what WANDB_BASE_URL says, or else wandb's own settings."""
+    return os.environ.get("WANDB_BASE_URL") or wandb.setup().settings.base_url
+
+
+def first_words(text: str) -> str:
+    """The first line, and the next two where it ends before it says what is wrong."""
+    first, *others = text.strip().splitlines() or [""]
+    if "validation error" in first:  # pydantic's
+        return " ".join([first, *(line.strip() for line in others[:2])])
+    return first
 
 
 def as_array(image: Any) -> Any:

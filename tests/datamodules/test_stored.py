@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,20 +141,41 @@ def test_a_disk_that_is_full_is_said_before_the_work(folder, cache, monkeypatch)
         data(folder).split("train")
 
 
-def test_memory_is_let_go_and_nothing_changes(folder, cache, monkeypatch):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_each_row_is_the_image(folder, cache, monkeypatch, at_once):
+    if not at_once:  # as on systems that cannot read from a place
+        monkeypatch.delattr(os, "preadv")
     expected = data(folder, "never").split("train").images
-    monkeypatch.setattr(stored, "HELD", 2**17)  # after every other image
     images = data(folder).split("train")
     for at in torch.arange(len(images)):
         assert torch.equal(images[at[None]].images[0], expected[at])
     assert len(images[torch.empty(0, dtype=torch.long)]) == 0
 
 
-def test_copies_map_the_file_themselves(folder, cache):
+def test_threads_read_at_once(folder, cache, monkeypatch):
+    expected = data(folder, "never").split("train").images
+    images = data(folder).split("train")
+    at = torch.arange(len(images)).repeat(20)
+    for preadv in (True, False):
+        if not preadv:
+            monkeypatch.delattr(os, "preadv")
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(lambda _: images[at].images, range(8)):
+                assert torch.equal(found, expected[at])
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_said(folder, cache):
+    images = data(folder).split("train")
+    os.truncate(images.data.path, 10)
+    with pytest.raises(OSError, match="the cache file .* was cut short: delete it"):
+        images[torch.arange(3)]
+
+
+def test_copies_open_the_file_themselves(folder, cache):
     images = data(folder).split("train")
     for again in (pickle.loads(pickle.dumps(images)), copy.deepcopy(images)):
         assert torch.equal(again.images, images.images)
-        assert again.data.map is not images.data.map
+        assert again.data.file.fileno() != images.data.file.fileno()
     assert len(pickle.dumps(images)) < 5000
 
 

@@ -1,8 +1,13 @@
 import os
 import pickle
+import shutil
 import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
+import fsspec
 import lightning as L
 import pytest
 import torch
@@ -234,16 +239,68 @@ def test_the_command_line_refuses_it_in_one_line(genzoo, malicious, command):
     assert not Path("ran").exists()
 
 
-def test_an_address_is_read_as_a_file_is(monkeypatch):
-    asked = {}
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A folder, and the address at which its files are to be had."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    folder = tmp_path / "served"
+    folder.mkdir()
 
-    def download(url, map_location=None, weights_only=None):
-        asked.update(url=url, weights_only=weights_only)
-        return {"state_dict": {}}
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
-    read("https://example.org/model.ckpt")
-    assert asked == {"url": "https://example.org/model.ckpt", "weights_only": True}
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_an_address_is_read_as_a_file_is_and_fetched_once(served, capsys):
+    folder, address = served
+    models = [small() for _ in range(2)]
+    for name, model in zip("ab", models, strict=True):
+        (folder / name).mkdir()
+        save(model, folder / name / "last.ckpt")
+    for name, model in zip("ab", models, strict=True):  # of one name, as all checkpoints are
+        found = read(f"{address}/{name}/last.ckpt")
+        torch.testing.assert_close(found["state_dict"], model.state_dict(), rtol=0, atol=0)
+    (folder / "a" / "last.ckpt").unlink()
+    read(f"{address}/a/last.ckpt")
+    assert capsys.readouterr().out.count("genzoo: fetching ") == 2
+
+
+def test_what_was_fetched_and_is_none_is_fetched_anew(served):
+    folder, address = served
+    (folder / "a.ckpt").write_text("<html>")
+    with pytest.raises(ValueError, match="http.*a.ckpt is no checkpoint, or was cut short"):
+        read(f"{address}/a.ckpt")
+    save(small(), folder / "a.ckpt")
+    read(f"{address}/a.ckpt")
+
+
+def test_half_of_a_file_is_not_kept(served, monkeypatch):
+    folder, address = served
+    save(small(), folder / "a.ckpt")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", lambda source, file: file.write(source.read(100)))
+        with pytest.raises(ConnectionError, match=r"not be fetched \(100 of \d+ bytes"):
+            read(f"{address}/a.ckpt")
+    read(f"{address}/a.ckpt")
+
+
+def test_a_file_of_any_address_that_fsspec_knows(served):
+    model = small()
+    save(model, served[0] / "a.ckpt")
+    with fsspec.open("memory://a.ckpt", "wb") as file:
+        file.write((served[0] / "a.ckpt").read_bytes())
+    torch.testing.assert_close(read("memory://a.ckpt")["state_dict"], model.state_dict())
+
+
+def test_a_folder_whose_name_begins_like_an_address(served, monkeypatch):
+    monkeypatch.chdir(served[0])
+    save(small(), Path("http-models.ckpt"))
+    assert read("http-models.ckpt")["state_dict"]
 
 
 def test_what_is_no_checkpoint_is_said_to_be_none(tmp_path):

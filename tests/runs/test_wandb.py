@@ -128,6 +128,8 @@ def test_credentials_are_looked_for_but_never_asked_for(monkeypatch):
 
 def test_a_network_that_is_down_is_a_run_on_disk(tmp_path, monkeypatch, caplog):
     start = wandb.init
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.invalid")
+    wandb.teardown()  # what it has read is forgotten
 
     def init(**settings):
         assert settings["settings"].init_timeout == 20  # seconds, for wandb's 90
@@ -141,8 +143,25 @@ def test_a_network_that_is_down_is_a_run_on_disk(tmp_path, monkeypatch, caplog):
     assert logger.finish()
     assert read_run(tmp_path)[0][0]["loss"] == 1.0
     assert said(caplog) == [
-        "genzoo: W&B could not start: connection refused; the run is written to disk instead"
+        "genzoo: W&B could not start at https://wandb.invalid: connection refused; the run is "
+        "written to disk instead: look whether WANDB_BASE_URL is right and can be reached from "
+        "here, then wandb sync sends it"
     ]
+
+
+def test_an_address_that_is_none(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_BASE_URL", "nonsense")
+    wandb.teardown()  # what it has read is forgotten
+    logger = SafeWandbLogger(save_dir=tmp_path)
+    logger.log_metrics({"loss": 1.0}, 0)
+    logger.log_summary({"fd/pixels": 1.0})
+    assert logger.finish()
+    monkeypatch.undo()
+    wandb.teardown()
+    first, second = said(caplog)
+    assert first.startswith("genzoo: W&B could not start at nonsense: ") and "base_url" in first
+    assert second.startswith("genzoo: W&B could not start on the disk either: ")
+    assert second.endswith("; training goes on without it")
 
 
 def test_wandb_that_does_not_even_start_costs_nothing(tmp_path, monkeypatch, caplog):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...checks import on_this_machine
 from ...watch import watched
 from .forms import GREY, refuse_bits, stacked
 
@@ -31,6 +32,7 @@ def read_images(
     Args:
         shape: (C, H, W) that they are resized to.
     """
+    on_this_machine(path=source)
     if resize not in ("none", "bicubic", "bilinear", "area"):
         raise ValueError(f"resize must be none, bicubic, bilinear or area, got {resize!r}")
     if resize == "none":
