@@ -21,7 +21,7 @@ class Filters(Grid):
 
     Args:
         count: Units, at most.
-        columns: Images in a row. Other arguments as `Picture`.
+        columns: Images in a row.
     """
 
     name, needs = "filters", (Filtering,)

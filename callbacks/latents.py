@@ -27,7 +27,7 @@ class Traversals(Picture):
     Args:
         count: Rows, each a dimension.
         steps: Images in a row.
-        reach: From -reach to reach standard deviations of the prior. Other arguments as `Picture`.
+        reach: From -reach to reach standard deviations of the prior.
     """
 
     name, needs = "traversals", (Encoder, Decoder)
@@ -62,7 +62,7 @@ class Manifold(Picture):
     Args:
         side: Images each way.
         label: Of a conditional model, whose plane it is: a class, or the place of a held-out image
-            whose condition it has. Other arguments as `Picture`.
+            whose condition it has.
     """
 
     name, needs = "manifold", (Decoder,)
@@ -98,7 +98,7 @@ class Edits(Picture):
         target: The label they are to get.
         count: Rows, each an image: the first ones, not the best.
         steps: Strengths.
-        reach: The last of them. Other arguments as `Picture`.
+        reach: The last of them.
     """
 
     name, needs = "edits", (Encoder, Decoder)

@@ -73,7 +73,7 @@ class Memorisation(Evaluation):
         space: "instance", or another extractor in which copies stay near their source, by its name
             or as a module: see `Evaluation`.
         most: At most so many samples are moved onto their candidates, which takes a second for
-            200 of them. Other arguments as `Evaluation`.
+            200 of them.
     """
 
     LEVEL = 0.01  # of false alarms

@@ -97,7 +97,7 @@ class Realism(Evaluation):
 
     Args:
         most: At most so many images of each kind take part in all but the Frechet distance: the
-            time of the others grows with the square. Other arguments as `Evaluation`.
+            time of the others grows with the square.
     """
 
     GOOD, BAD = 0.88, 0.75

@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import Described
 from ..batches import with_images
 from ..checks import at_least
 from ..conditions import Classes, Condition, Nothing
@@ -62,7 +63,7 @@ def square(images: Tensor, size: int, how: str = "crop") -> Tensor:
     return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
 
 
-class ImageData(L.LightningDataModule, ABC):
+class ImageData(Described, L.LightningDataModule, ABC):
     """Images in memory, split and served.
 
     Subclasses set `raw_shape` and `class_names` and define `read`. `image_shape`, `num_classes`,

@@ -29,6 +29,7 @@ from .._lightning.training import (
     move_on,
     places_to_load,
 )
+from ..arguments import Described
 from ..rng import generator
 
 
@@ -87,7 +88,7 @@ def _some(values: Any, index: Tensor) -> Any:
     return values[index.numpy()]
 
 
-class Batches:
+class Batches(Described):
     """One rank's share of all images, in order, each image once over the ranks.
 
     Shares and last batches may be smaller than others: nothing is repeated, nothing left out.
@@ -123,7 +124,7 @@ class TrainingBatches(Batches):
     ranks together do not depend on the number of ranks.
 
     Args:
-        seed: The order is a function of this and the epoch. Other arguments as `Batches`.
+        seed: The order is a function of this and the epoch.
     """
 
     def __init__(
@@ -206,7 +207,7 @@ class SemiSupervisedBatches(TrainingBatches):
     sec. 5, https://arxiv.org/abs/1606.03498: a step sees as many labelled images as others).
 
     Args:
-        labels_per_class: How many keep their label. Other arguments as `TrainingBatches`.
+        labels_per_class: How many keep their label.
 
     Attributes:
         labelled: (K * labels_per_class,) their places in the data.

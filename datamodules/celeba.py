@@ -38,7 +38,6 @@ class CelebA(FileData):
         attribute: One of the 40 `ATTRIBUTES` as the label, 1 where it holds; "" for no labels.
         image_size: Pixels a side, at least 1.
         download: Whether torchvision may fetch the files if they are missing; it needs `gdown`.
-            Other arguments as `FileData`.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ class Views(Images):
     """Images with their labels, and from where each was seen.
 
     Args:
-        views: Azimuth and elevation in degrees, float (N, 2). Others as `Images`.
+        views: Azimuth and elevation in degrees, float (N, 2).
     """
 
     views: Tensor
@@ -164,7 +164,6 @@ class Chairs(ImageData):
         elevations: Degrees that the viewer looks down.
         held_out: Share of the views that are held out.
         image_size: Pixels a side.
-        Other arguments as `ImageData`.
     """
 
     class_names = tuple(TYPES)

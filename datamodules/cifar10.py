@@ -19,8 +19,7 @@ class CIFAR10(ImageData):
     Read by torchvision from root/cifar-10-batches-py, the unpacked "python version".
 
     Args:
-        download: Whether torchvision may fetch the files if they are missing. Other arguments as
-            `ImageData`.
+        download: Whether torchvision may fetch the files if they are missing.
     """
 
     raw_shape = (3, 32, 32)

@@ -19,7 +19,7 @@ class Digits(ImageData):
 
     Args:
         val_size: Validation images: a fraction below 1, or a count.
-        test_size: Test images, likewise. Other arguments as `ImageData`.
+        test_size: Test images, likewise.
     """
 
     raw_shape = (1, 8, 8)

@@ -30,7 +30,7 @@ class FileData(ImageData):
     Args:
         cache: Where the decoded images are: "never" on the disk, "always", or "auto": from 1 GiB
             on. The folder is GENZOO_CACHE, or ~/.cache/genzoo, and may be deleted at any time.
-            Binarised images are always in memory. Other arguments as `ImageData`.
+            Binarised images are always in memory.
     """
 
     def __init__(
@@ -99,7 +99,6 @@ class ImageFolder(FileData):
         channels: 3 for colour, 1 for grey.
         test_size: Test images: a fraction below 1 of all, or a count.
         on_error: What to do with broken files: "raise" names them all, "skip" leaves them out.
-            Other arguments as `FileData`.
 
     Raises:
         ValueError: there is no such folder, or no image in it, or it cannot be told what its

@@ -62,8 +62,7 @@ class MNIST(ImageData):
     them, instead of resizing.
 
     Args:
-        download: Whether torchvision may fetch the files if they are missing. Other arguments as
-            `ImageData`.
+        download: Whether torchvision may fetch the files if they are missing.
     """
 
     raw_shape = (1, 28, 28)
@@ -126,8 +125,7 @@ class MNIST10k(ImageData):
     labels-idx1-ubyte, plain or gzipped. An image_size of 32 is reached as in `MNIST`.
 
     Args:
-        test_size: Test images: a fraction below 1 of all, or a count. Other arguments as
-            `ImageData`.
+        test_size: Test images: a fraction below 1 of all, or a count.
     """
 
     raw_shape = (1, 28, 28)

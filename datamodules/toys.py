@@ -36,8 +36,7 @@ class Toy(ImageData):
     Args:
         kind: "ring" or "grid".
         num_points: How many are drawn, once, with the seed.
-        test_size: Test points: a fraction below 1 of all, or a count. Other arguments as
-            `ImageData`.
+        test_size: Test points: a fraction below 1 of all, or a count.
 
     Attributes:
         centres: The K Gaussians' means, (K, 2).

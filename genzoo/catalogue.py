@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from . import __path__ as roots
+from .arguments import Handed, completed, described, handed_on
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class Entry:
         name: The class, as the command line takes it.
         family: The folder that it is listed under; "" where there are none.
         summary: One line.
-        doc: The docstrings of its file and of itself.
+        doc: The docstrings of its file and of itself, without the section `Args:`.
         arguments: Of its constructor, base classes included, as they are written.
         path: Its file.
+        meanings: What its docstring, or that of a base class, says of each argument by its name.
     """
 
     name: str
@@ -32,6 +34,11 @@ class Entry:
     doc: str
     arguments: tuple[str, ...]
     path: Path
+    meanings: dict[str, str]
+
+    def meaning(self, argument: str) -> str:
+        """Of one of `arguments`, as it is written there; "" where no docstring describes it."""
+        return self.meanings.get(argument.partition(":")[0].partition(" =")[0], "")
 
 
 def models() -> list[Entry]:
@@ -124,8 +131,11 @@ def _entry(path: Path, node: ast.ClassDef, family: str) -> Entry:
     summary = _sentence(own)
     if paper and (not own or (family and len(list(_models(path))) == 1)):  # the file is the paper
         summary = _sentence(paper).removeprefix(f"{node.name}: ")
-    doc = "\n\n".join(filter(None, (paper, own)))
-    return Entry(node.name, family, summary, doc, tuple(_arguments(path, node)), path)
+    doc = "\n\n".join(filter(None, (paper, completed(own, {}))))
+    written = _arguments(path, node)
+    known = _meanings(path, node)
+    means = {name: known[name] for name in written if name in known}
+    return Entry(node.name, family, summary, doc, tuple(written.values()), path, means)
 
 
 def _sentence(doc: str) -> str:
@@ -133,10 +143,11 @@ def _sentence(doc: str) -> str:
     return " ".join(doc.partition("\n\n")[0].split())
 
 
-def _arguments(path: Path, node: ast.ClassDef) -> Iterator[str]:
-    """Of `__init__`; those of the base class follow where it takes **arguments on to it."""
+def _arguments(path: Path, node: ast.ClassDef) -> dict[str, str]:
+    """Of `__init__`, as they are written; those of the base class follow where it takes **arguments
+    on to it, but for those that it gives to it itself."""
     init = next((n for n in node.body if getattr(n, "name", "") == "__init__"), None)
-    named: list[str] = []
+    found: dict[str, str] = {}
     if init is not None:
         positional = init.args.posonlyargs + init.args.args
         defaults = [None] * (len(positional) - len(init.args.defaults)) + init.args.defaults
@@ -144,10 +155,19 @@ def _arguments(path: Path, node: ast.ClassDef) -> Iterator[str]:
         every += zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
         for argument, default in every:
             kind = f": {ast.unparse(argument.annotation)}" if argument.annotation else ""
-            named.append(argument.arg)
-            yield f"{argument.arg}{kind}" + (f" = {ast.unparse(default)}" if default else "")
-    if init is None or init.args.kwarg:
+            end = f" = {ast.unparse(default)}" if default else ""
+            found[argument.arg] = f"{argument.arg}{kind}{end}"
+    handed = Handed() if init is None else handed_on(init)
+    if init is None or (init.args.kwarg and handed.rest):
         for base in _bases(path, node):
-            for argument in _arguments(*base):
-                if argument.partition(":")[0].partition(" =")[0] not in named:
-                    yield argument
+            names = _arguments(*base)
+            given = {*list(names)[: handed.count], *handed.names}
+            found |= {n: text for n, text in names.items() if n not in found | dict.fromkeys(given)}
+    return found
+
+
+def _meanings(path: Path, node: ast.ClassDef) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for base in _bases(path, node):
+        found = _meanings(*base) | found
+    return found | described(ast.get_docstring(node))

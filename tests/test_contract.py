@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
+from genzoo.arguments import parameters
 from genzoo.images import to_uint8
 from genzoo.protocols import (
     Bounded,
@@ -20,7 +21,6 @@ from genzoo.protocols import (
     Sampler,
 )
 from genzoo.zoo.adversarial import Adversarial
-from genzoo.zoo.base import arguments
 from tests.tiny import LABELLED, MODELS, SHAPE, TINY, batches, build
 from tests.toys import bits, fit, trainer
 
@@ -160,7 +160,7 @@ ANY = {"a", "b", "c", "alpha", "pi"}  # scores that LSGAN wants, and orders of a
 @each
 def test_impossible_numbers_are_refused_by_their_name(name):
     """Every number of the constructor, below what it can be and not a number at all."""
-    for argument, parameter in arguments(MODELS[name]).items():
+    for argument, parameter in parameters(MODELS[name]).items():
         kind, bad = type(parameter.default), ()
         if kind is int or argument == "num_classes":
             bad = (-4,)

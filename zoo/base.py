@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from .. import __version__, batches, checks, conditions
 from .._lightning import keep_place, place_of, trainer_of
 from .._lightning.training import UnpackedBatches
+from ..arguments import Described, parameters
 from ..checks import PutOff, put_off
 from ..conditions import Classes, Condition, Nothing, condition_of
 from ..rng import seed_of
@@ -31,7 +32,7 @@ VERSION = "genzoo_version"  # where a checkpoint says which version wrote it; ol
 LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
 
 
-class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
+class GenerativeModel(Described, Inputs, UnpackedBatches, L.LightningModule):
     """Base of the zoo's models.
 
     Attributes:
@@ -73,7 +74,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
         ignored.append("condition")
         super().save_hyperparameters(*args, ignore=ignored, frame=frame, logger=logger)
         self._remember_condition()
-        taken = arguments(type(self))
+        taken = parameters(type(self), fixed=True)
         given = {name: self.hparams[name] for name in self.hparams if name in taken}
         if "image_shape" in given:
             checks.shape_of_images(given["image_shape"])
@@ -81,7 +82,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
 
     def _remember_condition(self) -> None:
         """Of a constructor that takes one: as plain values, so that a checkpoint is plain."""
-        if "condition" in arguments(type(self)):
+        if "condition" in parameters(type(self), fixed=True):
             self.hparams["condition"] = self.condition.to_plain()
 
     @property
@@ -264,15 +265,3 @@ def _counted(sample):
 def listed(value):
     """A tuple as the list that it comes back as from a file."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def arguments(model_class: type) -> dict[str, inspect.Parameter]:
-    """What a class can be given by name, over all constructors to which it hands on the rest."""
-    found: dict[str, inspect.Parameter] = {}
-    for kind in model_class.__mro__:
-        if "__init__" in vars(kind):
-            parameters = inspect.signature(kind.__init__).parameters.values()
-            found = {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD} | found
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return found

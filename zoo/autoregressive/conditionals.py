@@ -131,7 +131,7 @@ class Autoregressive(GenerativeModel):
 
         Each is drawn given all that comes before it. That is exact, a draw from p(rest | known),
         where what is known comes first in the order (say, the upper half); what is known after a
-        gap does not help to fill it. Other arguments as `sample`.
+        gap does not help to fill it.
         """
         check_images(x, self.image_shape, "the data")
         if mask.shape != (len(x), 1, *self.image_shape[1:]):

@@ -62,7 +62,6 @@ class GatedPixelCNN(Autoregressive):
         kernel_size: k of the later layers.
         label_dropout: Probability that a label is withheld in training. Above 0, `log_prob`
             without labels, or with label -1, is that of p(x).
-        Other arguments as `Autoregressive`.
     """
 
     Network = GatedNetwork

@@ -75,7 +75,6 @@ class PixelCNN(Autoregressive):
     Args:
         width: The paper's h: channels of the 3x3 convolutions; between blocks there are 2h.
         layers: Residual blocks, each with one masked 3x3 convolution; 0: the 7x7 only.
-        Other arguments as `Autoregressive`.
     """
 
     Network = MaskedResNet

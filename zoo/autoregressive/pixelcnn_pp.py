@@ -215,8 +215,7 @@ class PixelCNNpp(Averaging, Autoregressive):
         mixtures: Logistics at a pixel.
         dropout: Fraction of features dropped in training.
         ema_decay: Decay per step of a moving average of the weights, used in evaluation; 0: none.
-        ema_warmup: Whether the average forgets faster at first (see `zoo/ema.py`). Other arguments
-            as `Autoregressive`.
+        ema_warmup: Whether the average forgets faster at first (see `zoo/ema.py`).
     """
 
     Network = ShiftedUNet

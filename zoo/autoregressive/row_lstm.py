@@ -61,7 +61,7 @@ class RowLSTM(PixelCNN):
         width: The paper's h: cells at each pixel; between blocks there are 2h features.
         layers: LSTM layers.
         clip_norm: Gradients longer than this are shortened to it, unless the Trainer clips; 0:
-            never. Other arguments as `PixelCNN`.
+            never.
     """
 
     Network = RecurrentNet

@@ -35,7 +35,6 @@ class ACGAN(CGAN):
 
     Args:
         class_weight: Of L_C; the larger, the clearer the classes and the more alike the samples.
-            Other arguments as `CGAN`.
     """
 
     condition_kinds = (Classes,)

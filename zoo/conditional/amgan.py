@@ -50,7 +50,7 @@ class AMGAN(GAN):
         num_classes: K, at least 2, the classes of the labels. They are a condition of
             the generator only if `target` is "label", and only then the model is conditional.
         target: "dynamic": the real class that a sample resembles most; "label": the one that it
-            was asked for; "marginal": any (LabelGAN). Other arguments as `GAN`.
+            was asked for; "marginal": any (LabelGAN).
     """
 
     loss = Payoff(labelled_cross_entropy, class_aware)  # of logits

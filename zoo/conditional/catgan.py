@@ -68,7 +68,7 @@ class CatGAN(SemiSupervisedGAN):
             first categories learn; 0: labels are not looked at.
         num_categories: K, at least num_classes; may well be more.
         hidden_noise: Standard deviation of the noise behind the discriminator's leaky ReLUs.
-        lr: Adam's learning rate. Other arguments as `SemiSupervisedGAN`.
+        lr: Adam's learning rate.
     """
 
     Judge = Categories

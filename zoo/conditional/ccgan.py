@@ -90,7 +90,7 @@ class CCGAN(SemiSupervisedGAN):
         hole: Side of the square that is hidden, anywhere in the image; 0: half the image's.
         whole_weight: Of the game about whole images; 0: the paper's CC-GAN, and `sample` draws by
             a network that is not trained.
-        label_weight: The paper's lambda. Other arguments as `SemiSupervisedGAN`.
+        label_weight: The paper's lambda.
     """
 
     Judge = Heads

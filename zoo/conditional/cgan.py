@@ -37,7 +37,7 @@ class CGAN(GAN):
 
     Args:
         num_classes: K, at least 2, of classes; 0: the condition is of another kind.
-        condition: Of another kind: a `Condition`, or its plain values. Other arguments as `GAN`.
+        condition: Of another kind: a `Condition`, or its plain values.
     """
 
     condition_kinds = tuple(KINDS.values())

@@ -60,7 +60,7 @@ class InfoGAN(GAN):
         info_weight: The paper's lambda.
         continuous_weight: Times lambda, for continuous codes, whose nats count for more.
         lr: Adam's learning rate of the discriminator.
-        g_lr: That of the generator; None: `lr`. Other arguments as `GAN`.
+        g_lr: That of the generator; None: `lr`.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class SemiSupervisedGAN(GAN):
         num_classes: K, at least 2. Labels are 0..K-1, or -1 where there is none.
         label_weight: Of the cross-entropy with the labels.
         input_noise: Standard deviation of the noise on images that the discriminator sees.
-        hidden_noise: Likewise behind its leaky ReLUs. Other arguments as `GAN`.
+        hidden_noise: Likewise behind its leaky ReLUs.
     """
 
     Judge: type[Heads] = AnyClass

@@ -118,7 +118,7 @@ class AdaGAN(GAN):
         beta: The share of each new component, in (0, 1); 0: 1/t, the same share for all.
         weights: "theory", lambda*; "topk", the same weight for the images that the mixture misses
             most; "uniform", bagging.
-        top_share: How many those images are, of all, in (0, 1]. Other arguments as `GAN`.
+        top_share: How many those images are, of all, in (0, 1].
     """
 
     def __init__(

@@ -71,7 +71,7 @@ class BGAN(GAN):
     Args:
         divergence: A name of `f_gan.DIVERGENCES`; total variation's f has no slope to learn by.
         relative: The paper's alpha, in [0, 1); 0: the plain ratio p/q.
-        ascend_ratio: The generator ascends the ratio. Other arguments as `GAN`.
+        ascend_ratio: The generator ascends the ratio.
     """
 
     loss = Payoff(bregman, f_divergence)

@@ -81,7 +81,7 @@ class BEGAN(GAN):
             1 / control_rate steps.
         latent_dim: D, entries of z.
         code_dim: Entries of the autoencoder's code.
-        lr: Adam's learning rate. Other arguments as `GAN`.
+        lr: Adam's learning rate.
 
     Attributes:
         k: How much of samples' cost the discriminator heeds, in [0, 1]; it starts at 0.

@@ -42,7 +42,7 @@ class BoundarySeekingGAN(GAN):
     Args:
         binary: Images of pixels that are on or off, 1 or -1; data count as on above 0. What
             `decode` gives are means of pixels, what `sample` gives are draws.
-        draws: The paper's M, images for each z. Other arguments as `GAN`.
+        draws: The paper's M, images for each z.
     """
 
     loss = Payoff(cross_entropy, squared_score)

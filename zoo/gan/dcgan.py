@@ -26,7 +26,7 @@ class DCGAN(GAN):
 
     Args:
         width: Channels at half the full side (the paper's 128); they double with each halving,
-            three times, and further only up to 512. Other arguments as `GAN`.
+            three times, and further only up to 512.
     """
 
     Generator = networks.ConvGenerator

@@ -60,7 +60,7 @@ class EBGAN(GAN):
             kind of networks, and were drawn at 0.2 and 0.1.
         pulling_away_weight: Of the term that the generator pays for parallel codes; 0: none.
         code_dim: Entries of the autoencoder's code. If it has room for every image, all energies
-            vanish. Other arguments as `GAN`.
+            vanish.
     """
 
     loss = energy_margin()

@@ -133,7 +133,6 @@ class FGAN(GAN):
         pi: Weight of "weighted_jensen_shannon", in (0, 1).
         alpha: Order of "alpha", neither 0 nor 1.
         trick: The generator ascends E[g_f] (sec. 3.2) instead of descending the bound itself.
-            Other arguments as `GAN`.
 
     Attributes:
         divergence: What was chosen, a `Divergence`.

@@ -33,7 +33,6 @@ class GeometricGAN(GAN):
 
     Args:
         svm_c: The machine's C: how much a violation of the margin costs against its width.
-            Other arguments as `GAN`.
     """
 
     loss = hinge

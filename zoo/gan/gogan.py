@@ -55,7 +55,7 @@ class GoGAN(WGANGP):
         num_stages: How many games are played; the last goes on until training ends.
         stage_steps: Steps of each game.
         margin: The paper's eps: how far scores of data, samples and earlier samples shall be apart.
-        ranking_weight: Of being above the generator before, lambda. Other arguments as `WGANGP`.
+        ranking_weight: Of being above the generator before, lambda.
 
     Attributes:
         gang: The generators of the games before, as they ended.

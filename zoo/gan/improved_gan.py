@@ -60,7 +60,7 @@ class ImprovedGAN(GAN):
         historical_weight: The paper's lambda; 0: no averaging.
         label_smoothing: The target of data is 1 minus this; 0: 1.
         virtual_batch_norm: Latents in the reference batch of the generator; 0: ordinary batch
-            normalisation. Other arguments as `GAN`.
+            normalisation.
     """
 
     def __init__(

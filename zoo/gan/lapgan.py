@@ -144,7 +144,7 @@ class LAPGAN(GAN):
         latent_dim: Entries of the coarsest level's noise; the others have one for each pixel.
         width: Units of the hidden layers of the coarsest level; None: 256, or 64 channels.
         detail_width: Channels of the other levels' networks, twice as many in a discriminator's
-            second layer. Other arguments as `GAN`.
+            second layer.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ class LSGAN(GAN):
     Args:
         a: The score that the discriminator wants samples to have.
         b: The score that it wants data to have.
-        c: The score that the generator wants samples to have. Other arguments as `GAN`.
+        c: The score that the generator wants samples to have.
     """
 
     loss = least_squares()

@@ -261,7 +261,7 @@ class ProgressiveGAN(Kept, WGANGP):
         ema_decay: Decay per step of the average of the generator, from which samples are drawn.
         lr: Adam's learning rate.
         betas: Adam's decay rates.
-        d_steps: Moves of the critic for each of the generator. Other arguments as `WGANGP`.
+        d_steps: Moves of the critic for each of the generator.
 
     Attributes:
         growth: How many doublings have faded in: 1.25 is one, and a quarter of the second. Set

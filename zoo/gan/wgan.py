@@ -44,7 +44,7 @@ class WGAN(GAN):
     Args:
         clip_value: The paper's c. A smaller one means smaller gradients everywhere.
         lr: RMSProp's learning rate; the paper advises against momentum.
-        d_steps: The paper's n_critic. Other arguments as `GAN`.
+        d_steps: The paper's n_critic.
     """
 
     loss = wasserstein

@@ -31,7 +31,7 @@ class WGANGP(GAN):
             10 holds the critic back.
         lr: Adam's learning rate.
         betas: Adam's decay rates.
-        d_steps: The paper's n_critic. Other arguments as `GAN`.
+        d_steps: The paper's n_critic.
     """
 
     loss = wasserstein

@@ -84,13 +84,17 @@ class AAE(GAN):
     Args:
         prior: "gaussian", N(0, I), or "petals" or "swiss_roll" in the first two entries of z
             beside N(0, I) in the others; of these each class has a part.
-        latent_dim: D.
+        latent_dim: D, entries of a code z.
         code_width: Units of the hidden layers of the discriminator.
         d_lr_ratio: The discriminator's learning rate over that of the others; `d_lr`, where it is
             given, stands in its place.
-        decay_start: The step from which rates fall; None: half of `decay_steps`. Other arguments as
-            `GAN`; `network` says what decoder and encoder are, and what binds a discriminator binds
-            that of codes.
+        decay_start: The step from which learning rates fall, along a line; None: half of
+            `decay_steps`.
+        network: The kind of decoder and encoder: "mlp", "conv" or "residual"; "own": the classes
+            `Generator` and `Discriminator`; "auto": "conv" for images of 16 pixels a side and more
+            that strided convolutions reach, "mlp" for others and for points.
+        regularisation: Regularisation of the discriminator of codes, a `networks.Regularisation`
+            or a mapping of its fields. The most common fields are arguments, too.
     """
 
     Encoder = Encoder

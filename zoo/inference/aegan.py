@@ -41,7 +41,7 @@ class AEGAN(GAN):
     Args:
         gan_steps: After so many the GAN's players leave the game.
         loss_space: What the encoder is to give back of a sample: the "image", or the "latent".
-        encoder_lr: Adam's learning rate of the encoder. Other arguments as `GAN`.
+        encoder_lr: Adam's learning rate of the encoder.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class BiGAN(GAN):
 
     Args:
         pair_width: Units of the discriminator's layers that look at a latent, alone and beside
-            the image. Other arguments as `GAN`.
+            the image.
     """
 
     Encoder = Encoder

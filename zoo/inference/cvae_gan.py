@@ -57,7 +57,7 @@ class CVAEGAN(VAEGAN):
         like_weight: Its lambda_2, of the generator; the encoder's is 1.
         mean_weight: Its lambda_3, for mean features of the discriminator.
         class_weight: Its lambda_4, for those of each class of the classifier. Features are many or
-            few, large or small: look at the terms before choosing. Other arguments as `VAEGAN`.
+            few, large or small: look at the terms before choosing.
     """
 
     def __init__(

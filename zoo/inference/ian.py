@@ -84,7 +84,7 @@ class IAN(VAEGAN):
         feature_weight: Of likeness in features.
         kl_weight: Of KL(q(z|x) || N(0, I)) in nats, which is summed over D entries.
         orthogonal_weight: Of how far weights are from orthogonal.
-        head_width: Units of the encoder's hidden layer. Other arguments as `GAN`.
+        head_width: Units of the encoder's hidden layer.
     """
 
     loss = VAEGAN.loss._replace(discriminator=tell_apart, generator=pass_for_data)

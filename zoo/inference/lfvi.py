@@ -72,7 +72,7 @@ class LFVI(Kept, GAN):
         spread: How many times as wide as q(beta) the betas are that teach the ratio.
         pair_width: Units of the ratio's layers that look at beta, alone and beside the data.
         d_steps: Steps of the ratio for each of the posterior.
-        q_lr: Adam's learning rate of the posterior. Other arguments as `GAN`.
+        q_lr: Adam's learning rate of the posterior.
     """
 
     kept = ("num_data",)

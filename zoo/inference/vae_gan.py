@@ -42,7 +42,6 @@ class VAEGAN(GAN):
         latent_dim: D, of z from N(0, I).
         like_weight: The paper's gamma: what the generator gives for likeness against fooling. The
             likeness is summed over features: the more there are, the less of it.
-            Other arguments as `GAN`.
     """
 
     Encoder = GaussianEncoder

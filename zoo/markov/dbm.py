@@ -43,8 +43,7 @@ class DBM(RBM):
         hidden: Units of the first hidden layer.
         top: Units of the second.
         chains: Persistent chains, over all ranks, at least one for each class on each rank.
-        mean_field: Sweeps in which the means of the posterior are solved for. Other arguments as
-            `RBM`.
+        mean_field: Sweeps in which the means of the posterior are solved for.
     """
 
     def __init__(

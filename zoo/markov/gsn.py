@@ -84,8 +84,7 @@ class GSN(GeneralizedDenoisingAutoencoder):
         settle: Steps in training in which each image stays, so that the hidden layers get to know
             it; 0: what they know is what the first glance tells.
         walkback: Steps that then lead away from it.
-        annealing: What the learning rate is multiplied by after each epoch, in (0, 1]. Other
-            arguments as `GeneralizedDenoisingAutoencoder`.
+        annealing: What the learning rate is multiplied by after each epoch, in (0, 1].
     """
 
     def __init__(

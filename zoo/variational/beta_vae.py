@@ -24,7 +24,7 @@ class BetaVAE(VAE):
     """A VAE with a price on what its latent says.
 
     Args:
-        beta: That price; 1: a VAE. Other arguments as `VAE`.
+        beta: That price; 1: a VAE.
     """
 
     def __init__(

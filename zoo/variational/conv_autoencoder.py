@@ -33,7 +33,6 @@ class ConvAutoencoder(Autoencoder):
 
     Args:
         width: Channels at half the full side; they double with each halving.
-            Other arguments as `Autoencoder`.
     """
 
     Encoder = ConvEncoder

@@ -56,7 +56,7 @@ class CVAE(VAE):
 
     Args:
         num_classes: K; 0: there is no condition, and the prior is one learned Gaussian.
-        prior: "learned", p(z|c) of the paper, or "standard", N(0, I). Other arguments as `VAE`.
+        prior: "learned", p(z|c) of the paper, or "standard", N(0, I).
     """
 
     Prior = ClassPrior
@@ -136,8 +136,7 @@ class QuadrantCVAE(CVAE):
     `importance_weighted(x, seen(x, mask))` bound log p(hidden | known).
 
     Args:
-        num_classes: K, and the class is a condition as well; 0: it is not. Other arguments as
-            `CVAE`.
+        num_classes: K, and the class is a condition as well; 0: it is not.
     """
 
     Encoder, Decoder, Prior = CompletingEncoder, CompletingDecoder, CompletingPrior

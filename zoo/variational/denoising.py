@@ -43,7 +43,6 @@ class DenoisingAutoencoder(Autoencoder):
             makes them black or white by a fair coin. Of points, "gaussian" only.
         amount: Standard deviation of the noise, on [-1, 1] (twice what it is on [0, 1]); or the
             share of pixels, each colour by itself, that are made black or white.
-            Other arguments as `Autoencoder`.
     """
 
     def __init__(

@@ -81,7 +81,6 @@ class PixelVAE(VAE):
         layers: Of gated convolutions; the first has 7x7 kernels.
         warm_up: Steps in which the divergence's weight rises from 0 to beta. Without, the masked
             layers learn what is local before z means anything, and it may never be used.
-        Other arguments as `VAE`.
     """
 
     Network = GatedDecoder
