@@ -135,9 +135,9 @@ def _render(boxes: tuple[Box, ...], azimuth: Tensor, elevation: Tensor, size: in
         for b in range(len(boxes)):
             outside = torch.maximum((s[:, b] @ plane).abs_(), (t[:, b] @ plane).abs_())
             here = depth[:, b] @ plane
-            seen = (outside <= 1) & (here > nearest)
-            nearest = torch.where(seen, here, nearest)
-            image = torch.where(seen, shade[:, axis, None], image)
+            visible = (outside <= 1) & (here > nearest)
+            nearest = torch.where(visible, here, nearest)
+            image = torch.where(visible, shade[:, axis, None], image)
     pixels = image.view(-1, size, SAMPLES, size, SAMPLES).mean((2, 4))
     return pixels.mul(255).round().to(torch.uint8)[:, None]
 

@@ -178,8 +178,8 @@ class IndependentPixels(nn.Module):
     def __init__(self, x: Tensor, y: Tensor, levels: int):
         super().__init__()
         self.levels, self.num_classes = levels, int(y.max()) + 1
-        seen = nn.functional.one_hot(to_levels(x, levels), levels)  # (B, C, H, W, L)
-        counts = [seen[y == label].sum(0) + 1 for label in range(self.num_classes)]
+        one_hot = nn.functional.one_hot(to_levels(x, levels), levels)  # (B, C, H, W, L)
+        counts = [one_hot[y == label].sum(0) + 1 for label in range(self.num_classes)]
         chance = torch.stack([count / count.sum(-1, keepdim=True) for count in counts])
         self.register_buffer("log_chance", chance.log())  # (K, C, H, W, L)
 

@@ -39,8 +39,8 @@ class Average(Stored):
         self.module = deepcopy(network).requires_grad_(False)
         self.decay, self.warmup, self.updates = decay, warmup, 0
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return self.module(*seen)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.module(*inputs)
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:

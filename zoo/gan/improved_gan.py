@@ -119,8 +119,8 @@ class ImprovedGAN(GAN):
         if not self.feature_matching:
             return super().generator_loss(batch) + self.departure("generator")
         x, *condition = self.conditioned(batch)
-        seen = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
-        matched = feature_distance(*(self.discriminator.features(*images) for images in seen))
+        pairs = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
+        matched = feature_distance(*(self.discriminator.features(*images) for images in pairs))
         return matched + self.departure("generator")
 
     def departure(self, player: str) -> Tensor | float:

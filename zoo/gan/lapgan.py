@@ -197,15 +197,16 @@ class LAPGAN(GAN):
         )
 
     def discriminator_loss(self, batch: Batch, level: int) -> Tensor:
-        judge = self.discriminator.levels[level]
-        return self.loss.discriminator(*(judge(*seen) for seen in self.seen(batch, level)))
+        discriminator = self.discriminator.levels[level]
+        inputs = self.inputs(batch, level)
+        return self.loss.discriminator(*(discriminator(*images) for images in inputs))
 
     def generator_loss(self, batch: Batch, level: int) -> Tensor:
-        _, fake = self.seen(batch, level)
+        _, fake = self.inputs(batch, level)
         return self.loss.generator(self.discriminator.levels[level](*fake))
 
-    def seen(self, batch: Batch, level: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What a level's discriminator sees of data and of its generator."""
+    def inputs(self, batch: Batch, level: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The inputs of a level's discriminator for data and for samples of its generator."""
         x, *condition = self.real(*self.conditioned(batch))
         for _ in self.generator.levels[level + 1 :]:
             x = down(x)
@@ -213,6 +214,10 @@ class LAPGAN(GAN):
             condition = [up(down(x)), *condition]
         z = self.prior(len(x)).split(self.generator.sizes, dim=1)[level]
         return (x, *condition), (self.generator.levels[level](z, *condition), *condition)
+
+    def seen(self, batch: Batch, level: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The earlier name of `inputs`."""
+        return self.inputs(batch, level)
 
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()

@@ -133,8 +133,8 @@ class AAE(GAN):
         self.d_lr_ratio = d_lr_ratio
         self.encoder = self.Encoder(self.discriminator, latent_dim)
         # A code as an image of one line: the discriminator of images has dropout, of points none.
-        judge = MLPDiscriminator((1, 1, latent_dim), num_classes, code_width)
-        self.discriminator = self.regularisation.wrap(judge)
+        discriminator = MLPDiscriminator((1, 1, latent_dim), num_classes, code_width)
+        self.discriminator = self.regularisation.wrap(discriminator)
 
     def make_discriminator(self, num_classes: int | None = None) -> nn.Module:
         """The encoder's body, which nothing binds."""

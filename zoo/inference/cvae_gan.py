@@ -92,7 +92,7 @@ class CVAEGAN(VAEGAN):
 
     def classifier_loss(self, batch: Batch) -> Tensor:
         x, y = batch
-        return labelled_cross_entropy(self.classifier.judge(x)["classes"], y)
+        return labelled_cross_entropy(self.classifier.outputs(x)["classes"], y)
 
     def divergence(self, q: torch.distributions.Distribution) -> Tensor:
         """lambda_1 KL: nats, a mean over images."""
@@ -108,7 +108,7 @@ class CVAEGAN(VAEGAN):
     def generator_loss(self, batch: Batch) -> Tensor:
         x, *condition = self.conditioned(batch)
         real, (again, new) = self.real(x, *condition), self._fakes(x, *condition)
-        looks = (self.discriminator.features(*seen).mean(0) for seen in (real, new))
+        looks = (self.discriminator.features(*inputs).mean(0) for inputs in (real, new))
         kinds = (self.class_means(self.kinds(image), *condition) for image, _ in (real, new))
         l_gd, l_gc = (0.5 * (a - b).square().sum() for a, b in (looks, kinds))
         likeness = self.likeness(real, again)
@@ -129,7 +129,7 @@ class CVAEGAN(VAEGAN):
     def predict_proba(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K), what the classifier takes images for."""
         with evaluating(self):
-            return self.classifier.judge(x)["classes"].softmax(dim=1)
+            return self.classifier.outputs(x)["classes"].softmax(dim=1)
 
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None, steps: int = 10) -> Tensor:
         """Images (B, C, H, W) with the pixels where mask (B, 1, H, W) is 1 left as they are.

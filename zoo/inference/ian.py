@@ -46,8 +46,8 @@ from .vae_gan import VAEGAN
 
 def tell_apart(real: Tensor, again: Tensor, new: Tensor) -> Tensor:
     """-E[log D] of the right kind each, of logits (B, 3): 3 log 3 where D is undecided."""
-    said = (logits.log_softmax(1) for logits in (real, again, new))
-    return -sum(kinds[:, kind].mean() for kind, kinds in enumerate(said))
+    log_probs = (logits.log_softmax(1) for logits in (real, again, new))
+    return -sum(kinds[:, kind].mean() for kind, kinds in enumerate(log_probs))
 
 
 def pass_for_data(logits: Tensor) -> Tensor:
@@ -121,16 +121,16 @@ class IAN(VAEGAN):
 
     def likeness(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
         pixels = 2 * (real[0] - fake[0]).abs().mean()
-        judged, data = self.discriminator.judge(*fake), self.discriminator.features(*real)
-        features = (data - judged["features"]).square().mean()
+        outputs, data = self.discriminator.outputs(*fake), self.discriminator.features(*real)
+        features = (data - outputs["features"]).square().mean()
         likeness = self.pixel_weight * pixels + self.feature_weight * features
-        return likeness + self.loss.generator(judged["score"])
+        return likeness + self.loss.generator(outputs["score"])
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, *condition = self.conditioned(batch)
         with torch.no_grad():  # a reconstruction depends on the trunk, and must not teach it
             fakes = self._fakes(x, *condition)
-        scores = [self.discriminator(*seen) for seen in (self.real(x, *condition), *fakes)]
+        scores = [self.discriminator(*inputs) for inputs in (self.real(x, *condition), *fakes)]
         disorderly = self.orthogonal_weight * disorder(self.discriminator)
         return self.loss.discriminator(*scores) + disorderly
 
@@ -143,9 +143,9 @@ class IAN(VAEGAN):
 
     # What it can do
 
-    def verdict(self, *seen: Tensor) -> Tensor:
+    def raw_scores(self, *inputs: Tensor) -> Tensor:
         """(B,), the logit of being data rather than either other kind."""
-        kinds = self.discriminator(*seen)
+        kinds = self.discriminator(*inputs)
         return kinds[:, 0] - kinds[:, 1:].logsumexp(1)
 
     def edit(

@@ -59,8 +59,8 @@ class VAEGAN(GAN):
         self.like_weight = like_weight
         self.encoder = self.Encoder(self.make_discriminator(), latent_dim)
         # What is compared must be the same each time.
-        judge = Heads(without_dropout(self.discriminator))
-        self.discriminator = self.regularisation.wrap(judge)
+        discriminator = Heads(without_dropout(self.discriminator))
+        self.discriminator = self.regularisation.wrap(discriminator)
 
     # The game
 

@@ -60,18 +60,19 @@ class Estimate(NamedTuple):
 
 
 class RBM(GenerativeModel):
-    """Pixels and hidden units that only see each other.
+    """A restricted Boltzmann machine of binary pixels and binary hidden units.
 
     Args:
         image_shape: (C, H, W).
-        num_classes: K of a class-conditional model; 0: unconditional.
-        hidden: Hidden units.
-        gibbs_steps: Sweeps of a chain for each step of training, the k of CD-k.
-        chains: Persistent chains, over all ranks, at least one for each class on each rank;
-            0: chains start at the data (contrastive divergence).
-        lr: Learning rate of the first step.
-        momentum: Of gradient descent.
-        sweeps: Of the chain that leads from noise to a sample.
+        num_classes: K, the number of classes of a class-conditional model; 0: the model is
+            unconditional.
+        hidden: Number of hidden units.
+        gibbs_steps: Gibbs sweeps of a chain in each training step, the k of CD-k.
+        chains: Number of persistent chains over all ranks, at least one for each class on each
+            rank; 0: chains start at the data (contrastive divergence).
+        lr: Learning rate at the start; it falls linearly to 0.
+        momentum: Momentum of gradient descent.
+        sweeps: Gibbs sweeps of the chain from noise to a sample.
     """
 
     def __init__(
@@ -287,12 +288,12 @@ class RBM(GenerativeModel):
         A draw from p(rest | known), whatever is known, as far as `sweeps` sweeps mix.
         """
         x, mask = x.to(self.device, self.dtype), mask.to(self.device)
-        bits, seen = known_bits(x, mask, self.image_shape, type(self).__name__)
+        bits, given = known_bits(x, mask, self.image_shape, type(self).__name__)
         rows = self._rows(len(x), *self.to_draw(len(x), y))
         v = torch.bernoulli(self.visible_bias.detach()[rows].sigmoid())
         known = torch.zeros_like(v, dtype=torch.bool)
-        known[:, : self.pixels] = seen
-        v[:, : self.pixels] = torch.where(seen, bits, v[:, : self.pixels])
+        known[:, : self.pixels] = given
+        v[:, : self.pixels] = torch.where(given, bits, v[:, : self.pixels])
         return self._image(self.gibbs(v, rows, self.sweeps, known))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -85,17 +85,17 @@ class _RowMemory:
 
     def __init__(self, layer: VerticalConv2d, place: Place):
         self.layer, self.place, self.row = layer, place, -1
-        self.seen: Tensor | None = None  # (n, C, rows above + 1, margin + W + margin)
+        self.kept: Tensor | None = None  # (n, C, rows above + 1, margin + W + margin)
 
     def __call__(self, row: Tensor) -> Tensor | None:
         if self.row != self.place.row:  # else it comes again, as another pixel is drawn
             self.row, layer = self.place.row, self.layer
             row = pad(row, (layer.beside, layer.beside))
-            if self.seen is None:
-                self.seen = torch.zeros_like(row).expand(-1, -1, layer.above + 1, -1)
-            self.seen = torch.cat((self.seen[:, :, 1:], row), dim=2)
+            if self.kept is None:
+                self.kept = torch.zeros_like(row).expand(-1, -1, layer.above + 1, -1)
+            self.kept = torch.cat((self.kept[:, :, 1:], row), dim=2)
             left_out = self.row % layer.stride[0]
-            convolved = (self.seen, layer.weight, layer.bias, layer.stride)
+            convolved = (self.kept, layer.weight, layer.bias, layer.stride)
             self.answer = None if left_out else conv2d(*convolved)
         return self.answer
 

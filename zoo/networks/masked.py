@@ -187,7 +187,7 @@ class Memory:
         self.beside, self.right, *_ = margin
         left = weight[:, :, -1, : self.beside + 1]
         self.left = left.permute(2, 1, 0).flatten(0, 1)  # (taps * C, C')
-        self.seen: Tensor | None = None  # (rows above + 1, n, left + W + right, C)
+        self.kept: Tensor | None = None  # (rows above + 1, n, left + W + right, C)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.row != self.place.row:
@@ -199,15 +199,15 @@ class Memory:
 
     def _next_row(self, x: Tensor) -> None:
         self.row = self.place.row
-        if self.seen is None:
+        if self.kept is None:
             n, channels, rows = len(x), x.shape[1], self.above.shape[2] + 1
             columns = self.beside + self.place.width + self.right
-            self.seen = x.new_zeros(rows, n, columns, channels)
+            self.kept = x.new_zeros(rows, n, columns, channels)
         else:
-            self.seen = self.seen.roll(-1, dims=0)  # the oldest row will be overwritten
-        self.current = self.seen[-1]
+            self.kept = self.kept.roll(-1, dims=0)  # the oldest row will be overwritten
+        self.current = self.kept[-1]
         if self.above.shape[2]:
-            rows = self.seen[:-1].permute(1, 3, 0, 2)  # (n, C, rows above, left + W + right)
+            rows = self.kept[:-1].permute(1, 3, 0, 2)  # (n, C, rows above, left + W + right)
             above = conv2d(rows, self.above, self.bias)[:, :, 0]  # (n, C', W)
             self.from_above = above.transpose(1, 2).contiguous()
         else:

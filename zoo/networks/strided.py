@@ -44,19 +44,19 @@ class _EveryFourth:
     def __init__(self, layer: CornerConv2d, place: Place):
         self.place, self.row, self.bias = place, -1, layer.bias
         self.weight = layer.weight.permute(2, 3, 1, 0).flatten(1, 2)  # (2 rows, 2 * C, C')
-        self.seen: Tensor | None = None  # (2 rows, n, 1 + W, C)
+        self.kept: Tensor | None = None  # (2 rows, n, 1 + W, C)
 
     def __call__(self, x: Tensor) -> Tensor | None:
         i, j = self.place.row, self.place.column
-        if self.seen is None:
-            self.seen = x.new_zeros(2, len(x), 1 + self.place.width, x.shape[1])
+        if self.kept is None:
+            self.kept = x.new_zeros(2, len(x), 1 + self.place.width, x.shape[1])
         elif self.row != i:
-            self.seen = self.seen.flip(0)  # the older row will be overwritten
+            self.kept = self.kept.flip(0)  # the older row will be overwritten
         self.row = i
-        self.seen[1, :, 1 + j] = x.flatten(1)
+        self.kept[1, :, 1 + j] = x.flatten(1)
         if i % 2 or j % 2:
             return None
-        above, own = (row[:, j : j + 2].flatten(1) for row in self.seen)
+        above, own = (row[:, j : j + 2].flatten(1) for row in self.kept)
         out = torch.addmm(self.bias, above, self.weight[0]).addmm(own, self.weight[1])
         return out.view(len(x), -1, 1, 1)
 
@@ -82,13 +82,13 @@ class _OneOfFour:
     def __init__(self, layer: CornerTransposed2d, place: Place):
         self.bias, self.place = layer.bias, place
         self.weight = layer.weight.permute(2, 3, 0, 1).contiguous()  # (2, 2, C, C')
-        self.seen: dict[int, Tensor] = {}  # by column
+        self.kept: dict[int, Tensor] = {}  # by column
 
     def __call__(self, x: Tensor | None, like: Tensor) -> Tensor:
         i, j = self.place.row, self.place.column
         if x is not None:
-            self.seen[j // 2] = x.flatten(1)
-        x = self.seen[j // 2]
+            self.kept[j // 2] = x.flatten(1)
+        x = self.kept[j // 2]
         return torch.addmm(self.bias, x, self.weight[i % 2, j % 2]).view(len(x), -1, 1, 1)
 
 
@@ -117,8 +117,8 @@ class _RowOfTwo:
         if self.row != self.place.row:
             self.row = self.place.row
             if x is not None:
-                self.seen = x
+                self.kept = x
             weight = self.layer.weight[:, :, self.row % 2][:, :, None]
-            out = conv_transpose2d(self.seen, weight, self.layer.bias, (1, 2))
+            out = conv_transpose2d(self.kept, weight, self.layer.bias, (1, 2))
             self.out = out[..., 1 : like.shape[3] + 1]
         return self.out

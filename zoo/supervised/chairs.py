@@ -135,8 +135,8 @@ class ChairGenerator(GenerativeModel):
         self.network = self.Network(self.image_shape, num_classes, width)
         self.classifier: DomainClassifier | None = None
         if loss == "feature":
-            judge = DomainClassifier(self.image_shape, num_classes)
-            self.classifier = judge.requires_grad_(False).eval()
+            classifier = DomainClassifier(self.image_shape, num_classes)
+            self.classifier = classifier.requires_grad_(False).eval()
             self.register_buffer("taught", torch.tensor(False))  # the classifier, so far
 
     # Training
