@@ -1,6 +1,6 @@
-"""Files that may not be there: find them, fetch them, or say what is missing.
+"""Finds the files of a data set, downloads them, or names those that are missing.
 
-torchvision knows the addresses and does the fetching.
+torchvision has the addresses and downloads.
 """
 
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from pathlib import Path
 
 
 def on_disk(path: Path) -> Path | None:
-    """This path or its gzipped twin, if one is there."""
+    """This path, or the path with .gz, if it exists."""
     twins = (path, path.with_name(path.name + ".gz"))
     return next((twin for twin in twins if twin.exists()), None)
 
 
 def find(path: Path, name: str, hint: str = ", or download it with --data.download true") -> Path:
-    """As `on_disk`, for what must be there.
+    """As `on_disk`, for a required file.
 
     Raises:
-        FileNotFoundError: says what is missing and how to get it.
+        FileNotFoundError: the file does not exist; the error tells how to get it.
     """
     if found := on_disk(path):
         return found
@@ -27,10 +27,10 @@ def find(path: Path, name: str, hint: str = ", or download it with --data.downlo
 
 
 def download(name: str, root: Path, fetch: Callable[[], object]) -> None:
-    """Calls `fetch`.
+    """Calls `fetch`, which downloads a data set.
 
     Raises:
-        ConnectionError: says in one line why nothing came.
+        ConnectionError: the download failed, with the reason in one line.
     """
     try:
         fetch()

@@ -1,15 +1,15 @@
 """LSTM cells on the grid of an image, a line of them at a time: rows or diagonals.
 
-A cell hears, beside its own input, the states of neighbours that come before it in the order of
-reading; here the input's share of the gates is given, computed for the whole image at once, and
-only what goes from state to state is sequential (van den Oord et al., 2016,
+Besides its input a cell gets the states of neighbours that come before it in reading order. The
+contribution of the input to the gates is computed for the whole image at once; only the recurrence
+is sequential (van den Oord et al., 2016,
 https://arxiv.org/abs/1601.06759, eq. 3):
 
     [o, f, i, g] = [sigmoid, sigmoid, sigmoid, tanh](gates + K * states of the line before)
     c' = f c + i g,   h = o tanh(c')
 
-Drawing an image, the states that the next pixel hears are those of the pixels before it, and are
-kept: one cell for each pixel, not an image of them (see `masked`).
+In sampling the states of the pixels before are kept, so that one cell is computed for each pixel
+(see `masked`).
 """
 
 from collections.abc import Callable
