@@ -46,8 +46,8 @@ def energy_margin(margin: float = 0.2) -> Payoff:
 def pulling_away(code: Tensor) -> Tensor:
     """Mean squared cosine of two codes of (N, D): 0 if all are orthogonal, 1 if all are parallel.
 
-    >>> pulling_away(torch.eye(4)), pulling_away(torch.ones(4, 3))
-    (tensor(0.), tensor(1.0000))
+    >>> pulling_away(torch.eye(4)), pulling_away(torch.ones(4, 1))
+    (tensor(0.), tensor(1.))
     """
     cosines = normalize(code) @ normalize(code).T  # (N, N)
     return (cosines.square().sum() - cosines.diagonal().square().sum()) / (
