@@ -31,7 +31,7 @@ FAMILIES = {  # in the order of the tables
     "markov": "Markov chains",
     "supervised": "Supervised, and Bayes' rule",
     "gan": "Adversarial",
-    "conditional": "Adversarial: the generator is told something, or tells it",
+    "conditional": "Adversarial: the generator has a condition, or codes that are learned",
     "inference": "Adversarial: an encoder learns beside the generator",
 }
 SHORT = {

@@ -76,7 +76,8 @@ class SemiSupervisedGAN(GAN):
         super().__init__(image_shape, 0, **kwargs)
         self.label_weight, self.learnt_classes = label_weight, num_classes
         body = noisy(self.discriminator, input_noise, hidden_noise)
-        heads = self.DiscriminatorHeads(body, score=False, classes=num_classes)
+        kind = getattr(self, "Judge", self.DiscriminatorHeads)  # its earlier name
+        heads = kind(body, score=False, classes=num_classes)
         self.discriminator = self.regularisation.wrap(heads)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
