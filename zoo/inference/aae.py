@@ -101,7 +101,7 @@ class AAE(GAN):
     """
 
     Encoder = Encoder
-    Discriminator = EncoderBody  # the encoder's body; the discriminator sees codes
+    Discriminator = EncoderBody  # of the encoder; the discriminator's inputs are codes
     pairs = PAIRS | {"mlp": (MLPGenerator, EncoderBody)}
 
     def __init__(

@@ -1,10 +1,10 @@
 """Masked convolutions that halve an image's sides and double them again, and remember.
 
 Salimans et al., 2017, https://arxiv.org/abs/1701.05517, sec. 2.3. Half as many rows and columns
-need a quarter of the work, and the order of drawing survives: at half the size a pixel stands for
-four, of which the first is drawn first, and it knows nothing that this one must not know. While
-an image is drawn the smaller one is advanced at every fourth pixel only, and for the other three
-its features are remembered (Ramachandran et al., 2017, https://arxiv.org/abs/1704.06001).
+need a quarter of the work, and the order of drawing is kept: at half the size a pixel stands for
+four, and depends only on pixels before the first of them. In sampling the smaller image is computed
+at every fourth pixel only, and its features are cached for the other three (Ramachandran et al.,
+2017, https://arxiv.org/abs/1704.06001).
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class CornerConv2d(Cached, nn.Conv2d):
 
 
 class _EveryFourth:
-    """A halving layer at one pixel: None but at the first of four, yet it remembers them all."""
+    """A halving layer at one pixel: it keeps all pixels, and gives None except at each fourth."""
 
     def __init__(self, layer: CornerConv2d, place: Place):
         self.place, self.row, self.bias = place, -1, layer.bias
@@ -62,7 +62,8 @@ class _EveryFourth:
 
 
 class CornerTransposed2d(Cached, nn.ConvTranspose2d):
-    """The way back: each pixel becomes four, one product for each. Sides as those of `like`."""
+    """The doubling layer: each pixel becomes four, by one product each. Sides as those of
+    `like`."""
 
     def __init__(self, in_channels: int, out_channels: int, stride_in: int):
         super().__init__(in_channels, out_channels, 2, 2)
@@ -77,7 +78,7 @@ class CornerTransposed2d(Cached, nn.ConvTranspose2d):
 
 
 class _OneOfFour:
-    """A doubling layer at one pixel: it remembers a row of the smaller image."""
+    """A doubling layer at one pixel: it keeps a row of the smaller image."""
 
     def __init__(self, layer: CornerTransposed2d, place: Place):
         self.bias, self.place = layer.bias, place
@@ -93,7 +94,7 @@ class _OneOfFour:
 
 
 class RowTransposed2d(Cached, nn.ConvTranspose2d):
-    """The way back where rows come whole, 2x3."""
+    """The doubling layer of the stream of whole rows, 2x3."""
 
     def __init__(self, in_channels: int, out_channels: int, stride_in: int):
         super().__init__(in_channels, out_channels, (2, 3), 2)
@@ -108,7 +109,7 @@ class RowTransposed2d(Cached, nn.ConvTranspose2d):
 
 
 class _RowOfTwo:
-    """One row of two, out of the row that they share."""
+    """One row of two, computed from the row that they share."""
 
     def __init__(self, layer: RowTransposed2d, place: Place):
         self.layer, self.place, self.row = layer, place, -1
