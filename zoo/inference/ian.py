@@ -63,7 +63,7 @@ def disorder(network: nn.Module) -> Tensor | float:
 
     >>> linear = nn.Linear(2, 2)
     >>> _ = linear.weight.data.copy_(2 * torch.eye(2))
-    >>> float(disorder(linear))
+    >>> disorder(linear).item()
     6.0
     """
     total = 0.0
