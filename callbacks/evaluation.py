@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from .._lightning.training import has_own
+from ..arguments import Described
 from ..checks import at_least
 from ..features.evidence import Evidence
 from ..features.extractors import refuse_unknown
@@ -27,7 +28,7 @@ from .run import forget, refuse_batch, refuse_shape_of, run_of
 NO_ANSWER = (ValueError, ArithmeticError, AssertionError, torch.linalg.LinAlgError)
 
 
-class Question(L.Callback, ABC):
+class Question(Described, L.Callback, ABC):
     """Base of evaluations and pictures: a subclass computes the answer to a question.
 
     Args:

@@ -22,7 +22,7 @@ class Filters(Grid):
 
     Args:
         count: Largest number of units.
-        columns: Images in a row. Other arguments as `Picture`.
+        columns: Images in a row.
     """
 
     name, needs = "filters", (Filtering,)

@@ -27,8 +27,7 @@ class Traversals(Picture):
     Args:
         count: Rows, each a dimension.
         steps: Images in a row.
-        reach: Range of a dimension, from -reach to reach standard deviations of the prior. Other
-            arguments as `Picture`.
+        reach: Range of a dimension, from -reach to reach standard deviations of the prior.
     """
 
     name, needs = "traversals", (Encoder, Decoder)
@@ -63,7 +62,7 @@ class Manifold(Picture):
     Args:
         side: Images in a row and in a column.
         label: Condition for a conditional model: a class, or the index of the held-out image with
-            this condition. Other arguments as `Picture`.
+            this condition.
     """
 
     name, needs = "manifold", (Decoder,)
@@ -99,7 +98,7 @@ class Edits(Picture):
         target: Label in whose direction they are edited.
         count: Rows, each for one of the first images, which are not selected.
         steps: Number of strengths.
-        reach: The largest strength. Other arguments as `Picture`.
+        reach: The largest strength.
     """
 
     name, needs = "edits", (Encoder, Decoder)

@@ -73,7 +73,7 @@ class Memorisation(Evaluation):
         space: "instance", or another extractor that keeps copies near their source, by its name
             or as a module: see `Evaluation`.
         most: Largest number of samples that are aligned with their candidates, which takes a second
-            for 200 of them. Other arguments as `Evaluation`.
+            for 200 of them.
     """
 
     LEVEL = 0.01  # level of the test

@@ -94,7 +94,7 @@ class Grid(Picture):
 
     Args:
         count: Largest number of images.
-        columns: Images in a row. Other arguments as `Picture`.
+        columns: Images in a row.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Samples(Grid):
 
     Args:
         count: Number of samples of an unconditional model; for points twenty times as many.
-        columns: Images in a row. Other arguments as `Picture`.
+        columns: Images in a row.
     """
 
     name, needs, points = "samples", (Sampler,), True
@@ -151,7 +151,7 @@ class Interpolations(Picture):
 
     Args:
         count: Number of rows; for a conditional model each row has one condition.
-        steps: Images in a row, both ends included. Other arguments as `Picture`.
+        steps: Images in a row, both ends included.
     """
 
     name, needs = "interpolations", (Decoder,)
@@ -176,7 +176,7 @@ class Reconstructions(Grid):
 
     Args:
         count: Number of images.
-        columns: Images in a row. Other arguments as `Picture`.
+        columns: Images in a row.
     """
 
     name, needs = "reconstructions", (Encoder, Decoder)

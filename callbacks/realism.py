@@ -97,7 +97,7 @@ class Realism(Evaluation):
 
     Args:
         most: Largest number of images of each kind for all statistics but the Frechet distance,
-            whose times grow with its square. Other arguments as `Evaluation`.
+            whose times grow with its square.
     """
 
     GOOD, BAD = 0.88, 0.75

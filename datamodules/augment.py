@@ -1,7 +1,7 @@
-"""Augmentation of training images, on their bytes: mirrored and moved copies of them.
+"""Augmentation of training images, on uint8: images are mirrored and shifted at random.
 
-What is drawn is a function of the seed and of the place in the data, so a resumed run sees what the
-unbroken one would have seen, on any number of ranks.
+The random numbers are a function of the seed and the position in the data, so a resumed run uses
+the same images as an uninterrupted one, on any number of ranks.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from .batches import TrainingBatches, generator
 
 
 class Augmented:
-    """Training batches whose images are mirrored and moved at random.
+    """Training batches whose images are mirrored and shifted at random.
 
     Args:
-        loader: Where they come from, and what keeps the place.
-        mirror: Whether every second image, at random, is mirrored left to right.
-        shifts: An image is moved by up to so many pixels along each side; what is left free has
-            the colour of the border.
+        loader: The batches, and their position.
+        mirror: Whether a random half of the images is mirrored left to right.
+        shifts: Maximum number of pixels by which an image is shifted along each side; the free
+            border repeats the edge of the image.
     """
 
     def __init__(self, loader: TrainingBatches, mirror: bool = False, shifts: int = 0):
@@ -46,7 +46,8 @@ class Augmented:
             yield self.augment(x, drawn), y
 
     def augment(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Images (B, C, H, W) of any type, changed by numbers in [0, 1), (B, 3)."""
+        """Images (B, C, H, W) of any dtype, mirrored and shifted by random numbers (B, 3) in [0,
+        1)."""
         if self.mirror:
             x = torch.where(drawn[:, 0, None, None, None] < 0.5, x.flip(-1), x)
         if self.shifts:

@@ -1,12 +1,12 @@
-"""ImageData: what every DataModule of the zoo shares.
+"""ImageData: the base class of the DataModules.
 
-Images lie in memory as uint8, are fetched a batch at a time, moved to the device as uint8 (a
-quarter of the bytes of floats) and scaled to [-1, 1] there. The split into training, validation
-and test images is disjoint and a function of the seed; where a set has official test images, those
-are the test images. A checkpoint keeps what the split was (`splits.py`), so that images that were
-trained on are never held out without a word.
+Images are kept in memory as uint8, indexed a batch at a time, moved to the device as uint8 (a
+quarter of the bytes of floats) and scaled to [-1, 1] there. The split into training, validation and
+test images is disjoint and a function of the seed; where a set has official test images, those are
+the test images. A checkpoint records the split (`splits.py`), so that an evaluation warns if images
+that were trained on are held out.
 
-An own data set is three lines:
+A new data set is three lines:
 
     class Mine(ImageData):
         raw_shape, class_names = (3, 32, 32), ("cat", "dog")
@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import Described
 from ..batches import with_images
 from ..checks import at_least, on_this_machine
 from ..conditions import Classes, Condition, Nothing
@@ -39,7 +40,10 @@ STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "pre
 
 
 def square(images: Tensor, size: int, how: str = "crop") -> Tensor:
-    """Each image as a square, resized to `size` (bicubic, antialiased).
+    """Images as squares of `size` pixels (bicubic, antialiased).
+
+    >>> square(torch.zeros(2, 3, 40, 60, dtype=torch.uint8), 16).shape
+    torch.Size([2, 3, 16, 16])
 
     Args:
         images: uint8 (N, C, H, W).
@@ -62,39 +66,41 @@ def square(images: Tensor, size: int, how: str = "crop") -> Tensor:
     return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
 
 
-class ImageData(L.LightningDataModule, ABC):
-    """Images in memory, split and served.
+class ImageData(Described, L.LightningDataModule, ABC):
+    """Images in memory, with a split and loaders.
 
-    Subclasses set `raw_shape` and `class_names` and define `read`. `image_shape`, `num_classes`,
-    `class_names`, `condition` and `name` are there right after construction.
+    A subclass sets `raw_shape` and `class_names` and defines `read`. `image_shape`, `num_classes`,
+    `class_names`, `condition` and `name` are known after construction, before data are read.
 
     Args:
-        root: The folder that holds the data, or is to hold it; None: GENZOO_DATA, or else `data`.
-        batch_size: Images a batch, on each device. Training drops what does not fill a batch.
-        image_size: Pixels a side, of a square; 0 keeps the images as they are.
+        root: Folder of the data; None: the environment variable GENZOO_DATA, or else `data`.
+        batch_size: Images in a batch on each device. In training incomplete batches are dropped.
+        image_size: Pixels of a side of the square images; 0 keeps the size of the data.
         binarise: "none"; "threshold" makes a pixel white if it is lighter than 0.5; "static" makes
-            it white with the probability that its grey value is, drawn once with the seed
+            it white with its grey value as the probability, drawn once with the seed
             (Salakhutdinov and Murray, 2008, https://doi.org/10.1145/1390156.1390266).
             Both give uint8 images of 0 and 255.
-        conditional: Whether a model has the labels as a condition, or `own_condition`.
-        seed: Of the split, the order of the epochs and the static binarisation.
-        val_size: Validation images: a fraction below 1, or a count. They are cut from the
-            training images where the set has none of its own.
-        num_train: Training images to use, 0 for all. They are the first of the split's order, so
-            more images contain fewer, and validation and test stay the same.
-        labels_per_class: Of each class so many training images keep their label, and a training
-            batch has twice `batch_size` images: some without labels (-1), then as many with, of
-            those few (`SemiSupervisedBatches`). 0: all images are labelled.
-        square: How images that are not square become so: "crop" keeps the central square, "pad"
+        conditional: Whether the labels, or `own_condition`, are a condition of the model.
+        seed: Seed of the split, the order of the epochs and the static binarisation.
+        val_size: Validation images: a fraction below 1, or a count. They are taken from the
+            training images if the data set has no validation images.
+        num_train: Number of training images to use; 0: all. They are the first of the split's
+            order: a larger number includes the images of a smaller one, and validation and test
+            images do not change.
+        labels_per_class: Number of training images of each class that keep their label. A training
+            batch then has twice `batch_size` images: unlabelled ones (-1), then as many labelled
+            ones (`SemiSupervisedBatches`). 0: all images are labelled.
+        square: How images become square: "crop" keeps the central square, "pad"
             adds a white border, "stretch" resizes each side by itself.
-        mirror: Augments the training: every second image, at random, is mirrored left to right.
-        shifts: Augments the training: an image is moved by up to so many pixels along each side,
-            and what is left free has the colour of the border. Evaluations see neither.
+        mirror: Whether a random half of the training images is mirrored left to right; evaluations
+            use the original images.
+        shifts: Maximum number of pixels by which training images are shifted along each side; the
+            free border repeats the edge of the image. Evaluations use the original images.
     """
 
     raw_shape: tuple[int, ...]  # of the images as they are read
     class_names: tuple[str, ...] = ()  # none: unlabelled
-    own_condition: Condition | None = None  # what y is, where it is more than the labels
+    own_condition: Condition | None = None  # the condition, if it is more than the labels
     pad_to: int = 0  # the image_size that is reached by a black border instead of resizing
     test_size: float = 0.1  # as val_size, for sets without test images of their own
 
@@ -155,12 +161,12 @@ class ImageData(L.LightningDataModule, ABC):
 
     @property
     def num_classes(self) -> int:
-        """How many classes the labels name, 0 for unlabelled images."""
+        """Number of classes; 0 for unlabelled images."""
         return len(self.class_names)
 
     @property
     def condition(self) -> Condition:
-        """What a model is given of a batch's y."""
+        """The condition that a model gets from a batch's y."""
         if not self.conditional:
             return Nothing()
         return self.own_condition or Classes(self.num_classes, self.class_names)
@@ -171,10 +177,10 @@ class ImageData(L.LightningDataModule, ABC):
 
     @abstractmethod
     def read(self) -> Mapping[str, Images]:
-        """The official parts of the data: "train", and "val" and "test" where they exist.
+        """The official parts of the data: "train", and "val" and "test" if they exist.
 
-        A part need not be an `Images`: anything with a length that gives `Images` for a tensor of
-        indices will do, so that only the images that are used are decoded.
+        A part is an `Images`, or any object with a length that gives `Images` for a tensor of
+        indices, so that only the used images are decoded.
         """
 
     def setup(self, stage: str | None = None) -> None:
@@ -182,7 +188,7 @@ class ImageData(L.LightningDataModule, ABC):
             self.split(part)
 
     def split(self, part: Literal["train", "val", "test"]) -> Images:
-        """All images of a split, with their labels, on the CPU; read when first asked for."""
+        """All images of a split, with their labels, on the CPU; they are read at the first call."""
         if part not in PARTS:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
         if part not in self._splits:
@@ -193,14 +199,14 @@ class ImageData(L.LightningDataModule, ABC):
         return self._splits[part]
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data: how it was split, and a fingerprint."""
+        """What a checkpoint records of the data: the split, and a fingerprint."""
         return self._record.state_dict() if self._record else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Compares the data with those of the checkpoint.
 
         Raises:
-            ValueError: images that are held out now were trained on.
+            ValueError: images of the training are held out now.
         """
         self._choose()
         self._compared = True
@@ -244,9 +250,9 @@ class ImageData(L.LightningDataModule, ABC):
         return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """uint8 images of a batch to [-1, 1] in the model's dtype; all else stays as it is.
+        """Scales uint8 images of a batch to [-1, 1] in the model's dtype; y does not change.
 
-        What y holds may well be uint8 too, say a class for each pixel.
+        (y may be uint8, too, e.g. a class for each pixel.)
         """
         dtype = self.trainer.lightning_module.dtype if self.trainer is not None else torch.float32
 
@@ -261,10 +267,10 @@ class ImageData(L.LightningDataModule, ABC):
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
     def _choose(self) -> None:
-        """Which images of which part of the data make each split; decided once."""
+        """Chooses the images of each split, once."""
         if self._chosen:
             return
-        if self.trainer is None:  # nobody else does
+        if self.trainer is None:  # no Trainer does
             self.prepare_data()
         data = self.read()
         self._chosen = {part: (source, torch.arange(len(source))) for part, source in data.items()}
@@ -314,19 +320,26 @@ class ImageData(L.LightningDataModule, ABC):
 
 
 def bernoulli(images: Tensor, random: torch.Generator) -> Tensor:
-    """Each pixel 255 with probability `pixel / 255`, otherwise 0; uint8."""
+    """Images, uint8, whose pixels are 255 with probability `pixel / 255`, otherwise 0."""
     white = torch.rand(images.shape, generator=random) < images / 255
     return white.to(torch.uint8).mul(255)
 
 
 def data_root(root: str | None) -> str:
-    """The folder that is given, or GENZOO_DATA, or `data`."""
+    """The given folder, or GENZOO_DATA, or `data`.
+
+    >>> data_root("my/images")
+    'my/images'
+
+    Raises:
+        ValueError: it is an address.
+    """
     root = root if root is not None else os.environ.get("GENZOO_DATA") or "data"
     on_this_machine(root=root)
     return root
 
 
 def check_size(name: str, size: float) -> None:
-    """Refuses what is neither a fraction nor a count."""
+    """Raises: ValueError: the size is neither a fraction nor a count."""
     if not (0 < size < 1 or (size >= 1 and size % 1 == 0)):
         raise ValueError(f"{name} must be a fraction between 0 and 1 or a count, got {size:g}")

@@ -1,15 +1,14 @@
-"""Images in memory, and batches of them whose place can be found again.
+"""Images in memory, and batches with a position from which a training can resume.
 
-A DataLoader fetches images one by one, in an order that nobody can recall. Here a batch is one
-indexing of a tensor and training is one endless row of batches, an epoch after another, each in an
-order that is a function of (seed, epoch): so the place in the data is a number of images. Lightning
-keeps it in its checkpoints, and a run that was killed or stopped goes on with the batches that the
-unbroken run would have seen, or, with other batches or another number of ranks, with the images.
+A DataLoader loads images one by one, in an order that is not saved. Here a batch is one indexing of
+a tensor, and training is an endless sequence of batches, epoch after epoch, in an order that is a
+function of (seed, epoch): so the position in the data is a number of images. Lightning keeps it in
+its checkpoints. A run that was killed or stopped continues with the batches that the uninterrupted
+run would have used, or, with other batches or another number of ranks, with the same images.
 
-These loaders are not DataLoaders on purpose: Lightning exchanges the sampler of a DataLoader when
-there are several ranks, and pads the shares of validation and test, so that images count twice.
-There are no workers either: the images are decoded already, and one indexing is faster than a
-queue between processes.
+These loaders are not DataLoaders on purpose: with several ranks Lightning replaces the sampler of
+a DataLoader, and pads the shares of validation and test, so that images count twice. There are no
+workers: the images are decoded already, and indexing is faster than a queue between processes.
 """
 
 import dataclasses
@@ -29,12 +28,13 @@ from .._lightning.training import (
     move_on,
     places_to_load,
 )
+from ..arguments import Described
 from ..rng import generator
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images with their labels; a subclass may add what else is known of each image:
+    """Images with their labels; a subclass may add further data of each image:
 
         @dataclass(frozen=True, eq=False)
         class Captioned(Images):
@@ -44,9 +44,13 @@ class Images:
             def conditions(self):
                 return self.captions
 
+    >>> images = Images(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, -1, 1]))
+    >>> images[torch.tensor([1, 3])].labels
+    tensor([1, 1])
+
     Args:
         images: uint8 (N, C, H, W); points of a toy are floats (N, 2).
-        labels: int64 (N,), -1 where unlabelled.
+        labels: int64 (N,), -1 for an unlabelled image.
     """
 
     images: Tensor
@@ -64,17 +68,17 @@ class Images:
         return len(self.images)
 
     def __getitem__(self, index: Tensor) -> "Images":
-        """Some of the images, with all that is known of them."""
+        """Some of the images, with all their data."""
         some = {name: _some(values, index) for name, values in self.fields().items()}
         return dataclasses.replace(self, **some)
 
     def fields(self) -> dict[str, Any]:
-        """What there is of each image, by name: tensors or arrays (N, ...), or lists of N."""
+        """All data of the images by name: tensors or arrays (N, ...), or lists of N."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
     def conditions(self) -> Any:
-        """What a batch carries as y: the labels, or more than them, tensors by name if several."""
+        """The y of a batch: the labels, or other data; several tensors as a dictionary."""
         return self.labels
 
 
@@ -87,16 +91,22 @@ def _some(values: Any, index: Tensor) -> Any:
     return values[index.numpy()]
 
 
-class Batches:
-    """One rank's share of all images, in order, each image once over the ranks.
+class Batches(Described):
+    """One rank's share of all images, in order; over all ranks each image comes once.
 
-    Shares and last batches may be smaller than others: nothing is repeated, nothing left out.
+    Shares and last batches may be smaller than others: no image is repeated or left out.
+
+    >>> data = Images(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5))
+    >>> [y.tolist() for x, y in Batches(data, batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    >>> [y.tolist() for x, y in Batches(data, batch_size=2, rank=1, world_size=2)]
+    [[1, 3]]
 
     Args:
-        data: What to go through.
-        batch_size: Images a batch and rank.
-        rank: This process's number.
-        world_size: How many processes share the images.
+        data: The images.
+        batch_size: Images in a batch on each rank.
+        rank: Number of this process.
+        world_size: Number of processes that share the images.
     """
 
     def __init__(self, data: Images, batch_size: int, rank: int = 0, world_size: int = 1):
@@ -116,14 +126,14 @@ class Batches:
 
 
 class TrainingBatches(Batches):
-    """Full batches without end, in a new order each epoch, with a place to resume from.
+    """Full batches in a new order each epoch, with a position to resume from.
 
-    Going through it gives the batches of one epoch's length, from where it was left. Every rank has
-    as many; what does not fill a batch is dropped, other images each epoch. The batches of all
-    ranks together do not depend on the number of ranks.
+    An iteration gives as many batches as an epoch has, from the current position. All ranks have
+    the same number. An incomplete batch is dropped, with other images in each epoch. The batches of
+    all ranks together do not depend on the number of ranks.
 
     Args:
-        seed: The order is a function of this and the epoch. Other arguments as `Batches`.
+        seed: Seed of the order, which is a function of seed and epoch.
     """
 
     def __init__(
@@ -131,15 +141,16 @@ class TrainingBatches(Batches):
     ):
         super().__init__(data, batch_size, rank, world_size)
         self.seed = seed
-        self.given = 0  # batches handed out, over all epochs
+        self.given = 0  # batches given, over all epochs
         self.epoch = 0
-        self.used = 0  # images of this epoch that all ranks together were given
+        self.used = 0  # images of this epoch given to all ranks together
 
     def state_dict(self) -> dict[str, int]:
+        """The position: batches given, the epoch, and the images of it that were given."""
         return {"batches": self.given, "epoch": self.epoch, "images": self.used}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on after the images that were used; older checkpoints have the batches only."""
+        """Sets the position; older checkpoints have the number of batches only."""
         self.given = state["batches"]
         epoch, step = divmod(self.given, len(self))
         self.epoch = state.get("epoch", epoch)
@@ -148,19 +159,19 @@ class TrainingBatches(Batches):
 
     @property
     def whole(self) -> int:
-        """Images a step, over all ranks."""
+        """Images in a step over all ranks."""
         return self.batch_size * self.world_size
 
     @property
     def left(self) -> int:
-        """Batches that are to come in this epoch."""
+        """Remaining batches of this epoch."""
         return (len(self.data) - self.used) // self.whole
 
     def __len__(self) -> int:
         return len(self.data) // self.whole
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # Lightning's idea of the epoch is not asked: it calls an epoch over when max_steps ends it.
+        # Lightning's epoch is not used: it ends an epoch where max_steps ends the training.
         ordered = None
         for _ in range(len(self)):
             if self.epoch != ordered:
@@ -177,10 +188,10 @@ class TrainingBatches(Batches):
 
 
 def go_on(loader: TrainingBatches, trainer: L.Trainer) -> None:
-    """Sets a new loader to the place of the training: that of its checkpoint or of the last loader.
+    """Sets a new loader to the position of the training: of its checkpoint or of the last loader.
 
-    Lightning keeps a loader's place but forgets it where an epoch has just ended. Where batches
-    are of another size than those of the checkpoint, its epoch is as far as the images are.
+    Lightning keeps the position of a loader, but not at the end of an epoch. If the batch size is
+    not that of the checkpoint, the position in the epoch is given by the number of images.
     """
     before = loaders_before(trainer)
     if len(before) == 1 and isinstance(before[0], TrainingBatches):  # it is made anew each epoch
@@ -199,20 +210,21 @@ def go_on(loader: TrainingBatches, trainer: L.Trainer) -> None:
 
 
 class SemiSupervisedBatches(TrainingBatches):
-    """Batches twice as large: images without their labels, then as many labelled ones.
+    """Batches of twice the size: unlabelled images, then as many labelled ones.
 
-    The former are those of `TrainingBatches`, all with the label -1. The latter are drawn with
-    replacement from the few that keep their label, the first of each class (Salimans et al., 2016,
-    sec. 5, https://arxiv.org/abs/1606.03498: a step sees as many labelled images as others).
+    The unlabelled images are those of `TrainingBatches`, all with the label -1. The labelled ones
+    are drawn with replacement from the first images of each class, which keep their label (Salimans
+    et al., 2016, https://arxiv.org/abs/1606.03498, sec. 5: a step uses as many labelled images as
+    unlabelled ones).
 
     Args:
-        labels_per_class: How many keep their label. Other arguments as `TrainingBatches`.
+        labels_per_class: Number of images of each class that keep their label.
 
     Attributes:
-        labelled: (K * labels_per_class,) their places in the data.
+        labelled: Indices of the labelled images, (K * labels_per_class,).
 
     Raises:
-        ValueError: a class has fewer images.
+        ValueError: a class has fewer images than `labels_per_class`.
     """
 
     def __init__(self, data: Images, batch_size: int, labels_per_class: int, **kwargs: int):

@@ -31,14 +31,13 @@ class CelebA(FileData):
 
     The aligned photographs of 178x218 are cropped to their central 178x178 and resized. At 64
     pixels the 162,770 training images take 2 GB and some minutes to decode; `num_train` limits
-    both, and from 1 GiB on they are decoded once, into a file in a cache folder. Read from
+    both, and from 1 GiB on they are decoded once into a file in a cache folder. Read from
     root/celeba, torchvision's layout.
 
     Args:
-        attribute: One of the 40 `ATTRIBUTES` as the label, 1 where it holds; "" for no labels.
-        image_size: Pixels a side, at least 1.
-        download: Whether torchvision may fetch the files if they are missing; it needs `gdown`.
-            Other arguments as `FileData`.
+        attribute: One of the 40 `ATTRIBUTES`, which is the label, 1 where it holds; "": no labels.
+        image_size: Pixels of a side, at least 1.
+        download: Whether torchvision downloads the files if they are missing; it needs `gdown`.
     """
 
     def __init__(

@@ -1,13 +1,13 @@
-"""Chairs: rendered 3-D chairs, stools and blocks, seen from all around, drawn on the spot.
+"""Chairs: renderings of 3-D chairs, stools and blocks from all directions, computed when needed.
 
-The chairs of Dosovitskiy et al. (https://arxiv.org/abs/1411.5928) are renderings of CAD models;
-these are a few boxes each, which is enough to ask the same questions: what a network draws of a
-(type, azimuth, elevation), and what it makes of a view that it was never shown.
+The chairs of Dosovitskiy et al. (https://arxiv.org/abs/1411.5928) are renderings of CAD models.
+These chairs are a few boxes each, which is enough for the same experiments: images of a given
+(type, azimuth, elevation), also of views that are not in the training data.
 
 A box has six sides, of which at most three face the viewer. Each becomes a parallelogram on the
 image, because the projection is parallel; a pixel's place within it and its depth are linear
 functions of the pixel, so all sides are compared at all pixels at once and the nearest wins. Its
-grey is the angle of the side to a lamp that stands by the viewer's left shoulder.
+grey value depends on the angle of the side to a lamp at the viewer's left shoulder.
 """
 
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ TYPES: dict[str, tuple[Box, ...]] = {
     "steps": ((-0.4, -0.5, -0.6, 0.8, 1.0, 0.4), (-0.4, -0.5, -0.2, 0.8, 0.5, 0.5)),
     "block": ((-0.5, -0.35, -0.55, 1.0, 0.7, 0.7),),
 }
-AMBIENT = 0.25  # of the light, which no shadow takes away
+AMBIENT = 0.25  # share of the light that does not depend on the angle
 LAMP = torch.nn.functional.normalize(torch.tensor([0.45, 0.7, 0.55]), dim=0)  # right, up, viewer
 SAMPLES = 2  # rays a side of a pixel: edges are grey, not stairs
 CHUNK = 16  # views at once: few enough for the cache of a core
@@ -76,28 +76,33 @@ CHUNK = 16  # views at once: few enough for the cache of a core
 
 @dataclass(frozen=True, eq=False)
 class Views(Images):
-    """Images with their labels, and from where each was seen.
+    """Images with their labels and views.
 
     Args:
-        views: Azimuth and elevation in degrees, float (N, 2). Others as `Images`.
+        images: uint8 (N, C, H, W).
+        labels: Types, int64 (N,).
+        views: Azimuth and elevation in degrees, float (N, 2).
     """
 
     views: Tensor
 
     @property
     def conditions(self) -> Tensor:
-        """Type, azimuth and elevation, float (N, 3): what travels as y."""
+        """Type, azimuth and elevation, float (N, 3): the y of batches."""
         return torch.cat((self.labels[:, None].to(self.views), self.views), dim=1)
 
 
 def render(boxes: tuple[Box, ...], azimuth: Tensor, elevation: Tensor, size: int = 32) -> Tensor:
-    """A thing of boxes, white-lit grey on black.
+    """Grey renderings, on black, of an object made of boxes.
+
+    >>> render(TYPES["stool"], torch.tensor([0.0, 90.0]), torch.tensor([20.0, 20.0])).shape
+    torch.Size([2, 1, 32, 32])
 
     Args:
-        boxes: Within the ball of radius 1, which fills the image.
-        azimuth: Degrees that the viewer has walked around it from its front, (n,).
-        elevation: Degrees that the viewer looks down on it, (n,).
-        size: Pixels a side.
+        boxes: Boxes within the ball of radius 1, which fills the image.
+        azimuth: Degrees of the viewer around the object from its front, (n,).
+        elevation: Degrees by which the viewer looks down on the object, (n,).
+        size: Pixels of a side.
 
     Returns:
         uint8 (n, 1, size, size).
@@ -127,7 +132,7 @@ def _render(boxes: tuple[Box, ...], azimuth: Tensor, elevation: Tensor, size: in
         fx, fy, fz = (middle + edges[..., axis] * sign[:, None, axis, None]).unbind(-1)
         (ax, ay, az), (bx, by, bz) = one.unbind(-1), other.unbind(-1)
         area = (ax * by - ay * bx)[..., None]
-        area = area.where(area.abs() > 1e-6, torch.nan)  # seen edge-on: no ray is inside
+        area = area.where(area.abs() > 1e-6, torch.nan)  # edge-on: no ray is inside
         s = torch.stack((fy * bx - fx * by, by, -bx), dim=-1) / area  # (n, boxes, 3)
         t = torch.stack((fx * ay - fy * ax, -ay, ax), dim=-1) / area
         depth = s * az[..., None] + t * bz[..., None]
@@ -135,9 +140,9 @@ def _render(boxes: tuple[Box, ...], azimuth: Tensor, elevation: Tensor, size: in
         for b in range(len(boxes)):
             outside = torch.maximum((s[:, b] @ plane).abs_(), (t[:, b] @ plane).abs_())
             here = depth[:, b] @ plane
-            seen = (outside <= 1) & (here > nearest)
-            nearest = torch.where(seen, here, nearest)
-            image = torch.where(seen, shade[:, axis, None], image)
+            visible = (outside <= 1) & (here > nearest)
+            nearest = torch.where(visible, here, nearest)
+            image = torch.where(visible, shade[:, axis, None], image)
     pixels = image.view(-1, size, SAMPLES, size, SAMPLES).mean((2, 4))
     return pixels.mul(255).round().to(torch.uint8)[:, None]
 
@@ -155,16 +160,16 @@ class Chairs(ImageData):
 
     A label is the type. With `views`, batches are (x, y) with y (B, 3) floats: type, azimuth and
     elevation in degrees, as `ChairGenerator` reads them. A share of the views is held out, the
-    same ones of all types, half for validation and half for the test: no image of the training
-    shows anything from there. Nothing is read, and `root` is not used.
+    same views of all types, half for validation and half for the test: no training image has such
+    a view. No files are read, and `root` is not used.
 
     Args:
-        views: Whether y carries the view; False: the type alone, (B,), for any model of classes.
-        azimuths: Views around the thing, the first from its front.
-        elevations: Degrees that the viewer looks down.
+        views: Whether y has the view; False: the type alone, (B,), for any class-conditional
+            model.
+        azimuths: Number of views around the object, the first from its front.
+        elevations: Degrees by which the viewer looks down.
         held_out: Share of the views that are held out.
-        image_size: Pixels a side.
-        Other arguments as `ImageData`.
+        image_size: Pixels of a side.
     """
 
     class_names = tuple(TYPES)

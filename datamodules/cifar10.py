@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 small colour photographs of 10 kinds of things.
+"""CIFAR-10: 60,000 small colour photographs of 10 classes of objects.
 
 Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf
@@ -19,8 +19,7 @@ class CIFAR10(ImageData):
     Read by torchvision from root/cifar-10-batches-py, the unpacked "python version".
 
     Args:
-        download: Whether torchvision may fetch the files if they are missing. Other arguments as
-            `ImageData`.
+        download: Whether torchvision downloads the files if they are missing.
     """
 
     raw_shape = (3, 32, 32)

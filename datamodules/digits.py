@@ -1,6 +1,6 @@
 """Digits: 1,797 grey digits of 8x8 pixels, which come with scikit-learn.
 
-The data of first steps: nothing to download, and a model trains in seconds on a laptop.
+The data set for first steps: nothing to download, and a model trains in seconds on a laptop.
 Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, 1998.
 https://doi.org/10.24432/C50P49
 """
@@ -14,12 +14,16 @@ from .batches import Images
 class Digits(ImageData):
     """1,797 digits, (1, 8, 8), in 10 classes: 1,297 for training, 250 and 250 held out.
 
-    The 17 grey levels 0..16 are spread over 0..255 and rounded, so `to_levels(x, 17)` gives them
-    back. `root` is not used.
+    The 17 grey levels 0..16 are scaled to 0..255 and rounded, so that `to_levels(x, 17)` recovers
+    them. `root` is not used.
+
+    >>> data = Digits()
+    >>> data.image_shape, data.num_classes, len(data.split("train"))
+    ((1, 8, 8), 10, 1297)
 
     Args:
         val_size: Validation images: a fraction below 1, or a count.
-        test_size: Test images, likewise. Other arguments as `ImageData`.
+        test_size: Test images: a fraction below 1, or a count.
     """
 
     raw_shape = (1, 8, 8)

@@ -1,22 +1,22 @@
-"""Files that may not be there: find them, fetch them, or say what is missing.
+"""Finds the files of a data set, downloads them, or names those that are missing.
 
-torchvision knows the addresses and does the fetching.
+torchvision has the addresses and downloads.
 """
 
 from pathlib import Path
 
 
 def on_disk(path: Path) -> Path | None:
-    """This path or its gzipped twin, if one is there."""
+    """This path, or the path with .gz, if it exists."""
     twins = (path, path.with_name(path.name + ".gz"))
     return next((twin for twin in twins if twin.exists()), None)
 
 
 def find(path: Path, name: str, hint: str = ", or download it with --data.download true") -> Path:
-    """As `on_disk`, for what must be there.
+    """As `on_disk`, for a required file.
 
     Raises:
-        FileNotFoundError: says what is missing and how to get it.
+        FileNotFoundError: the file does not exist; the error tells how to get it.
     """
     if found := on_disk(path):
         return found
@@ -26,10 +26,10 @@ def find(path: Path, name: str, hint: str = ", or download it with --data.downlo
 
 
 def download(name: str, root: Path, dataset: type) -> None:
-    """Has a data set of torchvision fetch its files.
+    """Downloads the files of a data set of torchvision.
 
     Raises:
-        ConnectionError: says in one line why nothing came, and from where.
+        ConnectionError: the download failed, with the address and the reason in one line.
     """
     try:
         dataset(root, download=True)

@@ -1,4 +1,4 @@
-"""Image files: which of a folder are images, whether they are whole, and their pixels."""
+"""Image files: finding them in a folder, checking that they are whole, and decoding them."""
 
 import os
 import stat
@@ -20,10 +20,10 @@ from .base import square
 from .batches import Images
 from .layout import some
 
-# What decoders raise for files that are cut short, altered or not images at all.
+# Exceptions of decoders for files that are truncated, altered or no images.
 BROKEN = (OSError, SyntaxError, EOFError, ValueError, struct.error, Image.DecompressionBombError)
 COMMON = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-# Pillow knows these and cannot decode them, or only with other programs.
+# Formats that Pillow cannot decode, or only with other programs.
 NOT_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 FOREIGN = {
     ".avif",
@@ -38,23 +38,27 @@ FOREIGN = {
     ".nef",
     ".arw",
 }
-PASSED_OVER = {"@eaDir", "__MACOSX"}  # thumbnails and notes that servers and systems leave
-TINY = 8  # pixels, below which an image says nothing
-SHOWN = 20  # broken files that an error names
-LOOKED_INTO = 16  # files of 16 bits whose values are looked at
+IGNORED = {"@eaDir", "__MACOSX"}  # thumbnails and notes of servers and operating systems
+TINY = 8  # pixels of a side below which an image has no content
+SHOWN = 20  # broken files that an error lists
+LOOKED_INTO = 16  # files of 16 bits whose values are checked
 BLOCK = 1024  # files that are decoded at a time
 
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Of all image files that Pillow opens; asking it takes a moment."""
+    """Suffixes of all image files that Pillow opens; this takes a moment."""
     kinds = Image.registered_extensions().items()
     opened = {suffix for suffix, kind in kinds if kind in Image.OPEN and kind not in NOT_PIXELS}
     return frozenset(opened | COMMON)
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image, by its name."""
+    """Whether a file is an image, by its name.
+
+    >>> is_image("a.PNG"), is_image(".a.png"), is_image("a.txt")
+    (True, False, False)
+    """
     suffix = os.path.splitext(name)[1].lower()
     return not name.startswith(".") and (suffix in COMMON or suffix in suffixes())
 
@@ -70,11 +74,12 @@ def list_images(
 ) -> list[Path]:
     """The image files at and below a folder, in the order of their names.
 
-    Links are followed, but never back into a folder that one is in.
+    Links are followed, except to a folder that contains them.
 
     Args:
-        argument: What an error calls the folder.
-        others: Is given the names of image files that are of a kind that Pillow cannot open.
+        folder: The folder.
+        argument: Name of the folder in errors.
+        others: A list to which the names of images that Pillow cannot open are added.
 
     Raises:
         ValueError: there is no such folder, it or one below cannot be read, or no image is in it.
@@ -101,7 +106,7 @@ def list_images(
         folders[:] = [
             name
             for name in folders
-            if not (name.startswith(".") or name in PASSED_OVER or _leads_back(place, name))
+            if not (name.startswith(".") or name in IGNORED or _leads_back(place, name))
         ]
         paths += [Path(place, name) for name in files if is_image(name)]
         if others is not None:
@@ -123,7 +128,7 @@ def _leads_back(place: str, name: str) -> bool:
 
 
 def decode(path: Path, size: int, channels: int, how: str = "crop") -> Tensor:
-    """One image file as uint8 (channels, size, size): turned upright, on white, square.
+    """One image file as uint8 (channels, size, size): rotated upright, on white, square.
 
     Raises:
         ValueError: the file is not a whole image.
@@ -138,7 +143,7 @@ def decode(path: Path, size: int, channels: int, how: str = "crop") -> Tensor:
 
 
 def as_array(image: Image.Image, channels: int) -> np.ndarray:
-    """(H, W) or (H, W, 3) bytes of an image of any kind; what shines through is white."""
+    """An image of any kind as uint8 (H, W) or (H, W, 3); transparent pixels are white."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     check_mode(image)
@@ -154,10 +159,10 @@ def check_mode(image: Image.Image) -> None:
 
 
 class BrokenFiles(ValueError):
-    """Files that are no whole images, all of them in one line.
+    """An error that lists all files that are no whole images, in one line.
 
     Args:
-        files: Path and reason.
+        files: Path and reason of each file.
     """
 
     def __init__(self, files: Iterable[tuple[Path, str]]):
@@ -172,9 +177,9 @@ class BrokenFiles(ValueError):
 
 
 def in_threads(call: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    """What a function gives for each item; decoders let go of the interpreter.
+    """Results of a function for each item, computed in threads; decoders release the interpreter.
 
-    A block at a time: what waits in a queue takes more memory than the name of a file.
+    Items are processed in blocks, since a waiting item takes more memory than the name of a file.
     """
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(items), BLOCK):
@@ -183,12 +188,12 @@ def in_threads(call: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any
 
 @dataclass
 class Look:
-    """What a look at the headers of files found.
+    """Findings in the headers of files.
 
     Attributes:
         broken: Path and reason of each file that cannot be decoded.
-        small: Path and (width, height) of images of a few pixels, which are to be larger.
-        dark: Images of 16 bits a pixel whose values take 12.
+        small: Path and (width, height) of images of a few pixels.
+        dark: Images of 16 bits a pixel whose values use 12.
     """
 
     broken: list[tuple[Path, str]] = field(default_factory=list)
@@ -196,7 +201,7 @@ class Look:
     dark: list[Path] = field(default_factory=list)
 
     def words(self, root: object) -> Iterator[str]:
-        """What should be said about images that are whole and yet odd."""
+        """Warnings about images that are whole but unusual."""
         if self.small:
             named = some([f"{path.name}, {w}x{h}" for path, (w, h) in self.small], 3)
             yield f"images in {root} have less than {TINY} pixels a side: {named}"
@@ -212,7 +217,7 @@ def look(paths: Sequence[Path], size: int) -> Look:
     """Opens each file and reads its header.
 
     Args:
-        size: Pixels a side that the images are to have.
+        size: Pixels of a side of the images in training.
     """
     found = Look()
     deep: list[Path] = []
@@ -224,7 +229,7 @@ def look(paths: Sequence[Path], size: int) -> Look:
         if mode.startswith("I;16") and len(deep) < LOOKED_INTO:
             deep.append(path)
     dark = [path for path in deep if _is_dark(path)]
-    if len(dark) == len(deep):  # else some use all their bits, and these are what they are
+    if len(dark) == len(deep):  # otherwise some images use all bits
         found.dark = dark
     return found
 
@@ -245,12 +250,12 @@ def _is_dark(path: Path) -> bool:
     try:
         with Image.open(path) as file:
             return bool(np.asarray(file).max() < 2**12)
-    except BROKEN:  # decoding will say it, with all others
+    except BROKEN:  # decoding reports it, with all others
         return False
 
 
 def _reason(error: Exception) -> str:
-    """Without the path, which stands before it."""
+    """The reason of an error, without the path."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())
@@ -258,17 +263,17 @@ def _reason(error: Exception) -> str:
 
 
 class ImageFiles:
-    """Image files that are decoded when asked for: `files[index]` is an `Images`.
+    """Image files that are decoded when they are indexed: `files[index]` is an `Images`.
 
     Args:
         paths: N files.
-        labels: int64 (N,)
-        size: Pixels a side.
+        labels: int64 (N,).
+        size: Pixels of a side.
         channels: 3 for colour, 1 for grey.
-        how: How they become square, as `square`.
-        names: What the split goes by, one for each; None: by their places.
+        how: How images become square: an option of `square`.
+        names: A name for each file, by which they are split; None: they are split by index.
         identities: A number for each file, by its name and size, int64 (N,), or None.
-        on_error: What to do with a broken file: "raise", or "skip" to leave it out.
+        on_error: What to do with a broken file: "raise" an error, or "skip" it.
     """
 
     def __init__(
@@ -294,7 +299,7 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, index: Tensor) -> Images:
-        """Raises: BrokenFiles: with all of them."""
+        """Raises: BrokenFiles: files are broken; the error lists all of them."""
         images = torch.empty(len(index), *self.shape, dtype=torch.uint8)
         whole = self.decode_into(images, index)
         if not whole.all():
@@ -302,14 +307,15 @@ class ImageFiles:
         return Images(images, self.labels[index[whole]])
 
     def decode_into(self, images: Tensor, index: Tensor) -> Tensor:
-        """Decodes the files of these places; which of them are whole, bool (n,).
+        """Decodes the files of an index (n,) into `images`; returns which of them are whole, bool
+        (n,).
 
         Raises:
-            BrokenFiles: with all of them, unless they are to be skipped.
+            BrokenFiles: files are broken, and `on_error` is "raise".
         """
         paths = [self.paths[at] for at in index.tolist()]
 
-        def place(at: int) -> str:  # straight into its place: all the memory there is
+        def place(at: int) -> str:  # in place, without further memory
             try:
                 images[at] = decode(paths[at], self.size, self.channels, self.how)
             except ValueError as error:

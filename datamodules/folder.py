@@ -1,7 +1,7 @@
 """Any folder of images.
 
-All files are looked at before the training. They are decoded into memory once, at the size that is
-trained on, or, where that is too much for it, into a file in a cache folder (`stored.py`).
+The headers of all files are read before the training. Images are decoded once, at the size of the
+training, into memory or, if they are too large for it, into a file in a cache folder (`stored.py`).
 """
 
 from pathlib import Path, PurePosixPath
@@ -21,16 +21,16 @@ from .files import decode as decode
 from .layout import some
 from .stored import Bytes, StoredImages, place, store
 
-LARGE = 2**30  # bytes of decoded images that are kept on the disk instead of in memory
+LARGE = 2**30  # bytes of decoded images from which they are kept on disk, not in memory
 
 
 class FileData(ImageData):
-    """Image files, decoded into memory, or once and for all into a file on the disk.
+    """Image files, decoded into memory, or once into a file on disk.
 
     Args:
-        cache: Where the decoded images are: "never" on the disk, "always", or "auto": from 1 GiB
+        cache: Whether decoded images are kept on disk: "never", "always", or "auto", from 1 GiB
             on. The folder is GENZOO_CACHE, or ~/.cache/genzoo, and may be deleted at any time.
-            Binarised images are always in memory. Other arguments as `ImageData`.
+            Binarised images are always in memory.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class FileData(ImageData):
         return taken
 
     def _bytes(self, source: ImageFiles) -> Bytes:
-        """Of a source of several splits once; its broken files may have been met long ago."""
+        """The stored images of a source, written once even if several splits use it."""
         for known, data in self._stored:
             if known is source:
                 return data
@@ -85,25 +85,26 @@ class FileData(ImageData):
 
 
 class ImageFolder(FileData):
-    """The images in a folder and all folders below it, each at image_size, on white.
+    """The images in a folder and all folders below it, resized to `image_size`; transparent pixels
+    are white.
 
-    Folders train, val (or valid, validation) and test, in any case, are the parts of the data; what
-    is missing of val and test is cut from train. If all images of a part lie in sub-folders, two or
-    more, the sub-folders are the classes, numbers in their order as numbers. Otherwise the images
-    are unlabelled. Names that begin with a dot are passed over. A file is held out or not by a hash
-    of its name, so files may come and go; sizes are fractions on average.
+    Folders train, val (or valid, validation) and test, in upper or lower case, are the parts of the
+    data; if val or test is missing, it is taken from train. If all images of a part are in two or
+    more sub-folders, these are the classes, in alphabetical order, numbers in numerical order.
+    Otherwise the images are unlabelled. Names that begin with a dot are ignored. A hash of its name
+    decides whether a file is held out, so adding or removing files does not move others; sizes are
+    fractions on average.
 
     Args:
         root: The folder.
-        image_size: Pixels a side.
+        image_size: Pixels of a side.
         channels: 3 for colour, 1 for grey.
         test_size: Test images: a fraction below 1 of all, or a count.
-        on_error: What to do with broken files: "raise" names them all, "skip" leaves them out.
-            Other arguments as `FileData`.
+        on_error: What to do with broken files: "raise" an error that lists them, or "skip" them.
 
     Raises:
-        ValueError: there is no such folder, or no image in it, or it cannot be told what its
-            sub-folders mean.
+        ValueError: there is no such folder, or no image in it, or the meaning of its sub-folders
+            is ambiguous.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class ImageFolder(FileData):
         self.name = self.folder.resolve().name
 
     def read(self) -> dict[str, ImageFiles]:
-        """Raises: BrokenFiles: with all that a look at their headers finds."""
+        """Raises: BrokenFiles: a header is broken; the error lists all such files."""
         parts = {part: self._files(places) for part, places in self.layout.parts.items()}
         if self.cache == "never" or not all(place(files).is_file() for files in parts.values()):
             found = look(self.paths, self.image_size)
@@ -153,7 +154,8 @@ class ImageFolder(FileData):
         return parts
 
     def setup(self, stage: str | None = None) -> None:
-        """For a training all parts: a broken file is not to be found at its end."""
+        """Reads all parts before a training, so that it does not fail at its end over a broken
+        file."""
         broken = []
         for part in PARTS if stage == "fit" else STAGES.get(stage, PARTS):
             try:
@@ -164,7 +166,7 @@ class ImageFolder(FileData):
             raise BrokenFiles(broken)
 
     def _share(self) -> dict[str, int]:
-        # Loaders are made after a checkpoint was read, so now it is known what it said.
+        # Loaders are made after the checkpoint was read.
         path = self.trainer and self.trainer.ckpt_path
         if path and not self._compared:
             rank_zero_warn(
@@ -193,5 +195,5 @@ class ImageFolder(FileData):
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # the look at all files says why
+    except OSError:  # `look` reports why
         return 0

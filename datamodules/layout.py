@@ -1,4 +1,4 @@
-"""What a folder of images says by its sub-folders: the parts of the data, and the classes.
+"""The meaning of the sub-folders of a folder of images: parts of the data, and classes.
 
 All names are paths of image files relative to the folder, written with slashes.
 """
@@ -14,15 +14,15 @@ from pathlib import PurePosixPath
 import torch
 from torch import Tensor
 
-# What people call the parts, in any case.
+# Names of the parts, in upper or lower case.
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def places(names: Iterable[str], seed: int) -> Tensor:
     """A number in [0, 1) for each name, by a hash of it and the seed: float64 (N,).
 
-    A split by these numbers asks nobody else: where a file is gone, or new, all others stay where
-    they were.
+    A split by these numbers depends on each name alone: if a file is removed or added, all others
+    keep their part.
     """
     salt = str(seed).encode()
     return torch.tensor([_hash(name, salt) / 2**64 for name in names], dtype=torch.float64)
@@ -42,7 +42,11 @@ def _hash(name: str, salt: bytes) -> int:
 
 
 def class_names(folders: Iterable[str]) -> tuple[str, ...]:
-    """Names of folders in the order of the labels: numbers as numbers, then others as text."""
+    """Names of folders in the order of the labels: numbers first, in numerical order, then text.
+
+    >>> class_names(["10", "cat", "9", "ant"])
+    ('9', '10', 'ant', 'cat')
+    """
 
     def key(name: str) -> tuple[bool, int, str]:
         return not is_number(name), int(name) if is_number(name) else 0, name
@@ -55,13 +59,16 @@ def is_number(name: str) -> bool:
 
 
 def labels(names: Sequence[PurePosixPath], classes: Sequence[str] = ()) -> Tensor:
-    """The class of each image, by a folder that it lies in, int64 (N,); -1: in none.
+    """The class of each image by its folder, int64 (N,); -1: in no folder of a class.
 
-    The folders are called as the classes are, or else all of them by their numbers, 0..K-1.
+    The folders have the names of the classes, or else all of them their numbers, 0..K-1.
+
+    >>> labels([PurePosixPath("cat/a.png"), PurePosixPath("dog/b.png")], ["cat", "dog"])
+    tensor([0, 1])
 
     Args:
         names: N files.
-        classes: K names; none: by numbers only.
+        classes: K names; none: folders are numbers.
     """
     known = {name: label for label, name in enumerate(classes)}
     by_name = [_first(name, known) for name in names]
@@ -83,13 +90,13 @@ def _number(name: PurePosixPath) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the sub-folders of a folder of N images mean.
+    """The meaning of the sub-folders of a folder of N images.
 
     Args:
-        parts: The places of the images of each part: "train", and "val" and "test" where they are.
-        class_names: K, in the order of the labels; none: unlabelled.
-        labels: int64 (N,), -1 where there is none.
-        words: What should be said about it.
+        parts: Indices of the images of each part: "train", and "val" and "test" if they exist.
+        class_names: K names in the order of the labels; none: the images are unlabelled.
+        labels: int64 (N,), -1 for an unlabelled image.
+        words: Warnings about the layout.
     """
 
     parts: dict[str, list[int]]
@@ -99,10 +106,10 @@ class Layout:
 
 
 def read(names: Sequence[PurePosixPath], root: object) -> Layout:
-    """Parts and classes by the folders that the images lie in.
+    """Parts and classes by the folders of the images.
 
     Raises:
-        ValueError: it cannot be told which is meant, or a part has a class that train has not.
+        ValueError: the layout is ambiguous, or a part has a class that train does not have.
     """
     found, word = parts(names, root)
     words = [word] if word else []
@@ -140,10 +147,10 @@ def read(names: Sequence[PurePosixPath], root: object) -> Layout:
 
 
 def parts(names: Sequence[PurePosixPath], root: object) -> tuple[dict[str, str], str]:
-    """Which sub-folders are parts of the data, {folder: part}, and a word about it or "".
+    """The sub-folders that are parts of the data, {folder: part}, and a warning or "".
 
     Raises:
-        ValueError: it cannot be told; says which folder to give.
+        ValueError: the layout is ambiguous; the error tells which folder to give.
     """
     folders = sorted({name.parts[0] for name in names if len(name.parts) > 1})
     found = {folder: PARTS[folder.casefold()] for folder in folders if folder.casefold() in PARTS}

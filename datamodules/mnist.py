@@ -4,7 +4,7 @@ LeCun, Bottou, Bengio and Haffner, Gradient-Based Learning Applied to Document R
 https://doi.org/10.1109/5.726791
 Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017. https://arxiv.org/abs/1708.07747
 
-The files are IDX files, read plain or gzipped as they lie; nothing is written beside them.
+The files are IDX files, plain or gzipped; nothing is written into their folder.
 """
 
 import gzip
@@ -26,7 +26,7 @@ def read_idx(path: Path) -> Tensor:
     The header is two zeros, 8 for bytes, the number of dimensions, then each in four bytes.
 
     Raises:
-        ValueError: the file is something else, cut short or too long.
+        ValueError: the file is no IDX file, or too short or too long.
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -57,13 +57,12 @@ def read_pair(images_path: Path, labels_path: Path) -> Images:
 class MNIST(ImageData):
     """60,000 + 10,000 handwritten digits, (1, 28, 28); the 10,000 are the test images.
 
-    Read from root/MNIST/raw, torchvision's layout, also where the files are still gzipped. An
-    image_size of 32 adds two pixels of the black background on each side, as LeNet's input has
-    them, instead of resizing.
+    They are read from root/MNIST/raw, torchvision's layout; the files may be gzipped. With an
+    image_size of 32 the images are not resized but padded by two black pixels on each side, as
+    LeNet's input is.
 
     Args:
-        download: Whether torchvision may fetch the files if they are missing. Other arguments as
-            `ImageData`.
+        download: Whether torchvision downloads the files if they are missing.
     """
 
     raw_shape = (1, 28, 28)
@@ -100,7 +99,7 @@ class MNIST(ImageData):
 class FashionMNIST(MNIST):
     """60,000 + 10,000 articles of clothing, (1, 28, 28): harder than digits in the same format.
 
-    Read from root/FashionMNIST/raw. Arguments as `MNIST`.
+    They are read from root/FashionMNIST/raw, in the layout of `MNIST`.
     """
 
     class_names = (
@@ -121,13 +120,12 @@ class FashionMNIST(MNIST):
 class MNIST10k(ImageData):
     """10,000 handwritten digits, (1, 28, 28): 8,000 for training, 1,000 and 1,000 held out.
 
-    These are the first 10,000 *training* digits of MNIST, in another order, so no number measured
-    on them may be called an MNIST test number. Read from root/MNIST10k, images-idx3-ubyte and
-    labels-idx1-ubyte, plain or gzipped. An image_size of 32 is reached as in `MNIST`.
+    These are the first 10,000 *training* digits of MNIST, in another order, so numbers that are
+    measured on them are no MNIST test numbers. They are read from root/MNIST10k, images-idx3-ubyte
+    and labels-idx1-ubyte, plain or gzipped. An image_size of 32 is reached as in `MNIST`.
 
     Args:
-        test_size: Test images: a fraction below 1 of all, or a count. Other arguments as
-            `ImageData`.
+        test_size: Test images: a fraction below 1 of all, or a count.
     """
 
     raw_shape = (1, 28, 28)

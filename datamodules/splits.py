@@ -1,7 +1,7 @@
-"""Which images are held out, and what a checkpoint remembers of it.
+"""The split into training and held-out images, and its record in a checkpoint.
 
-Files are split by a hash of their names: where one is gone, or new, no other changes its part. Data
-without names, which never lose an image, are split by an order that is a function of the seed.
+Files are split by a hash of their names: if a file is removed or added, no other changes its part.
+Data without names, whose images never change, are split by an order that is a function of the seed.
 """
 
 import hashlib
@@ -21,14 +21,19 @@ from .layout import places
 def cut(
     total: int, sizes: Mapping[str, float], seed: int, names: Sequence[str] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The places of the training images, in an order at random, and those of each other part.
+    """Indices of the training images, in random order, and those of each held-out part.
+
+    >>> train, held = cut(10, {"test": 0.2, "val": 1}, seed=0)
+    >>> len(train), {part: len(index) for part, index in held.items()}
+    (7, {'test': 2, 'val': 1})
 
     Args:
-        total: How many images there are.
-        sizes: Of each part that is cut off: a fraction below 1 of all, or a count. A fraction of
-            names holds on average, so that each name decides for itself, but gives at least one
-            image; a count is exact, so that a file less moves one image over each border.
-        names: Of all images; None: the order does not depend on them.
+        total: Number of images.
+        sizes: Size of each held-out part: a fraction below 1 of all images, or a count. With names
+            a fraction holds on average, since each name is decided separately, but gives at least
+            one image; a count is exact, so that removing a file moves one image into each part.
+        seed: Seed of the order.
+        names: Names of all images; None: the order depends on the seed alone.
 
     Raises:
         ValueError: a part would be empty.
@@ -60,13 +65,13 @@ def cut(
 
 @dataclass(frozen=True)
 class Record:
-    """How data is split.
+    """A record of a split.
 
     Args:
-        rule: What the split is a function of: the seed and the sizes.
-        counts: Images of each part.
-        files: Of each part a number for each file, int64; None for data that are no files.
-        num_train: How many of the training images are used, the first.
+        rule: The seed and the sizes that determine the split.
+        counts: Number of images of each part.
+        files: A number for each file of each part, int64; None: the data are no files.
+        num_train: Number of training images that are used, the first ones.
     """
 
     rule: dict[str, float]
@@ -96,7 +101,7 @@ class Record:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over all that says which image is in which split."""
+        """sha256 of all values that determine which image is in which split."""
         sha = hashlib.sha256()
         if self.files is None:
             sha.update(json.dumps([self.rule, self.counts], sort_keys=True).encode())
@@ -106,17 +111,17 @@ class Record:
         return sha.hexdigest()
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and, for files, which of them are trained on, int64 (N,)."""
+        """Plain values and, for files, the numbers of the training files, int64 (N,)."""
         state = {"rule": self.rule, "images": self.counts, "fingerprint": self.fingerprint}
         if self.files is not None:
             state["trained_on"] = self.files["train"][: self.num_train].sort().values
         return state
 
     def compare(self, state: Mapping[str, Any], name: str) -> None:
-        """Says in one line where the data `name` are not those of a checkpoint.
+        """Warns if the data `name` are not those of a checkpoint.
 
         Raises:
-            ValueError: the split is another one, and images that are held out were trained on.
+            ValueError: the split is another one, and held-out images were trained on.
         """
         if not state or state["fingerprint"] == self.fingerprint:
             return

@@ -1,9 +1,9 @@
-"""Images on the disk instead of in memory: decoded once into a file of bytes.
+"""Images on disk instead of in memory: decoded once into a file of bytes.
 
-The file lies in the folder GENZOO_CACHE, or ~/.cache/genzoo, which may be deleted at any time. Its
-name is a hash of all that its bytes depend on: of each image file the name, the size and the time
-of its last change, and the size and the kind of the images. So it is never out of date, and all
-runs and processes share one. It appears whole or not at all.
+The file is in the folder GENZOO_CACHE, or ~/.cache/genzoo, which may be deleted at any time. Its
+name is a hash of everything its bytes depend on: the name, the size and the time of the last change
+of each image file, and the size and the kind of the images. So it is never out of date, and all
+runs and processes share it. It is written atomically.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from .batches import Images
 from .files import BLOCK, BrokenFiles, ImageFiles
 
 LOCK = Lock()  # where no system call reads from a place
-VERSION = 1  # of how files become bytes
+VERSION = 1  # of the conversion of files to bytes
 
 
 def folder() -> Path:
@@ -32,7 +32,7 @@ def folder() -> Path:
 
 
 class Bytes:
-    """N images of one shape in a file: rows are read when they are asked for.
+    """N images of one shape in a file: rows are read when they are used.
 
     The file holds the images, then a byte for each, 1 if the image is whole. It is read and not
     mapped: a system may map far more around a row than the row, which counts as memory of this
@@ -41,7 +41,7 @@ class Bytes:
     Args:
         path: The file.
         count: N.
-        shape: (C, H, W)
+        shape: (C, H, W).
     """
 
     def __init__(self, path: Path, count: int, shape: tuple[int, ...]):
@@ -76,12 +76,12 @@ class Bytes:
 
 
 class StoredImages:
-    """Some of the images of a file of bytes: used as an `Images`, and takes no memory.
+    """Some of the images of a file of bytes, with the interface of `Images`, without memory.
 
     Args:
         data: All images.
-        rows: Which of them, int64 (n,).
-        labels: Theirs, int64 (n,).
+        rows: Indices of the images, int64 (n,).
+        labels: Labels of these images, int64 (n,).
     """
 
     def __init__(self, data: Bytes, rows: Tensor, labels: Tensor):
@@ -94,12 +94,12 @@ class StoredImages:
         return Images(self.data.take(self.rows[index]), self.labels[index])
 
     def take(self, index: Tensor) -> Images:
-        """These images, in memory."""
+        """The images of these indices, in memory."""
         return self[index]
 
     @property
     def images(self) -> Tensor:
-        """All of them, in memory."""
+        """All images, in memory."""
         return self.data.take(self.rows)
 
     @property
@@ -108,11 +108,11 @@ class StoredImages:
 
 
 def store(files: ImageFiles) -> Bytes:
-    """The file of these images' bytes, which is written first where it is not there yet.
+    """The stored images of files; the file of bytes is written if it does not exist.
 
     Raises:
-        BrokenFiles: with all of them, unless they are to be skipped.
-        OSError: the folder cannot be written to or is too small.
+        BrokenFiles: files are broken, and broken files are not skipped.
+        OSError: the folder cannot be written, or has too little space.
     """
     path = place(files)
     count, shape = len(files), files.shape
@@ -143,7 +143,7 @@ def _write(path: Path, files: ImageFiles, length: int) -> None:
             images = torch.zeros(len(index), *files.shape, dtype=torch.uint8)
             try:
                 read.append(files.decode_into(images, index))
-            except BrokenFiles as error:  # the others are looked at first
+            except BrokenFiles as error:  # all files are decoded before the error is raised
                 broken += error.files
             if not broken:
                 file.write(images.numpy().data)
@@ -154,13 +154,13 @@ def _write(path: Path, files: ImageFiles, length: int) -> None:
 
 
 def place(files: ImageFiles) -> Path:
-    """Where these images' bytes are, or are to be."""
+    """The path of the file of bytes of these images."""
     sha = hashlib.sha256(json.dumps([VERSION, files.shape, files.how]).encode())
     for path, name in zip(files.paths, files.names or files.paths, strict=True):
         try:
             found = path.stat()
             facts = f"\0{found.st_size} {found.st_mtime_ns}\0"
-        except FileNotFoundError:  # a link to nowhere: broken, which is for others to say
+        except FileNotFoundError:  # a dangling link: reported as broken by `look`
             facts = "\0\0"
         sha.update(os.fsencode(str(name)) + facts.encode())
     return folder() / f"images-{sha.hexdigest()}.bytes"

@@ -1,4 +1,4 @@
-"""Toys: mixtures of Gaussians in the plane, where one can see what a model misses.
+"""Toys: mixtures of Gaussians in the plane, on which the modes that a model misses are visible.
 
 Eight on a ring, from Metz et al., Unrolled Generative Adversarial Networks, 2016,
 https://arxiv.org/abs/1611.02163, and 25 on a grid, from Dumoulin et al., Adversarially Learned
@@ -35,13 +35,12 @@ class Toy(ImageData):
 
     Args:
         kind: "ring" or "grid".
-        num_points: How many are drawn, once, with the seed.
-        test_size: Test points: a fraction below 1 of all, or a count. Other arguments as
-            `ImageData`.
+        num_points: Number of points, drawn once with the seed.
+        test_size: Test points: a fraction below 1 of all, or a count.
 
     Attributes:
-        centres: The K Gaussians' means, (K, 2).
-        sigma: Their standard deviation.
+        centres: Means of the K Gaussians, (K, 2).
+        sigma: Standard deviation of each Gaussian.
     """
 
     raw_shape = (2,)
@@ -82,7 +81,11 @@ class Toy(ImageData):
 
 
 def mode_coverage(points: Tensor, centres: Tensor, sigma: float) -> tuple[int, float]:
-    """How much of a mixture is covered, and how cleanly.
+    """Number of modes of a mixture that samples cover, and share of samples near a mode.
+
+    >>> centres, sigma = ring()
+    >>> mode_coverage(centres[:6].repeat(100, 1), centres, sigma)  # two of eight are missed
+    (6, 1.0)
 
     Args:
         points: Samples, (n, 2).

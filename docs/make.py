@@ -31,7 +31,7 @@ FAMILIES = {  # in the order of the tables
     "markov": "Markov chains",
     "supervised": "Supervised, and Bayes' rule",
     "gan": "Adversarial",
-    "conditional": "Adversarial: the generator is told something, or tells it",
+    "conditional": "Adversarial: the generator has a condition, or codes that are learned",
     "inference": "Adversarial: an encoder learns beside the generator",
 }
 SHORT = {
@@ -134,39 +134,10 @@ def prose(text: str) -> str:
 # --- the arguments of a class ---
 
 
-@cache
-def described(path: Path, name: str) -> dict[str, str]:
-    """What a class says of its arguments, its base classes included: name to text."""
-    node = next(n for n in catalogue._tree(path).body if getattr(n, "name", "") == name)
-    found: dict[str, str] = {}
-    for base_path, base in catalogue._bases(path, node):
-        found |= described(base_path, base.name)
-    return found | own_arguments(ast.get_docstring(node) or "")
-
-
-def own_arguments(doc: str) -> dict[str, str]:
-    """The section `Args:` of a docstring."""
-    _, _, section = doc.partition("Args:\n")
-    found: dict[str, str] = {}
-    name = None
-    for line in section.split("\n"):
-        if new := re.match(r"    (\w+(?:, \w+)*): (.+)", line):
-            name, text = new.groups()
-            found |= {one: text for one in name.split(", ")}
-        elif name and line.startswith("        "):
-            for one in name.split(", "):
-                found[one] += " " + line.strip()
-        elif line.strip():
-            break
-    talk = r"\s*(Other arguments as `\w+`\.|The most used of them may stand by themselves:)"
-    return {one: re.sub(talk, "", text) for one, text in found.items()}
-
-
 def arguments(entry: catalogue.Entry) -> Iterator[str]:
-    means = described(entry.path, entry.name)
     for argument in entry.arguments:
-        name = argument.partition(":")[0].partition(" =")[0]
-        yield f"- `{argument}`" + (f"<br>{prose(means[name])}" if name in means else "")
+        meaning = entry.meaning(argument)
+        yield f"- `{argument}`" + (f"<br>{prose(meaning)}" if meaning else "")
 
 
 # --- pages ---

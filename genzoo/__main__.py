@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from shutil import get_terminal_size
 
 from . import __version__, catalogue
+from .arguments import wrapped
 
 HELP = """\
 usage: genzoo <command> [options]
@@ -105,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def show(kind: str, *names: str) -> int:
     """Prints a line for each model or data set, or all about those named."""
-    entries = LISTS[kind]()
+    entries, columns = LISTS[kind](), get_terminal_size((100, 24)).columns
     if {"-h", "--help"} & set(names):
         print(f"usage: genzoo {kind} [name ...]")
         return 0
@@ -114,9 +115,11 @@ def show(kind: str, *names: str) -> int:
         if entry is None:
             return misuse(kind.removesuffix("s"), name, [entry.name for entry in entries])
         print(f"{entry.name}    {entry.path}\n\n{entry.doc}\n\nArguments:")
-        print("\n".join(f"    {argument}" for argument in entry.arguments))
+        for argument in entry.arguments:
+            print(f"    {argument}")
+            if meaning := entry.meaning(argument):
+                print("\n".join(wrapped(meaning, " " * 8, columns)))
     if not names:
-        columns = get_terminal_size((100, 24)).columns
         width = max((len(entry.name) for entry in entries), default=0)
         family = ""
         for entry in entries:

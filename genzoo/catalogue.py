@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from . import __path__ as roots
+from .arguments import Handed, completed, described, handed_on
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,10 @@ class Entry:
         name: Name of the class, for the command line.
         family: Name of its folder; "" for data sets.
         summary: One line.
-        doc: The docstrings of its file and of the class.
+        doc: The docstrings of its file and of the class, without the section `Args:`.
         arguments: Arguments of its constructor and those of base classes, as source code.
         path: Its file.
+        meanings: What its docstring, or that of a base class, says of each argument by its name.
     """
 
     name: str
@@ -33,6 +35,11 @@ class Entry:
     doc: str
     arguments: tuple[str, ...]
     path: Path
+    meanings: dict[str, str]
+
+    def meaning(self, argument: str) -> str:
+        """Of one of `arguments`, as it is written there; "" where no docstring describes it."""
+        return self.meanings.get(argument.partition(":")[0].partition(" =")[0], "")
 
 
 def models() -> list[Entry]:
@@ -125,8 +132,11 @@ def _entry(path: Path, node: ast.ClassDef, family: str) -> Entry:
     summary = _sentence(own)
     if paper and (not own or (family and len(list(_models(path))) == 1)):  # the file is the paper
         summary = _sentence(paper).removeprefix(f"{node.name}: ")
-    doc = "\n\n".join(filter(None, (paper, own)))
-    return Entry(node.name, family, summary, doc, tuple(_arguments(path, node)), path)
+    doc = "\n\n".join(filter(None, (paper, completed(own, {}))))
+    written = _arguments(path, node)
+    known = _meanings(path, node)
+    means = {name: known[name] for name in written if name in known}
+    return Entry(node.name, family, summary, doc, tuple(written.values()), path, means)
 
 
 def _sentence(doc: str) -> str:
@@ -134,10 +144,11 @@ def _sentence(doc: str) -> str:
     return " ".join(doc.partition("\n\n")[0].split())
 
 
-def _arguments(path: Path, node: ast.ClassDef) -> Iterator[str]:
-    """Arguments of `__init__`, and those of the base class if it passes **arguments to it."""
+def _arguments(path: Path, node: ast.ClassDef) -> dict[str, str]:
+    """Arguments of `__init__` by name, as source code, and those of the base class if it passes
+    **arguments to it, without those that it sets itself."""
     init = next((n for n in node.body if getattr(n, "name", "") == "__init__"), None)
-    named: list[str] = []
+    found: dict[str, str] = {}
     if init is not None:
         positional = init.args.posonlyargs + init.args.args
         defaults = [None] * (len(positional) - len(init.args.defaults)) + init.args.defaults
@@ -145,10 +156,19 @@ def _arguments(path: Path, node: ast.ClassDef) -> Iterator[str]:
         every += zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
         for argument, default in every:
             kind = f": {ast.unparse(argument.annotation)}" if argument.annotation else ""
-            named.append(argument.arg)
-            yield f"{argument.arg}{kind}" + (f" = {ast.unparse(default)}" if default else "")
-    if init is None or init.args.kwarg:
+            end = f" = {ast.unparse(default)}" if default else ""
+            found[argument.arg] = f"{argument.arg}{kind}{end}"
+    handed = Handed() if init is None else handed_on(init)
+    if init is None or (init.args.kwarg and handed.rest):
         for base in _bases(path, node):
-            for argument in _arguments(*base):
-                if argument.partition(":")[0].partition(" =")[0] not in named:
-                    yield argument
+            names = _arguments(*base)
+            given = {*list(names)[: handed.count], *handed.names}
+            found |= {n: text for n, text in names.items() if n not in found | dict.fromkeys(given)}
+    return found
+
+
+def _meanings(path: Path, node: ast.ClassDef) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for base in _bases(path, node):
+        found = _meanings(*base) | found
+    return found | described(ast.get_docstring(node))

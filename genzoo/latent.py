@@ -1,4 +1,4 @@
-"""Walks through a latent space, and changes of images made there."""
+"""Interpolation in a latent space, and edits of images by their latents."""
 
 from __future__ import annotations
 
@@ -13,23 +13,32 @@ from .protocols import Decoder, Encoder
 
 
 def lerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
-    """The straight line. z0, z1 (n, D) and t (T,) in [0, 1] to (n, T, D)."""
+    """Points on the straight line: z0, z1 (n, D) and t (T,) in [0, 1] to (n, T, D).
+
+    >>> lerp(torch.zeros(1, 1), torch.ones(1, 1), torch.tensor([0.0, 0.5, 1.0])).flatten()
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     return torch.lerp(z0[:, None], z1[:, None], t[None, :, None])
 
 
 def slerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
-    """The great circle, on which norms stay typical of a Gaussian prior.
+    """Points on the great circle, whose norms are typical of a Gaussian prior.
+
+    >>> z = torch.eye(2)
+    >>> round(slerp(z[:1], z[1:], torch.tensor([0.5])).norm().item(), 4)  # on the line 0.7071
+    1.0
 
     White, 2016, Sampling Generative Networks. https://arxiv.org/abs/1609.04468
 
     The midpoint of the straight line between two independent Gaussian vectors is shorter than
-    either by about the square root of two: a place no sample comes from. (n, D) to (n, T, D).
+    either by about the square root of two, a norm that samples do not have. z0, z1 (n, D) and t
+    (T,) to (n, T, D).
     """
     cosine = torch.nn.functional.cosine_similarity(z0, z1, dim=1).clamp(-1, 1)
     angle = cosine.acos()[:, None, None]  # (n, 1, 1)
     t = t[None, :, None]
     arc = ((1 - t) * angle).sin() * z0[:, None] + (t * angle).sin() * z1[:, None]
-    # Parallel vectors span no circle: there the line is the answer, not 0 / 0.
+    # Parallel vectors span no circle: the result is the line, not 0 / 0.
     return torch.where(angle.sin() < 1e-4, lerp(z0, z1, t.flatten()), arc / angle.sin())
 
 
@@ -45,12 +54,20 @@ def interpolate(
     mode: str = "slerp",
     y: Tensor | None = None,
 ) -> Tensor:
-    """Images along the way from z0 to z1, (n, D) each, both ends included.
+    """Images of latents from z0 to z1, (n, D) each, both ends included.
+
+    >>> from genzoo.zoo import GAN
+    >>> model = GAN((1, 8, 8), latent_dim=4, width=16)
+    >>> interpolate(model, model.prior(2), model.prior(2), steps=5).shape
+    torch.Size([2, 5, 1, 8, 8])
 
     Args:
-        model: What decodes; as a method of a model it is the model itself.
+        model: The model that decodes; as a method of a model, the model itself.
+        z0: First latents.
+        z1: Last latents.
+        steps: Number of images.
         mode: "slerp" for latents of a Gaussian prior, "lerp" for encoded images.
-        y: Condition of each walk, held fixed along it.
+        y: Condition of each interpolation; None: the model is unconditional.
 
     Returns:
         (n, steps, C, H, W) in [-1, 1].
@@ -72,17 +89,17 @@ def arithmetic(
     reach: float = 0.25,
     y: Tensor | None = None,
 ) -> Tensor:
-    """Images of what some samples show, without what others show (Radford et al., 2015,
+    """Images of sums and differences of latents (Radford et al., 2015,
     https://arxiv.org/abs/1511.06434, sec. 6.3.2): smiling woman - woman + man.
 
     Args:
-        model: What decodes; as a method of a model it is the model itself.
-        plus: Latents (k, D) for each thing, of k samples that show it. Their mean stands for it;
-            three or more, since what else a single one shows would come along.
-        minus: Likewise, of what is taken away.
-        n: The first image is that of the sum itself, the others are around it.
-        reach: These have noise on each entry of the latent, uniform in +-reach.
-        y: Condition of each image.
+        model: The model that decodes; as a method of a model, the model itself.
+        plus: Groups of latents (k, D) of samples with an attribute, whose means are added. A group
+            should have three or more latents, since a single sample has other attributes, too.
+        minus: Groups whose means are subtracted.
+        n: Number of images: the first is that of the sum, the others have noise.
+        reach: The noise of each entry of a latent is uniform in [-reach, reach].
+        y: Condition of each image; None: the model is unconditional.
 
     Returns:
         (n, C, H, W) in [-1, 1].
@@ -100,16 +117,17 @@ def arithmetic(
 def direction(
     model: Encoder, x: Tensor, has: Tensor, y: Tensor | None = None, within: Tensor | None = None
 ) -> Tensor:
-    """What an attribute is in the latent space: the mean code of images that have it, minus that
-    of images that do not (as Radford et al., 2015, https://arxiv.org/abs/1511.06434, sec. 6.3.2,
-    do with samples).
+    """The direction of an attribute in the latent space: the mean code of images that have it,
+    minus that of images that do not (as Radford et al., 2015, https://arxiv.org/abs/1511.06434,
+    sec. 6.3.2, do with samples).
 
     Args:
-        model: What encodes.
-        x: (B, C, H, W); has: (B,) bool, whether an image has the attribute.
-        y: Condition of each image, of a conditional model.
-        within: (B,) groups, say classes. The difference is taken within each that has both kinds,
-            and averaged, so that what merely goes along with the attribute cancels.
+        model: The model that encodes.
+        x: Images (B, C, H, W).
+        has: Whether each image has the attribute, (B,) bool.
+        y: Condition of each image; None: the model is unconditional.
+        within: Groups (B,), e.g. classes. The mean of the differences within the groups is taken,
+            so that differences between groups cancel.
 
     Returns:
         (D,)
@@ -138,8 +156,11 @@ def edit(
     """Images (B, C, H, W) moved along a direction (D,) of the latent space and decoded.
 
     Args:
-        strength: How far; 1: by the direction itself, 0: a mere reconstruction. One for all
-            images, or (B,).
+        model: The model that encodes and decodes.
+        x: The images.
+        direction: The direction.
+        strength: Factor of the direction, one number or (B,); 0: reconstructions.
+        y: Condition of each image; None: the model is unconditional.
     """
     z = model.encode(x, *given(y))
     strength = torch.as_tensor(strength, dtype=z.dtype, device=z.device).view(-1, 1)
@@ -155,12 +176,15 @@ def traverse(
     reach: float = 3.0,
     y: Tensor | None = None,
 ) -> Tensor:
-    """Images of one latent z (D,) with one of its dimensions after the other led through the prior.
+    """Images of one latent z (D,), in which one dimension at a time takes several values.
 
     Args:
-        dimensions: Which; None: all.
-        reach: The values go from -reach to reach, in standard deviations of the prior.
-        y: Condition of one image, held fixed.
+        model: The model that decodes.
+        z: The latent.
+        dimensions: The dimensions; None: all.
+        steps: Number of values.
+        reach: Largest value, in standard deviations of the prior; the smallest is -reach.
+        y: Condition of one image; None: the model is unconditional.
 
     Returns:
         (dimensions, steps, C, H, W) in [-1, 1].
@@ -179,7 +203,7 @@ def traverse(
 
 @torch.no_grad()
 def manifold(model: Decoder, side: int = 16, y: Tensor | None = None) -> Tensor:
-    """The images of a latent plane, (side, side, C, H, W), evenly by the probability of N(0, I).
+    """The images of a latent plane, (side, side, C, H, W), at even quantiles of N(0, I).
 
     Row and column are quantiles (Kingma and Welling, 2013, https://arxiv.org/abs/1312.6114,
     app. A): the inverse of the Gaussian's distribution function carries an even grid of the unit
@@ -187,7 +211,9 @@ def manifold(model: Decoder, side: int = 16, y: Tensor | None = None) -> Tensor:
     grows to the right, the second upwards.
 
     Args:
-        y: Condition of one image, that of all.
+        model: The model that decodes latents of two entries.
+        side: Images of a row and of a column.
+        y: Condition of one image, used for all; None: the model is unconditional.
     """
     at_least(2, side=side)
     like = model.prior(1)

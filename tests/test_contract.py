@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import genzoo.zoo
+from genzoo.arguments import parameters
 from genzoo.images import to_uint8
 from genzoo.protocols import (
     Bounded,
@@ -23,7 +24,7 @@ from genzoo.protocols import (
     Sampler,
 )
 from genzoo.zoo import GAN
-from genzoo.zoo.base import GenerativeModel, arguments
+from genzoo.zoo.base import GenerativeModel
 from genzoo.zoo.networks.regularisation import disturbances
 from tests.helpers.models import GAMES, MODELS, SHAPE, TINY, ZOO, batches, build, declared
 from tests.helpers.tiny import Tiny, batches_of_views
@@ -124,7 +125,7 @@ ANY = {"a", "b", "c", "alpha", "pi"}  # scores that LSGAN wants, and orders of a
 @each
 def test_impossible_numbers_are_refused_by_their_name(name):
     """Every number of the constructor, below what it can be and not a number at all."""
-    for argument, parameter in arguments(MODELS[name]).items():
+    for argument, parameter in parameters(MODELS[name]).items():
         kind, bad = type(parameter.default), ()
         if kind is int or argument == "num_classes":
             bad = (-4,)

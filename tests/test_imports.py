@@ -34,6 +34,7 @@ LAYERS = (
         "checks",
         "batches",
         "watch",
+        "arguments",
         "catalogue",
     ),
     ("protocols", "rng", "run", "modes", "conditions", "_lightning"),

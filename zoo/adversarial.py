@@ -1,7 +1,7 @@
-"""Players that move in turn: the one mechanism behind every game of the zoo.
+"""Games of players that move in turn: the mechanism of all adversarial models.
 
-A player is a name, the modules that it moves, and a loss that it descends. A model lists its
-players and says what they pay; turns, step counts, clipping, schedules and ranks are here.
+A player has a name, modules whose parameters it trains, and a loss that it descends. A model lists
+its players and defines their losses; turns, step counts, clipping, schedules and ranks are here.
 
 Steps are counted as papers count them: `trainer.global_step`, `max_steps`, the names of
 checkpoints and the axis of the loggers all count moves of the *last* player, the generator.
@@ -29,17 +29,17 @@ Batch = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Player:
-    """One who moves.
+    """A player of a game.
 
     Args:
-        name: Its loss is logged as loss/<name>.
-        modules: Whose parameters it moves; two players may move the same module.
-        loss: What it descends, a function of the batch.
-        every: It plays on every k-th batch ...
-        moves: ... this many steps.
-        clip_norm: Largest norm of its gradient; 0: as it is.
+        name: Name of the player; its loss is logged as loss/<name>.
+        modules: Modules whose parameters the player trains; two players may train the same one.
+        loss: The loss that it descends, a function of the batch.
+        every: The player moves at every k-th batch.
+        moves: Number of its steps at such a batch.
+        clip_norm: Maximum norm of its gradient; 0: no clipping.
         lr: Its learning rate; None: that of the game.
-        regularised: Whether it pays for its slope at data (R1), where the game asks for it.
+        regularised: Whether R1 is added to its loss, if the game uses R1.
     """
 
     name: str
@@ -52,18 +52,19 @@ class Player:
     regularised: bool = False
 
     def parameters(self) -> list[nn.Parameter]:
-        """Each one once, though modules may share it; what is frozen stays out."""
+        """The trainable parameters of its modules, each once."""
         both = dict.fromkeys(p for module in self.modules for p in module.parameters())
         return [parameter for parameter in both if parameter.requires_grad]
 
 
 class Adversarial(Phased, GenerativeModel):
-    """A game. Subclasses say who plays; the last player's moves are the steps that count.
+    """Base class of games. A subclass defines the players; steps are moves of the last player.
 
-    During a turn only the mover's parameters require gradients, so no loss needs `detach`.
+    During a turn only the parameters of the moving player require gradients, so no loss needs
+    `detach`.
 
     Args:
-        lr: Adam's learning rate, of every player that has none of its own.
+        lr: Adam's learning rate of every player without its own.
         betas: Adam's decay rates.
     """
 
@@ -77,23 +78,23 @@ class Adversarial(Phased, GenerativeModel):
         self.betas = decay_rates(betas)
 
     def players(self) -> tuple[Player, ...]:
-        """Who plays, in the order of their turns."""
+        """The players, in the order of their turns."""
         return ()
 
     def optimizer(self, player: Player) -> Optimizer:
-        """Adam, unless a paper says otherwise."""
+        """The optimizer of a player: Adam, unless a model overrides this."""
         return torch.optim.Adam(player.parameters(), lr=self.lr_of(player), betas=self.betas)
 
     def lr_of(self, player: Player) -> float:
-        """Its learning rate at first."""
+        """The initial learning rate of a player."""
         return self.lr if player.lr is None else player.lr
 
     def schedule(self, player: Player, optimizer: Optimizer) -> LRScheduler | None:
-        """A learning-rate schedule in moves of this player; None: constant."""
+        """The schedule of a player's learning rate, in moves of the player; None: constant."""
         return LambdaLR(optimizer, partial(self.lr_left, player)) if self.decay_steps else None
 
     def lr_left(self, player: Player, move: int) -> float:
-        """The share of its learning rate that a player has left at its move, counted from 0."""
+        """The factor of a player's learning rate at one of its moves, counted from 0."""
         if not self.decay_steps:
             return 1.0
         last = self.players()[-1]
@@ -136,7 +137,7 @@ class Adversarial(Phased, GenerativeModel):
         return not self.moves_in_phase(player.name) and not self.waits_in_phase()
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
-        """One step of one player; gives its loss before the step."""
+        """One step of a player; returns its loss before the step."""
         with self.toggled_optimizer(optimizer):
             loss = player.loss(batch)
             optimizer.zero_grad(set_to_none=True)
@@ -147,7 +148,7 @@ class Adversarial(Phased, GenerativeModel):
         return loss.detach()
 
     def configure_callbacks(self):
-        """None of its own; this is asked before Lightning refuses what follows without a remedy."""
+        """No callbacks; this is called before Lightning refuses these settings without a remedy."""
         trainer = self.trainer
         if trainer.state.fn == "fit" and trainer.gradient_clip_val:
             raise ValueError(
@@ -165,7 +166,7 @@ class Adversarial(Phased, GenerativeModel):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self._refuse_what_would_fail_silently()
-            allow_unused(self.trainer.strategy)  # in each turn some parameters are not used
+            allow_unused(self.trainer.strategy)  # each turn uses some of the parameters
 
     def _refuse_what_would_fail_silently(self) -> None:
         trainer = self.trainer
@@ -216,7 +217,7 @@ class Adversarial(Phased, GenerativeModel):
             self._log_axis()
 
     def _log_axis(self) -> None:
-        # The key "step" sets the axis of every logger, which would count batches.
+        # The key "step" sets the x axis of all loggers, which would be batches.
         self.log_number("step", self.trainer.global_step)
 
     def _share_buffers(self) -> None:

@@ -1,10 +1,9 @@
-"""What every model of the zoo shares, beyond being a LightningModule: batches of any loader, the
-first ones checked, a loss that runs away named, and a training that can be killed and resumed to
-the bit.
+"""The base class of the zoo's models, a LightningModule: it reads batches of any loader and checks
+the first ones, names a loss that diverges, and resumes a killed training to the bit.
 
-The noise of a training step is a function of (seed, rank, batch number). So a resumed run draws
-what the unbroken one would have drawn, two ranks never draw the same, and an evaluation in
-between disturbs nothing.
+The noise of a training step is a function of (seed, rank, batch number). So a resumed run draws the
+same noise as an uninterrupted one, two ranks draw different noise, and an evaluation in between
+changes nothing.
 """
 
 import inspect
@@ -21,28 +20,29 @@ from lightning.pytorch.utilities import rank_zero_warn
 from .. import __version__, batches, checks, conditions
 from .._lightning import keep_place, place_of, trainer_of
 from .._lightning.training import UnpackedBatches
+from ..arguments import Described, parameters
 from ..checks import PutOff, put_off
 from ..conditions import Classes, Condition, Nothing, condition_of
 from ..rng import seed_of
 from .inputs import ENOUGH, Inputs
 from .losses import Losses
 
-VERSION = "genzoo_version"  # where a checkpoint says which version wrote it; older ones do not
-LOOK_EVERY = 100  # batches: how late at most a GPU's answer to a check is looked at
+VERSION = "genzoo_version"  # key of the version in checkpoints; older ones have none
+LOOK_EVERY = 100  # batches after which results of checks on the GPU are read at the latest
 
 
-class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
-    """Base of the zoo's models.
+class GenerativeModel(Described, Inputs, UnpackedBatches, L.LightningModule):
+    """Base class of the zoo's models.
 
     Attributes:
         image_shape: (C, H, W), or (D,) for points.
-        condition: What the networks are given beside noise or images. It can be set by the value,
-            by its plain values or by a number of classes.
-        num_classes: K of a class-conditional model, short for `Classes(K)`; 0: of any other.
-        condition_kinds: Of conditions, which this model's networks can take.
-        class_names: What the data called them, of a model from a checkpoint.
-        learnt_classes: K of a model that draws without labels and learns from those 0..K-1 of the
-            data, -1 where there is none; 0: it learns from none.
+        condition: The condition of the networks, besides noise or images. It can be set to a
+            `Condition`, to its plain values or to a number of classes.
+        num_classes: K of a class-conditional model, short for `Classes(K)`; 0: of other models.
+        condition_kinds: The kinds of conditions that this model's networks support.
+        class_names: Names of the data's classes, in a model from a checkpoint.
+        learnt_classes: K of an unconditional model that is trained with labels 0..K-1, or -1 for
+            an unlabelled image; 0: labels are not used.
     """
 
     condition_kinds: tuple[type[Condition], ...] = (Nothing, Classes)
@@ -67,25 +67,26 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
         self.losses = Losses()
 
     def save_hyperparameters(self, *args: Any, ignore=None, frame=None, logger=True) -> None:
-        """As Lightning's; numbers that the model cannot have are refused, before it is built."""
-        frame = frame or inspect.currentframe().f_back  # the constructor, which is looked at
+        """As Lightning's, with a check of the numbers before the model is built."""
+        frame = frame or inspect.currentframe().f_back  # of the constructor
         ignored = [ignore] if isinstance(ignore, str) else list(ignore or ())
         ignored.append("condition")
         super().save_hyperparameters(*args, ignore=ignored, frame=frame, logger=logger)
         self._remember_condition()
-        taken = arguments(type(self))
+        taken = parameters(type(self), fixed=True)
         given = {name: self.hparams[name] for name in self.hparams if name in taken}
         if "image_shape" in given:
             checks.shape_of_images(given["image_shape"])
         checks.numbers(given)
 
     def _remember_condition(self) -> None:
-        """Of a constructor that takes one: as plain values, so that a checkpoint is plain."""
-        if "condition" in arguments(type(self)):
+        """Stores a condition among the hyperparameters, as plain values for checkpoints."""
+        if "condition" in parameters(type(self), fixed=True):
             self.hparams["condition"] = self.condition.to_plain()
 
     @property
     def condition(self) -> Condition:
+        """The condition of the networks; `Nothing()` of an unconditional model."""
         return self._condition
 
     @condition.setter
@@ -101,6 +102,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
 
     @property
     def num_classes(self) -> int:
+        """K of a class-conditional model; 0 of other models."""
         return self.condition.num_classes
 
     @num_classes.setter
@@ -109,6 +111,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
 
     @property
     def image_shape(self) -> tuple[int, ...]:
+        """(C, H, W), or (D,) for points."""
         return self._image_shape
 
     @image_shape.setter
@@ -122,7 +125,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
         self.losses = Losses()
 
     def _choose_noise(self) -> None:
-        if self.noise_seed is None:  # else a checkpoint brought it
+        if self.noise_seed is None:  # otherwise it is from a checkpoint
             self.noise_seed = self.trainer.strategy.broadcast(torch.initial_seed())
 
     def on_train_batch_start(self, batch, batch_idx) -> None:
@@ -134,7 +137,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
             self.check_data(batch)
         if self.condition.from_data:
             self._keep_conditions(batch)
-        state = self.trainer.state  # which says so where a step ends in an error
+        state = self.trainer.state  # "interrupted" if a step raised an error
         put_off(lambda: state.status == TrainerStatus.RUNNING, self._put_off)
         place = place_of(self.trainer)
         seed = seed_of(self.noise_seed, self.trainer.global_rank, place)
@@ -150,7 +153,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
         if isinstance(outputs, Mapping) and "loss" in outputs:
             self.losses.last[""] = outputs["loss"].detach()
         self.losses.keep_first()
-        # Now and then only: a GPU would have to wait for each number that is looked at.
+        # Not at each step: reading a number makes the host wait for the GPU.
         place = place_of(self.trainer)
         if (place + 1) % max(1, self.trainer.log_every_n_steps) == 0:
             self.losses.name_lost(self)
@@ -162,7 +165,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
         self.losses.name_lost(self, last=True)
 
     def log_number(self, name: str, value: float) -> None:
-        """Logs a number that the host knows; the GPU is not waited for, as `log` would."""
+        """Logs a Python number without waiting for the GPU, as `log` would."""
         self.log(name, torch.full((), float(value), device=self.device))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
@@ -171,7 +174,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
             keep_place(trainer, checkpoint)
         checkpoint[VERSION] = __version__
         checkpoint["noise_seed"] = self.noise_seed
-        # So that the file alone is enough to draw from.
+        # So that the file alone is enough for sampling.
         checkpoint["condition"] = self.condition.to_plain()
         if self.bank is not None:
             checkpoint["bank"] = self.bank
@@ -180,7 +183,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
         checkpoint["class_names"] = list(getattr(data, "class_names", self.class_names))
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Raises: ValueError: the data has other classes than those that the model knows."""
+        """Raises: ValueError: the data has other classes than the model."""
         self.noise_seed = checkpoint.get("noise_seed")
         self.bank = checkpoint.get("bank")
         made_for = checkpoint.get("condition", ours := self.condition.to_plain())
@@ -204,7 +207,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
             )
 
     def _keep_rates(self, made: dict) -> None:
-        """The optimizers go on with the rates of the checkpoint, so the model says these too."""
+        """Sets learning rates to those of the checkpoint, with which the optimizers continue."""
         for name, value in made.items():
             ours = self.hparams.get(name, value)
             if name.split("_")[-1] not in ("lr", "betas") or listed(ours) == listed(value):
@@ -220,26 +223,27 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
     # Lightning enters the loops of validation and test only where these exist; the callbacks do
     # the work.
     def validation_step(self, batch, batch_idx) -> None:
-        """Nothing of its own to measure."""
+        """Measures nothing; it lets Lightning run the loop, in which callbacks measure."""
 
     def test_step(self, batch, batch_idx) -> None:
-        """Nothing of its own to measure."""
+        """Measures nothing; it lets Lightning run the loop, in which callbacks measure."""
 
     def on_validation_end(self) -> None:
-        # The axis of this validation's numbers. It would stay, and name later checkpoints.
+        # The axis of this validation's numbers, which would remain in names of later checkpoints.
         self.trainer.callback_metrics.pop("step", None)
 
     def to_draw(self, n: int, y: Any = None) -> tuple[Any, ...]:
-        """The `*condition` of n images that are drawn: what was asked for, checked, or at random;
-        nothing of an unconditional model.
+        """The `*condition` of n samples: y, which is checked, or a random condition; empty for an
+        unconditional model.
 
         Raises:
-            ValueError: y is not the model's condition, or there is none to draw.
+            ValueError: y is not the model's condition, or no condition can be drawn.
         """
         return self.condition.arguments(self.labels(n, y))
 
     def labels(self, n: int, y: Any = None) -> Any:
-        """The same as y, or None."""
+        """The condition of n samples as y: y, which is checked, or a random one; None for an
+        unconditional model."""
         if y is None:
             return self.condition.draw(n, self.device, self.bank)
         if self.condition == Nothing():
@@ -250,7 +254,7 @@ class GenerativeModel(Inputs, UnpackedBatches, L.LightningModule):
 
 
 def _counted(sample):
-    """A model's `sample(n, ...)` that refuses what is no number of images."""
+    """A model's `sample(n, ...)` with a check of n."""
 
     @wraps(sample)
     def checked(self, n, *args, **kwargs):
@@ -262,17 +266,5 @@ def _counted(sample):
 
 
 def listed(value):
-    """A tuple as the list that it comes back as from a file."""
+    """A tuple as a list, which it is in a file."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def arguments(model_class: type) -> dict[str, inspect.Parameter]:
-    """What a class can be given by name, over all constructors to which it hands on the rest."""
-    found: dict[str, inspect.Parameter] = {}
-    for kind in model_class.__mro__:
-        if "__init__" in vars(kind):
-            parameters = inspect.signature(kind.__init__).parameters.values()
-            found = {p.name: p for p in parameters if p.kind is not p.VAR_KEYWORD} | found
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return found

@@ -1,20 +1,19 @@
-"""Bayes' rule: a classifier out of a density, which also knows what it has never seen.
+"""Bayes' rule: a classifier from a density, which also detects unusual images.
 
 A class-conditional density and the classes' frequencies make a classifier (Ng and Jordan, 2001,
 https://proceedings.neurips.cc/paper/2001/hash/7b7a53e239400a13bd6be6c91c4f6c4e-Abstract.html),
 
-    p(y|x) = p(x|y) p(y) / p(x),        p(x) = sum_y p(x|y) p(y),
+    p(y|x) = p(x|y) p(y) / p(x),        p(x) = sum_y p(x|y) p(y).
 
-and where one that learns p(y|x) alone must name a class whatever it is shown, p(x) says whether
-the image is reasonable at all. It is the only part that does: log-odds of images are tens of
-nats, so that p(y|x) is as sure of noise as of a digit.
+A classifier that learns p(y|x) alone assigns a class to every input; p(x) also measures whether the
+input is plausible. Only p(x) does so: the log-odds of images are tens of nats, so p(y|x) is as
+certain for noise as for a digit.
 
-A low p(x) is not the whole of being strange. Simple images are likelier than real ones (Nalisnick
-et al., 2018, https://arxiv.org/abs/1810.09136): an empty page scores higher than any digit though
-nobody wrote it. Images of the data are typical, with log p(x) near its mean, neither low nor high
-(Nalisnick et al., 2019, https://arxiv.org/abs/1906.02994). Even that lets through what happens to
-be as likely, and a distance to the training images catches some of it. Likelihood alone does not
-detect outliers.
+A low p(x) is not the only sign of an outlier. Simple images are more likely than real ones
+(Nalisnick et al., 2018, https://arxiv.org/abs/1810.09136): an empty page has a higher p(x) than any
+digit. Images of the data are typical, with log p(x) near its mean, neither low nor high (Nalisnick
+et al., 2019, https://arxiv.org/abs/1906.02994). Outliers with such a log p(x) remain, and a
+distance to the training images detects some of them. Likelihood alone does not detect outliers.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,22 +31,28 @@ CHUNK = 500  # images of one class in a pass
 
 
 class BayesClassifier(nn.Module):
-    """Labels images by a class-conditional density, and rejects unreasonable ones.
+    """Classifies images by a class-conditional density, and rejects outliers.
 
-    Scores of strangeness, of which more is stranger:
+    Scores of outliers, higher for stranger images:
         "L": -log p(x). Low likelihood; simple images pass.
         "T": |log p(x) - its mean over validation images|. Typicality, two-sided.
         "kNN": the distance to the k-th nearest training image, in features.
 
+    >>> x, y = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
+    >>> BayesClassifier(IndependentPixels(x, y, levels=2)).predict_proba(x)
+    tensor([[0.6667, 0.3333],
+            [0.3333, 0.6667]])
+
     Args:
-        model: What has `log_prob(x, y)` in nats, and `num_classes`.
-        prior: p(y), (K,) positive numbers, scaled to sum to 1; None: all alike.
-        features: Images to vectors (B, d), where "kNN" measures; None: their pixels.
-        neighbours: k.
+        model: A model with `log_prob(x, y)` in nats, and `num_classes`.
+        prior: p(y), (K,) positive numbers, scaled to sum to 1; None: a uniform prior.
+        features: A function from images to vectors (B, d), in which "kNN" measures distances;
+            None: pixels.
+        neighbours: The k of "kNN".
 
     Raises:
         TypeError: the model has no `log_prob`.
-        ValueError: it is not class-conditional, or an argument is impossible.
+        ValueError: the model is not class-conditional, or an argument is impossible.
     """
 
     def __init__(
@@ -79,7 +84,7 @@ class BayesClassifier(nn.Module):
     # The rule
 
     def log_joint(self, x: Tensor) -> Tensor:
-        """log p(x, y) of all classes, (B, K) nats; as many passes as classes."""
+        """log p(x, y) of all classes, (B, K) nats, by a pass for each class."""
         with evaluating(self):
             return torch.cat([self._log_joint(part) for part in x.split(CHUNK)])
 
@@ -101,12 +106,12 @@ class BayesClassifier(nn.Module):
     def calibrate(
         self, validation: Tensor, train: Tensor | None = None, refused: float = 0.01
     ) -> "BayesClassifier":
-        """Sets each score's threshold so that it refuses a share of the validation images.
+        """Sets the threshold of each score so that a share of the validation images is rejected.
 
         Args:
-            validation: Images that the model was not trained on. Outliers have no say.
-            train: Images whose neighbourhood "kNN" trusts; None: do without that score.
-            refused: The share.
+            validation: Images on which the model was not trained, without outliers.
+            train: Images to which "kNN" measures distances; None: "kNN" is not used.
+            refused: The share of validation images that is rejected.
         """
         if not 0 < refused < 1:
             raise ValueError(f"refused must be between 0 and 1, got {refused}")
@@ -127,10 +132,10 @@ class BayesClassifier(nn.Module):
         return self
 
     def strangeness(self, x: Tensor, score: str = "T") -> Tensor:
-        """(B,), more is stranger; "L" and "T" in nats.
+        """A score (B,) of images, higher for stranger ones; "L" and "T" in nats.
 
         Raises:
-            ValueError: the score is unknown, or what it needs is: see `calibrate`.
+            ValueError: the score is unknown, or needs `calibrate` first.
         """
         if score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
@@ -148,10 +153,10 @@ class BayesClassifier(nn.Module):
         return torch.cat([found.values[:, -1] for found in nearest])
 
     def reject(self, x: Tensor, *scores: str) -> Tensor:
-        """Whether any of the scores finds an image stranger than its threshold, (B,) bool.
+        """Whether a score of an image is above its threshold, (B,) bool.
 
         Args:
-            scores: "L", "T", "kNN"; none: "T", and "kNN" if `calibrate` was given its images.
+            scores: "L", "T", "kNN"; none: "T", and "kNN" if `calibrate` got training images.
         """
         if not self.thresholds:
             raise ValueError("thresholds must be set by calibrate(validation) before reject")
@@ -165,21 +170,22 @@ class BayesClassifier(nn.Module):
 
 
 class IndependentPixels(nn.Module):
-    """Naive Bayes' density: a pixel's levels are as frequent as in its class, whatever the others.
+    """Naive Bayes' density: given the class, pixels are independent, with the frequencies of levels
+    in the training images.
 
-    The baseline of every density that looks at context.
+    It is the baseline of densities that model context.
 
     Args:
         x: Training images (B, C, H, W) in [-1, 1].
-        y: Their labels (B,) in 0..K-1.
-        levels: Values of a pixel. Each counts as seen once more than it was.
+        y: Labels (B,) of the training images, in 0..K-1.
+        levels: Number of values of a pixel; 1 is added to the count of each.
     """
 
     def __init__(self, x: Tensor, y: Tensor, levels: int):
         super().__init__()
         self.levels, self.num_classes = levels, int(y.max()) + 1
-        seen = nn.functional.one_hot(to_levels(x, levels), levels)  # (B, C, H, W, L)
-        counts = [seen[y == label].sum(0) + 1 for label in range(self.num_classes)]
+        one_hot = nn.functional.one_hot(to_levels(x, levels), levels)  # (B, C, H, W, L)
+        counts = [one_hot[y == label].sum(0) + 1 for label in range(self.num_classes)]
         chance = torch.stack([count / count.sum(-1, keepdim=True) for count in counts])
         self.register_buffer("log_chance", chance.log())  # (K, C, H, W, L)
 

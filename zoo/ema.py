@@ -1,12 +1,12 @@
-"""Moving averages of weights: the one home of all models that have one.
+"""Moving averages of weights, for all models that use one.
 
-With a constant decay the first weights, drawn at random, stay in the average for long: after 1,312
-steps at 0.999 they are 27 % of it. So it warms up: the decay of step k = 0, 1, ... is
+With a constant decay the random initial weights stay in the average for long: after 1,312 steps at
+0.999 they are 27 % of it. So the decay has a warm-up: in step k = 0, 1, ... it is
 
     min(decay, (1 + k) / (10 + k)),
 
-by which the first weights are down to 1e-5 of the average after ten steps, and the decay is reached
-after 9 / (1 - decay) of them.
+so that the initial weights are 1e-5 of the average after ten steps, and the full decay is reached
+after 9 / (1 - decay) steps.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,23 @@ from .._torch import Stored, lerp_all
 
 
 class Average(Stored):
-    """A network of averaged weights and buffers, in `module`; nothing trains it.
+    """A copy of a network, `module`, whose weights and buffers are moving averages.
+
+    >>> linear = nn.Linear(1, 1, bias=False)
+    >>> average = Average(linear, decay=0.9, warmup=False)
+    >>> for value in (0.0, 1.0):
+    ...     _ = linear.weight.data.fill_(value)
+    ...     average.update(linear)
+    >>> round(average.module.weight.item(), 3)  # 0.9 * 0 + 0.1 * 1
+    0.1
 
     Args:
-        network: What is averaged; it is copied.
-        decay: Share of the average that a step keeps, in [0, 1).
-        warmup: Whether it keeps less of it at first; else the first step's weights are taken over
-            as they are.
+        network: The network to average; it is copied.
+        decay: Share of the average that is kept in a step, in [0, 1).
+        warmup: Whether the decay is smaller at first; False: the first step copies the weights.
 
     Attributes:
-        updates: Steps that were averaged, a number that no GPU is asked for.
+        updates: Number of averaged steps, a Python number.
     """
 
     def __init__(self, network: nn.Module, decay: float, warmup: bool = True):
@@ -39,12 +46,12 @@ class Average(Stored):
         self.module = deepcopy(network).requires_grad_(False)
         self.decay, self.warmup, self.updates = decay, warmup, 0
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return self.module(*seen)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.module(*inputs)
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """One step; what are no fractions, counts, are copied."""
+        """Adds a step to the average; integer buffers are copied."""
         kept = self.decay_now()
         means, values = [], []
         for mean, now in zip(_tensors(self.module), _tensors(network), strict=True):
@@ -58,16 +65,16 @@ class Average(Stored):
         self.updates += 1
 
     def decay_now(self) -> float:
-        """Of the next step."""
+        """The decay of the next step."""
         if self.warmup:
             return min(self.decay, (1 + self.updates) / (10 + self.updates))
         return self.decay if self.updates else 0.0
 
     def follow(self, optimizer: Optimizer, network: Callable[[], nn.Module]) -> None:
-        """Averages what `network()` gives after each step of the optimizer."""
+        """Adds the network that `network()` returns after each step of the optimizer."""
         optimizer.register_step_post_hook(lambda *_: self.update(network()))
 
-    # The count lies in a checkpoint as torch's own averages have it, so that these can be read.
+    # In checkpoints the count has the name of torch's own averages, so that these can be read.
 
     def stored(self) -> dict[str, Tensor]:
         return {"n_averaged": torch.tensor(self.updates)}
@@ -77,12 +84,12 @@ class Average(Stored):
 
 
 class Averaging:
-    """A model of which one network may be averaged; before its other base classes.
+    """Mixin for a model with an average of one network; it comes before other base classes.
 
     Attributes:
-        averaged: The name of that network.
-        ema_decay: Share of the average that a step keeps, in [0, 1); 0: there is none.
-        ema_warmup: Whether the average forgets faster at first.
+        averaged: The name of the network.
+        ema_decay: Share of the average that is kept in a step, in [0, 1); 0: no average.
+        ema_warmup: Whether the decay is smaller at first.
     """
 
     averaged: str
@@ -90,17 +97,18 @@ class Averaging:
     ema_warmup: bool = True
 
     def average(self) -> None:
-        """Begins the average, or begins it anew, of the network as it is now."""
+        """Starts, or restarts, the average with the current network."""
         if self.ema_decay:
             self.ema = Average(getattr(self, self.averaged), self.ema_decay, self.ema_warmup)
 
     @property
     def average_network(self) -> nn.Module:
-        """The average where there is one, else the network itself."""
+        """The average if there is one, otherwise the network."""
         return self.ema.module if self.ema_decay else getattr(self, self.averaged)
 
     def average_after(self, optimizer: Optimizer) -> None:
-        """Averages the network after each step of the optimizer, where it is averaged."""
+        """Adds the network to the average after each step of the optimizer, if there is an
+        average."""
         if self.ema_decay:
             self.ema.follow(optimizer, lambda: getattr(self, self.averaged))
 

@@ -1,4 +1,4 @@
-"""What a model is trained on: batches of any loader, of which the first are checked."""
+"""The batches of a model: reading those of any loader, and checking the first ones."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from .. import batches
 from ..conditions import Classes, Nothing
 from ..images import check_images, from_uint8, refuse_from_zero
 
-ENOUGH = 8  # images that tell whether all are in [0, 1]: one may well be light all over
+ENOUGH = 8  # images from which a range of [0, 1] is detected; a single one may be light
 
 
 class Inputs:
-    """The part of a model that reads batches."""
+    """Mixin for a model that reads and checks batches."""
 
     _looked_at, _lowest, _highest = 0, float("inf"), -float("inf")  # images, and their values
 
     def unpack(self, batch: Any) -> tuple[Tensor, Any]:
-        """What all steps are given: (x, y) of any loader's batch, bytes scaled to [-1, 1].
+        """(x, y) of any loader's batch, the input of all steps; bytes are scaled to [-1, 1].
 
-        Where there is no y, it is -1 for each image. A model of other batches overrides this, and
-        `check_data`.
+        Without labels, y is -1 for each image. A model with other batches overrides this method
+        and `check_data`.
         """
         x, y = batches.unpack(batch)
         x = from_uint8(x).to(self.dtype) if x.dtype == torch.uint8 else x
@@ -46,12 +46,12 @@ class Inputs:
         return x, y
 
     def conditioned(self, batch: Any) -> tuple[Any, ...]:
-        """(x, *condition) of a batch: its y, where the model has a condition."""
+        """(x, *condition) of a batch: images, and y if the model has a condition."""
         x, y = batch
         return x, *self.condition.arguments(y)
 
     def _keep_conditions(self, batch: Any) -> None:
-        """The first of the training, for `sample(n)`."""
+        """Keeps the first conditions of the training, for `sample(n)`."""
         kept = 0 if self.bank is None else batches.size(self.bank)
         if kept < self.bank_size:
             rows = batches.take(batch[1], slice(self.bank_size - kept))
@@ -59,7 +59,7 @@ class Inputs:
             self.bank = batches.join([rows] if self.bank is None else [self.bank, rows])
 
     def check_data(self, batch) -> None:
-        """Refuses first batches that would be trained on without a word, and in vain."""
+        """Refuses first batches with which training would fail silently."""
         x, _ = batch
         shape, who = getattr(self, "_image_shape", None), "the training data"
         self._looked_at += len(x)
@@ -77,13 +77,13 @@ class Inputs:
         check_images(x, shape, who)
         self._lowest = min(self._lowest, x.min().item())
         self._highest = max(self._highest, x.max().item())
-        # One value all over says nothing.
+        # A constant image has no range.
         if self._looked_at >= ENOUGH and self._lowest < self._highest:
             refuse_from_zero(self._lowest, who)
 
     def _refuse_lone_images(self, batch) -> None:
-        """Refuses batches of one image where a layer normalises over the batch, the last one too,
-        which would end the training after an epoch."""
+        """Refuses batches of one image if a layer normalises over the batch; also as the last batch
+        of an epoch, where the training would fail."""
         if not any(isinstance(m, nn.BatchNorm1d) and m.training for m in self.modules()):
             return
         if len(batch[0]) == 1:
@@ -98,8 +98,8 @@ class Inputs:
         )
 
     def _last_batch(self) -> int:
-        """How many images the last batch of an epoch has; 0 where that is not known, or where the
-        training ends before."""
+        """Images in the last batch of an epoch; 0 if it is unknown, or if the training ends
+        before."""
         loader, batches = self.trainer.train_dataloader, self.trainer.num_training_batches
         if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
             return 0
@@ -110,7 +110,7 @@ class Inputs:
         return len(loader.sampler) % loader.batch_size or loader.batch_size
 
     def check_labels(self, batch) -> None:
-        """Refuses a first batch whose y is not the condition, before a network fails over it."""
+        """Refuses a first batch whose y is not the condition, before a network fails."""
         x, y = batch
         if self.learnt_classes and not self.num_classes:
             Classes(self.learnt_classes).check(y, len(x), withheld=True)
@@ -119,7 +119,7 @@ class Inputs:
 
 
 def _instead(x: Tensor, shape: tuple[int, ...]) -> str:
-    """What to do about images of another shape, where that is plain."""
+    """A remedy for images of another shape, if there is an obvious one."""
     if len(shape) != 3:
         return ""
     channels, *sides = shape

@@ -1,18 +1,19 @@
 """Levels of a pixel as a mixture of logistics, cut into the cells around them.
 
-Salimans et al., 2017, https://arxiv.org/abs/1701.05517. An intensity nu is continuous, and what is
-seen is the level nearest to it (eq. 1 and 2):
+Salimans et al., 2017, https://arxiv.org/abs/1701.05517. An intensity nu is continuous, and the
+pixel is the level nearest to it (eq. 1 and 2):
 
     nu ~ sum_k pi_k logistic(mu_k, s_k)
     P(x) = sum_k pi_k [sigmoid((x + 1/2 - mu_k) / s_k) - sigmoid((x - 1/2 - mu_k) / s_k)]
 
-so that neighbouring levels are alike before anything is learned. The cells of the first and the
-last level reach to infinity. Colours of a pixel share its component, and the mean of each moves
-with those before it (eq. 3); given them it is a mixture again, of weights
+so that neighbouring levels have similar probabilities before training. The cells of the first and
+the last level reach to infinity. Colours of a pixel share its component, and the mean of each
+colour depends on the colours before it (eq. 3); given these, a colour is a mixture again, with the
+weights
 
     pi_k(g | r) = pi_k P_k(r) / sum_j pi_j P_j(r),
 
-in which form it is kept here: so that each colour has its own distribution function, exactly.
+which are stored here, so that each colour has an exact distribution function.
 """
 
 from math import log
@@ -28,13 +29,17 @@ LEAST_LOG_SCALE = -7.0  # of intensities on [-1, 1]
 
 
 class LogisticMixture(Distribution):
-    """One of L levels for each pixel and colour, given those of the pixel's colours before it.
+    """The distribution of one of L levels for each pixel and colour, given the earlier colours.
+
+    >>> p = LogisticMixture(torch.zeros(1), torch.zeros(1), torch.zeros(1), levels=4)
+    >>> round(p.log_prob(torch.arange(4)).exp().sum().item(), 4)  # probabilities sum to 1
+    1.0
 
     Args:
-        log_weights: (..., K), of components, each sum of exponentials 1.
-        means: (..., K), on [-1, 1].
-        log_scales: (..., K).
-        levels: L.
+        log_weights: Log-weights of the components, (..., K); their exponentials sum to 1.
+        means: Means of the components on [-1, 1], (..., K).
+        log_scales: Log-scales of the components, (..., K).
+        levels: L, the number of levels.
     """
 
     def __init__(self, log_weights: Tensor, means: Tensor, log_scales: Tensor, levels: int):
@@ -44,11 +49,11 @@ class LogisticMixture(Distribution):
 
     @classmethod
     def of_pixels(cls, parameters: Tensor, x: Tensor, levels: int) -> "LogisticMixture":
-        """The distribution of images (B, C, H, W), each colour given those in x before it.
+        """The distribution of images (B, C, H, W), each colour given the earlier colours in x.
 
         Args:
-            parameters: (B, K * (1 + 2C + C(C-1)/2), H, W), any numbers: for each component a
-                weight, C means, C scales, and how far each colour moves with each before it.
+            parameters: (B, K * (1 + 2C + C(C-1)/2), H, W), unconstrained: for each component a
+                weight, C means, C scales, and a coefficient of each earlier colour in each mean.
         """
         colours = x.shape[1]
         pairs = colours * (colours - 1) // 2
@@ -81,7 +86,7 @@ class LogisticMixture(Distribution):
         return (self.log_weights + nats).logsumexp(-1)
 
     def cdf(self, value: Tensor) -> Tensor:
-        """The chance of a level or one below."""
+        """The probability of a level or a lower one."""
         edge = _edges(value[..., None], self.levels, self.means.dtype)
         below = ((edge - self.means) * (-self.log_scales).exp()).sigmoid()
         chance = (self.log_weights.exp() * below).sum(-1)
@@ -105,7 +110,7 @@ def _edges(level: Tensor, levels: int, dtype: torch.dtype) -> Tensor:
 
 
 def log_cell(level: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Nats of a logistic's mass on the cell of a level, without cancellation, however little:
+    """Log-probability in nats of a level's cell under a logistic, without cancellation:
 
         log(sigmoid(a) - sigmoid(b)) = log sigmoid(a) + log sigmoid(-b) + log(1 - exp(b - a))
 

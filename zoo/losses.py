@@ -1,4 +1,4 @@
-"""Losses that run away: looked at now and then, and named."""
+"""Detection of losses that diverge, with a warning that names them."""
 
 import math
 
@@ -7,35 +7,36 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-# A loss is huge from GROWN times what it was at the first batch, or 1 if that was less, where it
-# stays so; sums over pixels begin large. From HUGE on it is so at once. Missed: one that grows by
-# less, and in a training that goes on, one that had grown before.
+# A loss is huge if it is at least GROWN times its value at the first batch (or 1, if that was less)
+# at two checks, since sums over pixels start large; or at least HUGE once. Not detected are losses
+# that grow less, and, in a resumed training, losses that had grown before.
 GROWN, HUGE = 1e6, 1e12
 
 
 class Losses:
-    """The losses of a training, each a tensor that no GPU is asked for until it is looked at.
+    """The losses of a training, tensors that are read from the GPU only at a check.
 
     Attributes:
-        last: Of each player; "": of a model without any.
+        last: The last loss of each player; "": that of a model without players.
     """
 
     def __init__(self) -> None:
         self.last: dict[str, Tensor] = {}
         self._first: dict[str, Tensor] = {}
-        self._grown: set[str] = set()  # whose loss was huge when it was last looked at
-        self._said: set[str] = set()
+        self._grown: set[str] = set()  # whose loss was huge at the last check
+        self._named: set[str] = set()
 
     def keep_first(self) -> None:
-        """Remembers those that have come for the first time."""
+        """Stores the first loss of each player."""
         for name in self.last.keys() - self._first.keys():
             self._first[name] = self.last[name].float().mean()
 
     def name_lost(self, model: L.LightningModule, last: bool = False) -> None:
-        """Says once which losses are not finite, and once which are huge.
+        """Warns once about losses that are not finite, and once about huge losses.
 
         Args:
-            last: Whether no other look follows: one that has just grown is said, too.
+            model: The model, for the warning.
+            last: Whether this is the last check: then a loss that has just grown is named, too.
         """
         if not self.last:
             return
@@ -47,15 +48,15 @@ class Losses:
         lost = {n: now for n, (now, _) in named.items() if not abs(now) < HUGE or n in stays}
         self._grown = grown
         kinds = {"huge" if math.isfinite(value) else "not finite" for value in lost.values()}
-        if kinds <= self._said:
+        if kinds <= self._named:
             return
-        self._said |= kinds
-        said = " and ".join(
+        self._named |= kinds
+        words = " and ".join(
             f"the loss of {f'the {n}' if n else f'this {type(model).__name__}'} is {value:.3g}"
             for n, value in lost.items()
         )
         clip = "clip_norm" if hasattr(model, "clip_norm") else "Trainer(gradient_clip_val=...)"
         rank_zero_warn(
-            f"step {model.trainer.global_step:,}: {said}: start again, or from an earlier "
+            f"step {model.trainer.global_step:,}: {words}: start again, or from an earlier "
             f"checkpoint, with a smaller lr or {clip}, if no image of the data has NaN"
         )

@@ -1,7 +1,7 @@
-"""Games of several phases: who moves in each, for how long, and what is done when it begins.
+"""Games of several phases: the players that move in each, its length, and an action at its start.
 
-The number of the current one is Python's while a game is played, and stands in the checkpoint: a
-GPU is never asked for it, and a training that goes on is in the phase that it was in.
+The number of the current phase is a Python number, which is saved in checkpoints: the GPU is never
+read for it, and a resumed training continues in the same phase.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ class Phase:
     """A part of a game.
 
     Args:
-        name: What is done in it.
-        steps: How long it lasts, in moves of the game's last player, or, where that one does not
-            move, of the phase's own last player. 0: until training ends.
-        players: Names of those who move; None: all.
-        begin: What is done once, when it begins: grow, freeze, copy.
-        waiting: Whether the others wait, with a loss of 0 and rates that go on falling; else they
-            have left, and nothing is said of them.
+        name: Name of the phase.
+        steps: Length in steps of the game's last player, or, if this player does not move, of the
+            last player of the phase. 0: until training ends.
+        players: Names of the players that move; None: all.
+        begin: A function that is called once at the start: to grow, freeze or copy networks.
+        waiting: Whether the other players wait, with a loss of 0 and falling learning rates;
+            False: they have left, and are not logged.
     """
 
     name: str
@@ -35,34 +35,35 @@ class Phase:
 
 
 class Phased(Stored):
-    """What a game knows of its phases; before its other base classes.
+    """Mixin for a game with phases; it comes before other base classes.
 
     Attributes:
-        phase: The number of the current one, from 0.
-        phase_moves: Moves that were made in it, where the game's last player makes none.
+        phase: The number of the current phase, from 0.
+        phase_moves: Steps in this phase, if the game's last player does not move in it.
     """
 
     phase = 0
     phase_moves = 0
 
     def phases(self) -> tuple[Phase, ...]:
-        """All of them, in their order; none: the game is one, and does not change."""
+        """All phases in their order; none: the game does not change."""
         return ()
 
     def moves_in_phase(self, name: str) -> bool:
-        """Whether a player moves now."""
+        """Whether a player moves in the current phase."""
         phases = self.phases()
         return not phases or _moves(phases[self.phase], name)
 
     def waits_in_phase(self) -> bool:
-        """Whether those who do not move wait, and have not left."""
+        """Whether players that do not move wait, and have not left."""
         return self.phases()[self.phase].waiting
 
     def begin_phases(self, step: int, last: str) -> None:
         """Begins all phases that are due at a step of the game.
 
         Args:
-            last: The name of the game's last player, whose moves are the steps.
+            step: The step.
+            last: Name of the game's last player, whose moves are the steps.
         """
         phases = self.phases()
         while self.phase + 1 < len(phases) and _moves(phases[self.phase], last):
@@ -71,9 +72,9 @@ class Phased(Stored):
             self._begin_next(phases)
 
     def count_in_phase(self, name: str, last: str) -> None:
-        """Counts a player's move, and begins the next phase after the last of this one.
+        """Counts a player's step, and begins the next phase after the last step of this one.
 
-        Only where the game's last player does not move: else steps count, between two batches.
+        This applies only if the game's last player does not move; otherwise `begin_phases` does.
         """
         phases = self.phases()
         if not phases or _moves(phases[self.phase], last) or name != phases[self.phase].players[-1]:
@@ -88,8 +89,8 @@ class Phased(Stored):
             begin()
 
     def phase_at(self, step: int) -> tuple[int, float]:
-        """The phase that a game in which all steps count is in at a step, and the share of it that
-        is over, in [0, 1); 0 in the last one."""
+        """The number of the phase at a step of a game, and the share of it that is over, in [0, 1);
+        0 in the last phase."""
         phases, begun = self.phases(), 0
         for number, phase in enumerate(phases[:-1]):
             if step < begun + phase.steps:
@@ -113,14 +114,14 @@ class Phased(Stored):
 
     def before_loading(self, state_dict: dict[str, Tensor], prefix: str) -> None:
         super().before_loading(state_dict, prefix)
-        if self.phases() and f"{prefix}phase" not in state_dict:  # a file of before there were any
+        if self.phases() and f"{prefix}phase" not in state_dict:  # an older file
             numbers = self.phase_of_older(state_dict, prefix)
             for name, number in zip(_NUMBERS, numbers, strict=True):
                 state_dict[prefix + name] = torch.tensor(number)
 
     def phase_of_older(self, state_dict: dict[str, Tensor], prefix: str) -> tuple[int, int]:
-        """`phase` and `phase_moves` of a file that does not have them; 0, from where a training
-        that goes on finds its own by its steps."""
+        """`phase` and `phase_moves` of a file without them; from 0 a resumed training finds its
+        phase by its steps."""
         return 0, 0
 
 

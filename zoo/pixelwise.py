@@ -1,8 +1,8 @@
-"""Images drawn pixel by pixel: what every model needs that has a distribution for each value given
-those before it, over rows from the top, a row's pixels from the left, a pixel's colours in turn.
+"""Sampling pixel by pixel, for models with a distribution of each value given the earlier ones.
 
-A value is drawn by inverting its distribution function at a uniform number drawn beforehand: so
-however the distributions are computed, the same numbers give the same images.
+The order is rows from the top, a row's pixels from the left, a pixel's colours in turn. A value is
+drawn by inverting its distribution function at a uniform random number, so the same numbers give
+the same images, however the distributions are computed.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,11 @@ from .networks.masked import Place, caching
 
 
 class Levels(Distribution):
-    """One of L levels for each pixel and colour; logits (..., L), up to a constant for each."""
+    """The distribution of one of L levels for each pixel and colour, by logits (..., L).
+
+    >>> Levels(torch.zeros(2, 4)).icdf(torch.tensor([0.1, 0.9]))
+    tensor([0, 3])
+    """
 
     def __init__(self, logits: Tensor):
         super().__init__(logits.shape[:-1], validate_args=False)
@@ -39,7 +43,7 @@ class Levels(Distribution):
     def icdf(self, value: Tensor) -> Tensor:
         """The level at which the distribution function first exceeds a number in [0, 1)."""
         below = self.probs.cumsum(-1)
-        # The sum of all is 1 but for rounding, and what is left over must not draw a level.
+        # The sum is 1 up to rounding; the remainder must not select a level.
         return (below[..., :-1] <= (value * below[..., -1])[..., None]).sum(-1)
 
 
@@ -54,18 +58,19 @@ def draw(
     progress: bool = False,
     margin: int = 0,
 ) -> Tensor:
-    """Fills images where they are not known, in place.
+    """Draws the values of images that are not known, in place.
 
     Args:
         conditionals: Images (n, C, H, W) on the grid of levels to a distribution of all their
-            levels, each of which depends only on values that come before it.
-        network: What it asks, and what within `caching` remembers.
-        x: (n, C, H, W).
-        known: (n, 1, H, W), True where x stays; None: nothing is known.
+            levels, each of which depends only on earlier values.
+        network: The network that `conditionals` calls, which is cached.
+        x: Images (n, C, H, W).
+        levels: Number of levels.
+        known: (n, 1, H, W), True where x stays; None: all values are drawn.
         method: "cached", or "naive": a whole pass for each value, for comparison.
-        uniforms: (n, H, W, C) in [0, 1), the randomness to use; None: random numbers.
-        progress: Show a bar over rows.
-        margin: Columns on the right of an image that the layers visit too, though nothing is
+        uniforms: Random numbers (n, H, W, C) in [0, 1); None: drawn.
+        progress: Whether to show a progress bar over rows.
+        margin: Columns on the right of an image that the layers also visit, though nothing is
             drawn there.
     """
     n, colours, height, width = x.shape
@@ -85,7 +90,7 @@ def draw(
                 place.row, place.column = i, j
                 if j >= width or nothing_to_draw and nothing_to_draw[i][j]:
                     if cached:
-                        conditionals(x)  # the layers remember it
+                        conditionals(x)  # the layers cache it
                     continue
                 for colour in range(colours):
                     values = conditionals(x)
@@ -102,8 +107,8 @@ def draw(
 def _one_by_one(network: nn.Module, n: int, width: int) -> Iterator[Place]:
     """Caching, and one thread for few images.
 
-    Shared between threads, products so small gain nothing, and where the cores have other work
-    to do each of tens of thousands waits for its slower half: ten to thirty times the time.
+    Several threads do not speed up such small products. On cores with other work each of tens of
+    thousands of products waits for the slower thread: ten to thirty times the time.
     """
     threads = torch.get_num_threads()
     if n <= 128:

@@ -46,6 +46,7 @@ from .parser import (
     refuse_trainer,
     same,
     scan,
+    with_class,
 )
 from .parts import Record, last_saved, loggers, named_checkpoint, safe_wandb
 from .remembered import DEFAULT_DATA, Remembered
@@ -147,6 +148,7 @@ class CLI(Linked, OpenCLI):
             before = self.remembered.read(path, given)
         elif start := given.get("init_from"):
             before = self.remembered.start_from(start, given) or before
+        rest = with_class(rest, {**before, **given})
         # The user's arguments, without defaults and without those of the checkpoint
         classes = {key: {"class_path": class_path_of(value)} for key, value in before.items()}
         words = [word for word in rest if not word.startswith("--print_config")]

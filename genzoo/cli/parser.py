@@ -33,7 +33,7 @@ class Parser(LightningArgumentParser):
     """LightningCLI's parser without abbreviations of options, and with errors of one line."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        super().__init__(*args, allow_abbrev=False, **{"prog": "genzoo", **kwargs})
 
     def error(self, message: str, ex: Exception | None = None):
         if not self.exit_on_error:  # the types of a union are tried in turn
@@ -93,6 +93,21 @@ def scan(args: list[str]) -> dict[str, Any]:
         if found.get(name) in ("", "null"):
             del found[name]
     return found
+
+
+def with_class(args: list[str], known: dict[str, Any]) -> list[str]:
+    """The same arguments, in which `--model.help` and `--data.help` name the class that the rest
+    of the command line chose, and come last: by themselves they are about all classes."""
+    others, helps = [], []
+    for argument, behind in zip(args, [*args[1:], "-"], strict=True):
+        kind = None
+        if argument in ("--model.help", "--data.help") and behind.startswith("-"):
+            kind = class_path_of(known.get(argument[2:].removesuffix(".help")))
+        if isinstance(kind, str):
+            helps.append(f"{argument}={kind}")
+        else:
+            others.append(argument)
+    return others + helps
 
 
 def class_path_of(value: Any) -> str | None:

@@ -1,5 +1,4 @@
-"""Conditions: what a model is given beside its noise, as values that data, models, evaluations and
-the command line share.
+"""Conditions of models, as values that data, models, evaluations and the command line share.
 
     Classes(10)                         y int64 (n,)
     Vector(2, names=("pose", "age"))    y float (n, D)
@@ -8,9 +7,12 @@ the command line share.
     Together(caption=Tokens(...), box=Vector(4))    y a dictionary of these
     Nothing()                           no y
 
-A DataModule says which one its batches carry, a model keeps it, a checkpoint has it as plain values
-(`to_plain`). Networks and losses take `*condition`, which `arguments` makes of y: one of it, or
-none where a model is unconditional.
+A DataModule defines the condition of its batches, a model keeps it, a checkpoint has it as plain
+values (`to_plain`). Networks and losses have an argument `*condition`, which `arguments` makes of
+y: one tensor, or none for an unconditional model.
+
+    >>> Classes(3, ("cat", "dog", "bird")).encode("dog")
+    tensor([1])
 """
 
 from .kinds import (

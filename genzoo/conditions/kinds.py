@@ -15,12 +15,13 @@ BANK = 512  # training conditions that a checkpoint carries, at most
 
 
 class Condition(ABC):
-    """Base of the kinds.
+    """Base class of the kinds of conditions.
 
     Attributes:
-        num_classes: K of classes, 0 of any other kind.
-        entries: Of the vector as which a network may join it to its input; 0: it is none.
-        from_data: Whether only the data can give one: a caption cannot be invented.
+        num_classes: K of classes; 0 of other kinds.
+        entries: Entries of the vector by which a network can append it to its input; 0: it has no
+            such form.
+        from_data: Whether conditions must come from data, as captions; others can be drawn.
     """
 
     num_classes: int = 0
@@ -29,19 +30,23 @@ class Condition(ABC):
 
     @abstractmethod
     def check(self, y: Any, n: int, withheld: bool = False) -> None:
-        """Refuses what cannot be the condition of n images.
+        """Checks that y is a condition of n images.
 
         Args:
-            withheld: Whether some of them may have none, as `drop` leaves them.
+            y: The condition.
+            n: Number of images.
+            withheld: Whether the condition of some images may be withheld, as by `drop`.
 
         Raises:
-            ValueError: says what y must be, in one line.
+            ValueError: y is not such a condition; the error tells what it must be.
         """
 
     def draw(self, n: int, device: Any = None, bank: Any = None) -> Any:
-        """Conditions of n images, at random: whole rows of the bank, where only the data has any.
+        """Random conditions of n images; rows of the bank if conditions must come from data.
 
         Args:
+            n: Number of images.
+            device: Device of the result.
             bank: Conditions of training images.
         """
         if bank is None or not size(bank):
@@ -51,45 +56,45 @@ class Condition(ABC):
         return to(take(bank, torch.randint(size(bank), (n,))), device)
 
     def drop(self, y: Any, share: float) -> Any:
-        """y, which at random is withheld of such a share of the images (classifier-free guidance):
-        the class -1, no words, zeros for numbers and images."""
+        """y, withheld from a random share of the images (classifier-free guidance): the class is
+        then -1, a text has no words, numbers and images are 0."""
         first = next(iter(y.values())) if isinstance(y, Mapping) else y
         return self.withhold(y, torch.rand(len(first), device=first.device) < share)
 
     @abstractmethod
     def withhold(self, y: Any, where: Tensor) -> Any:
-        """y, withheld of the images where a tensor (n,) is true."""
+        """y, withheld from the images where a tensor (n,) is true."""
 
     def arguments(self, y: Any) -> tuple[Any, ...]:
         """y as the `*condition` of networks and losses."""
         return given(y)
 
     def read(self, y: Any, dtype: torch.dtype) -> Any:
-        """y of a loader's batch as models take it: floats of their dtype, whole numbers int64."""
+        """y of a loader's batch in the dtype of models: floats in theirs, integers int64."""
         return y.to(dtype) if y.is_floating_point() else y.long()
 
     def encode(self, text: str) -> Any:
-        """What is written, as y of one image or of several.
+        """A text as y of one or several images.
 
         Raises:
-            ValueError: says what can be written.
+            ValueError: the text cannot be read; the error tells what can.
         """
         raise ValueError(f"y must be a file .npz for {self}, got {text!r}")
 
     def words(self, y: Any) -> list[str]:
-        """Each condition in a few words, "" where there are none for it."""
+        """Each condition as a short text; "" if it has none."""
         return [""] * size(y)
 
     def pictures(self, y: Any) -> Tensor | None:
-        """Each condition as an image (n, C, H, W) in [-1, 1], where it is one."""
+        """Each condition as an image (n, C, H, W) in [-1, 1]; None if it is not an image."""
         return None
 
     @abstractmethod
     def form(self, n: int) -> str:
-        """What y of n images is."""
+        """A description of y of n images."""
 
     def to_plain(self) -> dict[str, Any]:
-        """Numbers, text, lists and dictionaries, from which `from_plain` makes the same value."""
+        """The condition as numbers, text, lists and dictionaries, which `from_plain` reads."""
         return {"kind": type(self).__name__}
 
 
@@ -131,7 +136,7 @@ class Nothing(Condition):
 class _OneTensor(Condition):
     """A kind whose y is one tensor."""
 
-    null: ClassVar[int] = 0  # in place of what is withheld
+    null: ClassVar[int] = 0  # value of a withheld condition
 
     def withhold(self, y: Tensor, where: Tensor) -> Tensor:
         return torch.where(where.view(-1, *[1] * (y.ndim - 1)), self.null, y)
@@ -141,9 +146,16 @@ class _OneTensor(Condition):
 class Classes(_OneTensor):
     """One of K classes: y int64 (n,).
 
+    >>> classes = Classes(3, ("cat", "dog", "bird"))
+    >>> classes.encode("bird, 0"), classes.words(torch.tensor([2, 0]))
+    (tensor([2, 0]), ['bird', 'cat'])
+    >>> classes.check(torch.tensor([3]), 1)
+    Traceback (most recent call last):
+    ValueError: y must be in 0..2, got 3..3
+
     Args:
-        num_classes: K.
-        names: What the classes 0, 1, ... are called, all of them or none.
+        num_classes: K, the number of classes.
+        names: Names of the classes 0, 1, ..., all of them or none.
     """
 
     num_classes: int
@@ -198,9 +210,12 @@ class Classes(_OneTensor):
 class Vector(_OneTensor):
     """Numbers: y float (n, D).
 
+    >>> Vector(2, ("pose", "age")).words(torch.tensor([[0.5, 30.0]]))
+    ['pose 0.5, age 30']
+
     Args:
-        entries: D.
-        names: What the numbers are called, all of them or none.
+        entries: D, the count of numbers.
+        names: Names of the numbers, all of them or none.
     """
 
     entries: int
@@ -251,7 +266,7 @@ class ImageOf(_OneTensor):
     """An image: y float (n, C, H, W) in [-1, 1].
 
     Args:
-        shape: (C, H, W).
+        shape: (C, H, W) of the image.
     """
 
     shape: tuple[int, ...]
@@ -268,7 +283,7 @@ class ImageOf(_OneTensor):
         )
 
     def read(self, y: Tensor, dtype: torch.dtype) -> Tensor:
-        """Bytes, as images are kept, are scaled too."""
+        """y in the dtype of models; uint8 images are scaled to [-1, 1]."""
         return y.to(dtype) / 127.5 - 1 if y.dtype == torch.uint8 else y.to(dtype)
 
     def pictures(self, y: Tensor) -> Tensor:
@@ -285,9 +300,15 @@ class ImageOf(_OneTensor):
 class Tokens(_OneTensor):
     """A text: y int64 (n, L). The first word of the vocabulary is 1; 0 is no word.
 
+    >>> text = Tokens(("a", "red", "bird"), length=4)
+    >>> text.encode("A red bird.")
+    tensor([[1, 2, 3, 0]])
+    >>> text.words(torch.tensor([[2, 3, 0, 0]]))
+    ['red bird']
+
     Args:
         vocabulary: The words, in lower case.
-        length: L, words at most.
+        length: L, the maximum number of words.
     """
 
     vocabulary: tuple[str, ...]
@@ -340,10 +361,14 @@ class Tokens(_OneTensor):
 
 @dataclass(frozen=True, init=False)
 class Together(Condition):
-    """Several conditions by name: y a dictionary of theirs.
+    """Several conditions by name: y is a dictionary of their y.
+
+    >>> both = Together(digit=Classes(10), box=Vector(2))
+    >>> both.encode("digit=3; box=0,1")
+    {'digit': tensor([3]), 'box': tensor([[0., 1.]])}
 
     Args:
-        parts: Each one.
+        parts: The conditions, by name.
     """
 
     parts: tuple[tuple[str, Condition], ...]
@@ -373,11 +398,11 @@ class Together(Condition):
     def draw(self, n: int, device: Any = None, bank: Any = None) -> dict[str, Any]:
         if not any(part.from_data for _, part in self.parts):
             return {name: part.draw(n, device) for name, part in self.parts}
-        # Whole rows: parts drawn one by one would make pairs that never occur.
+        # Whole rows: parts drawn separately would give pairs that the data do not have.
         return super().draw(n, device, bank)
 
     def withhold(self, y: Mapping[str, Any], where: Tensor) -> dict[str, Any]:
-        """All parts of an image together."""
+        """y, all of whose parts are withheld together."""
         return {name: part.withhold(y[name], where) for name, part in self.parts}
 
     def read(self, y: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -410,7 +435,7 @@ class Together(Condition):
 
 
 def plain(text: str) -> list[str]:
-    """Words in lower case, without punctuation around them."""
+    """Words of a text in lower case, without punctuation around them."""
     return [word for word in (w.strip(".,;:!?\"'()") for w in text.lower().split()) if word]
 
 

@@ -1,4 +1,4 @@
-"""Ways to a condition: from plain values, from a number of classes, from a model, from data."""
+"""Conditions from plain values, from a number of classes, from a model and from data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,11 @@ KINDS = {kind.__name__: kind for kind in (Nothing, Classes, Vector, ImageOf, Tok
 
 
 def from_plain(plain: Mapping[str, Any]) -> Condition:
-    """The value that `to_plain` was asked of."""
+    """The condition of which `to_plain` gave these values.
+
+    >>> from_plain(Classes(3).to_plain()) == Classes(3)
+    True
+    """
     given = dict(plain)
     name = given.pop("kind", None)
     if name not in KINDS:
@@ -23,7 +27,11 @@ def from_plain(plain: Mapping[str, Any]) -> Condition:
 
 
 def condition_of(value: Any) -> Condition:
-    """A condition of any way to say it: itself, plain values, the number of classes, None."""
+    """A condition from itself, from plain values, from a number of classes or from None.
+
+    >>> condition_of(3), condition_of(None)
+    (Classes(num_classes=3, names=()), Nothing())
+    """
     if isinstance(value, Condition):
         return value
     if isinstance(value, Mapping):
@@ -32,7 +40,7 @@ def condition_of(value: Any) -> Condition:
 
 
 def asked_of(model: Any) -> Condition:
-    """What a model asks for, whoever wrote it; one without `condition` may have `num_classes`."""
+    """The condition of any model; if it has no `condition`, its `num_classes` is used."""
     condition = getattr(model, "condition", None)
     if isinstance(condition, Condition):
         return condition
@@ -40,8 +48,8 @@ def asked_of(model: Any) -> Condition:
 
 
 def given_by(data: Any) -> Condition:
-    """What a DataModule gives, whoever wrote it; one without `condition` may be `conditional` and
-    have `num_classes`."""
+    """The condition of any DataModule; if it has no `condition`, its `conditional` and
+    `num_classes` are used."""
     condition = getattr(data, "condition", None)
     if isinstance(condition, Condition):
         return condition

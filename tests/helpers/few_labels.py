@@ -26,6 +26,6 @@ def taught(model, data: Digits, steps: int, lr: float):
     optimizer = torch.optim.Adam(model.discriminator.parameters(), lr=lr, betas=model.betas)
     for _ in range(steps):
         optimizer.zero_grad()
-        cross_entropy(model.discriminator.judge(x)["classes"], y).backward()
+        cross_entropy(model.discriminator.outputs(x)["classes"], y).backward()
         optimizer.step()
     return model

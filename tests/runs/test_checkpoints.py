@@ -428,7 +428,7 @@ def test_a_bias_that_is_missing_is_made_up_in_a_file_from_before_it_only(version
     biases = returned(model)
     assert len(biases) > 1 and not any(model.state_dict()[name].any() for name in biases)
     x = torch.rand(4, 1, 32, 32) * 2 - 1
-    expected = model.verdict(x)
+    expected = model.raw_scores(x)
     training(model, loader(x, 4), 0).save_checkpoint(tmp_path / "m.ckpt")
     checkpoint = read(tmp_path / "m.ckpt")
     if not versioned:
@@ -437,7 +437,7 @@ def test_a_bias_that_is_missing_is_made_up_in_a_file_from_before_it_only(version
         del checkpoint["state_dict"][name]
     torch.save(checkpoint, tmp_path / "m.ckpt")
     if part == "all" and not versioned:
-        assert torch.equal(load_model(tmp_path / "m.ckpt").verdict(x), expected)
+        assert torch.equal(load_model(tmp_path / "m.ckpt").raw_scores(x), expected)
         return
     others = f" and {len(biases) - 1} more" if part == "all" else ""
     first = biases[0] if part == "all" else biases[1]

@@ -126,7 +126,7 @@ def test_residual_scores_and_samples_begin_neither_flat_nor_saturated(num_classe
     model = GAN((3, 64, 64), num_classes, width=32, network="residual").train()
     x, y = torch.rand(8, 1, 1, 1) * torch.randn(8, 3, 64, 64).clamp(-1, 1), torch.arange(8) % 3
     label = (y,) if num_classes else ()
-    assert 0.02 < model.verdict(x, *label).std() < 5
+    assert 0.02 < model.raw_scores(x, *label).std() < 5
     assert 0.1 < model.generator(model.prior(8), *label).std() < 0.9
 
 

@@ -1,4 +1,4 @@
-"""Explicit models whose likelihood is exact: each pixel given those before it."""
+"""Models with an exact likelihood: a distribution of each pixel given the earlier ones."""
 
 from .diagonal_bilstm import DiagonalBiLSTM
 from .gated_pixelcnn import GatedPixelCNN

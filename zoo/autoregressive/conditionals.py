@@ -22,23 +22,25 @@ from ..pixelwise import draw
 
 
 class Autoregressive(GenerativeModel):
-    """Base of the family.
+    """Base class of the family.
 
-    A subclass gives `conditionals(x, *condition)`: for images (B, C, H, W) on the grid of levels, a
-    distribution of all their levels, (B, C, H, W), in which each depends only on values of x
-    that come before it; it has `log_prob`, `icdf` and, to pick pixels, `[...]`. If every layer
-    that looks beyond its pixel is `networks.masked.Cached`, drawing is fast.
+    A subclass defines `conditionals(x, *condition)`: for images (B, C, H, W) on the grid of levels,
+    a distribution of all their levels, (B, C, H, W), in which each depends only on earlier values
+    of x; it has `log_prob`, `icdf` and indexing, to select pixels. If every layer with a kernel
+    larger than a pixel is `networks.masked.Cached`, sampling is fast.
 
-    The condition are labels (B,) of `num_classes`; an unconditional model has none.
+    The condition is labels (B,) of `num_classes`; an unconditional model has none.
 
     Args:
         image_shape: (C, H, W).
-        num_classes: K of a class-conditional model; 0: unconditional.
-        levels: Values of a pixel, 2 to 256, evenly from -1 to 1. Images between them are rounded.
+        num_classes: K, the number of classes of a class-conditional model; 0: the model is
+            unconditional.
+        levels: Number of values of a pixel, 2 to 256, evenly from -1 to 1; images are rounded to
+            them.
         lr: Adam's learning rate.
 
     Attributes:
-        margin: Columns on the right of an image that the layers visit too, drawing, though
+        margin: Columns on the right of an image that the layers also visit in sampling, though
             nothing is drawn there.
     """
 
@@ -63,11 +65,11 @@ class Autoregressive(GenerativeModel):
         return self.conditionals(grid, *self.given(x, y)).log_prob(level).flatten(1).sum(1)
 
     def bits_per_dim(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) bits for each pixel and colour; log2 of `levels` for one who knows nothing."""
+        """Bits (B,) per pixel and colour; a uniform distribution has log2 of `levels`."""
         return self.log_prob(x, y) / (-log(2) * prod(self.image_shape))
 
     def given(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, ...]:
-        """The `*condition` of images x, checked."""
+        """The `*condition` of images x, which is checked."""
         condition = self.condition.arguments(y)
         if self.num_classes and not condition:
             raise ValueError(f"y must be labels in 0..{self.num_classes - 1}, got None")
@@ -104,12 +106,12 @@ class Autoregressive(GenerativeModel):
         """Draws images, exactly from the model.
 
         Args:
-            n: How many.
-            y: (n,) labels; at random if not given.
+            n: Number of images.
+            y: Labels (n,); None: drawn at random.
             method: "cached", or "naive": a whole pass for each value, for comparison.
-            uniforms: (n, H, W, C) in [0, 1), the randomness to use; the same numbers and labels
-                give the same images.
-            progress: Show a bar over rows.
+            uniforms: Random numbers (n, H, W, C) in [0, 1); the same numbers and labels give the
+                same images. None: drawn.
+            progress: Whether to show a progress bar over rows.
 
         Returns:
             (n, C, H, W) in [-1, 1], on the grid of levels.
@@ -127,11 +129,19 @@ class Autoregressive(GenerativeModel):
         uniforms: Tensor | None = None,
         progress: bool = False,
     ) -> Tensor:
-        """Draws the pixels of x where the mask (B, 1, H, W) is 0; the others stay as they are.
+        """Draws the pixels of x where the mask (B, 1, H, W) is 0; the others stay.
 
-        Each is drawn given all that comes before it. That is exact, a draw from p(rest | known),
-        where what is known comes first in the order (say, the upper half); what is known after a
-        gap does not help to fill it. Other arguments as `sample`.
+        Each pixel is drawn given all earlier ones. This is exact, a draw from p(rest | known), if
+        the known pixels come first in the order (e.g. the upper half); pixels that are known after
+        a gap do not change what is drawn in the gap.
+
+        Args:
+            x: Images (B, C, H, W) in [-1, 1].
+            mask: 1 where a pixel is known.
+            y: Labels (B,); None: drawn at random.
+            method: "cached", or "naive": a whole pass for each value, for comparison.
+            uniforms: Random numbers (B, H, W, C) in [0, 1); None: drawn.
+            progress: Whether to show a progress bar over rows.
         """
         check_images(x, self.image_shape, "the data")
         if mask.shape != (len(x), 1, *self.image_shape[1:]):
@@ -153,7 +163,7 @@ class Autoregressive(GenerativeModel):
         uniforms: Tensor | None,
         progress: bool,
     ) -> Tensor:
-        """Fills x where it is not known, in place."""
+        """Draws x where it is not known, in place."""
         return draw(
             lambda x: self.conditionals(x, *condition),
             self,

@@ -2,17 +2,17 @@
 
 van den Oord, Kalchbrenner and Kavukcuoglu, 2016. https://arxiv.org/abs/1601.06759
 
-`RowLSTM` with cells that see everything (sec. 3.2). Two LSTMs cross the image from its upper
-corners, a diagonal at a time. From the left, the cell at (i, j) hears (i-1, j) and (i, j-1), so
-all of what is above and to the left; from the right, (i-1, j) and (i, j+1). As (i, j+1) comes
-after (i, j), what was heard from the right is given to the row below, of which all of it comes
-before. In an image whose row i is moved to the right by i, diagonals are columns: H + W - 1
-steps, each a convolution of two rows, for H * W cells.
+`RowLSTM` with cells that depend on all earlier pixels (sec. 3.2). Two LSTMs cross the image from
+its upper corners, a diagonal at a time. From the left, the cell at (i, j) gets the states of (i-1,
+j) and (i, j-1), so its receptive field is all pixels above and to the left; from the right, it gets
+those of (i-1, j) and (i, j+1). As (i, j+1) comes after (i, j), the output from the right is used in
+the row below, whose pixels all come later. In an image whose row i is moved to the right by i,
+diagonals are columns: H + W - 1 steps, each a convolution of two rows, for H * W cells.
 
-Differs from the paper, where one pixel stays unseen: at (i, j) the row above is known by features
-of its pixels, and features know only the pixels before them, so nothing tells of the last pixel
-of the row above. Here images have one empty column more on the right, whose features know it.
-The LSTM from the right, whose states are used a row later, needs no masks of colours. Else as
+Differs from the paper, in which one pixel has no influence: the inputs at (i, j) from the row above
+are features, which depend only on the pixels before them, so none depends on the last pixel of the
+row above. Here images have one more, empty, column on the right, whose features depend on it. The
+LSTM from the right, whose states are used a row later, needs no masks of colours. Otherwise as in
 `PixelCNN`.
 """
 
@@ -47,8 +47,8 @@ class DiagonalBlock(nn.Module):
 
 
 class EmptyColumn(Cached):
-    """A column of zeros on the right of images. Drawing, the layers come to its pixels by
-    themselves, after the last of each row."""
+    """A column of zeros on the right of images. In sampling, the layers visit its pixels after the
+    last pixel of each row."""
 
     def whole(self, x: Tensor) -> Tensor:
         return pad(x, (0, 1))
@@ -58,7 +58,7 @@ class EmptyColumn(Cached):
 
 
 class DiagonalNet(RecurrentNet):
-    """The network of table 1 with blocks that see all that comes before."""
+    """The network of table 1 with blocks that depend on all earlier pixels."""
 
     Block = DiagonalBlock
 

@@ -2,22 +2,23 @@
 
 van den Oord et al., 2016. https://arxiv.org/abs/1606.05328
 
-The likelihood is PixelCNN's (1601.06759), exact and a product over pixels. Two things are new in
-the network that computes it. The rectifiers become gates,
+The likelihood is exact and a product over pixels, as in PixelCNN (1601.06759). Its network differs
+in two points. Gates replace the ReLUs,
 
     y = tanh(W_f * x + V_f^T h) . sigmoid(W_g * x + V_g^T h)                (eq. 2 and 4)
 
-and two stacks of convolutions, one of the rows above and one of the pixels on the left, see every
-earlier pixel within reach, where PixelCNN's masks leave a blind spot (fig. 1). A class, h in
-eq. 4, is a condition of every gate, alike at all pixels:
+and two stacks of convolutions, one of the rows above and one of the pixels on the left, depend on
+every earlier pixel within their receptive field, where PixelCNN's masks leave a blind spot (fig.
+1). A class, h in eq. 4, is a condition of every gate, the same at all pixels:
 
     p(x | h) = prod_i p(x_i | x_1, ..., x_{i-1}, h)                         (eq. 3)
 
-At the optimum these are the data's conditionals: so labels say what is drawn, and pixels that
-PixelCNN cannot see can be copied.
+At the optimum these are the conditionals of the data: samples show their class, and pixels in
+PixelCNN's blind spot can be copied.
 
 Differs from the paper: Adam for RMSProp; the layer before the last has as many features as the
-stack. New is `label_dropout`: a network from which labels are at times withheld has p(x) too.
+stack. `label_dropout` is new: a network for which some labels are withheld in training models p(x),
+too.
 """
 
 import torch
@@ -54,15 +55,14 @@ class GatedNetwork(nn.Module):
 
 
 class GatedPixelCNN(Autoregressive):
-    """Exact likelihood by gated convolutions without a blind spot, of all images or of a class.
+    """A model with an exact likelihood, by gated convolutions without a blind spot.
 
     Args:
-        width: Features of each of the two stacks.
-        layers: Gated layers; the first has 7x7 kernels.
-        kernel_size: k of the later layers.
-        label_dropout: Probability that a label is withheld in training. Above 0, `log_prob`
-            without labels, or with label -1, is that of p(x).
-        Other arguments as `Autoregressive`.
+        width: Channels of each of the two stacks.
+        layers: Number of gated layers; the first has 7x7 kernels.
+        kernel_size: Side of the kernels of the later layers, odd.
+        label_dropout: Probability that a label is withheld in training. If it is above 0,
+            `log_prob` without labels, or with label -1, is log p(x).
     """
 
     Network = GatedNetwork
@@ -87,6 +87,7 @@ class GatedPixelCNN(Autoregressive):
         self.network = self.Network(self.image_shape, *sizes)
 
     def conditionals(self, x: Tensor, *condition: Tensor) -> Levels:
+        """The distribution of each level of images x, given the earlier values."""
         h = (self._one_hot(y, x) for y in condition)
         logits = self.network(x, *h).to(x.dtype)  # mixed precision ends here
         return Levels(logits.unflatten(1, (self.image_shape[0], self.levels)).movedim(2, -1))

@@ -8,11 +8,11 @@ The joint distribution of all pixels is written as a product of conditionals
     p(x_i | x_<i) = p(R | x_<i) p(G | x_<i, R) p(B | x_<i, R, G)            (eq. 2)
 
 and each is a softmax over the levels of a pixel, computed by one network for all pixels at once.
-Masks keep it honest: the first convolution (7x7, mask A) sees no value that does not come before;
-the others (mask B) may see of their own pixel what the first let through. So the likelihood is
-exact, its mean over data is the objective, and drawing goes pixel by pixel. At the optimum the
-conditionals are the data's, as far as they look: layer upon layer of masked 3x3 kernels never
-sees a wedge to the upper right of the pixel, the blind spot (1606.05328, fig. 1).
+Masks restrict each output to earlier values: the first convolution (7x7, mask A) excludes the
+pixel's own value; the later ones (mask B) include their own features of the pixel. So the
+likelihood is exact, its mean over data is the objective, and samples are drawn pixel by pixel. At
+the optimum the conditionals are those of the data, within the receptive field: masked 3x3 kernels
+never cover a wedge to the upper right of the pixel, the blind spot (1606.05328, fig. 1).
 
 Differs from the paper: Adam for RMSProp; two levels are a softmax over two for a sigmoid, the
 same family; the layer before the last has as many features as the blocks; classes, which the
@@ -70,12 +70,18 @@ class MaskedResNet(nn.Module):
 
 
 class PixelCNN(Autoregressive):
-    """Exact likelihood by masked convolutions.
+    """A model with an exact likelihood, by masked convolutions.
+
+    >>> model = PixelCNN((1, 4, 4), levels=2, width=4, layers=1)
+    >>> model.sample(2).unique()  # the two levels
+    tensor([-1.,  1.])
+    >>> model.log_prob(torch.ones(3, 1, 4, 4)).shape  # nats
+    torch.Size([3])
 
     Args:
         width: The paper's h: channels of the 3x3 convolutions; between blocks there are 2h.
-        layers: Residual blocks, each with one masked 3x3 convolution; 0: the 7x7 only.
-        Other arguments as `Autoregressive`.
+        layers: Number of residual blocks, each with one masked 3x3 convolution; 0: the 7x7
+            convolution only.
     """
 
     Network = MaskedResNet
@@ -94,5 +100,6 @@ class PixelCNN(Autoregressive):
         self.network = self.Network(self.image_shape, num_classes, levels, width, layers)
 
     def conditionals(self, x: Tensor, *condition: Tensor) -> Levels:
+        """The distribution of each level of images x, given the earlier values."""
         logits = self.network(x, *condition).to(x.dtype)  # mixed precision ends here
         return Levels(logits.unflatten(1, (self.image_shape[0], self.levels)).movedim(2, -1))

@@ -2,13 +2,13 @@
 
 Salimans, Karpathy, Chen and Kingma, 2017. https://arxiv.org/abs/1701.05517
 
-An exact likelihood by masked convolutions, as PixelCNN, with four changes. A level of a pixel is
-no class of its own but a cell of a continuous intensity, a mixture of logistics (sec. 2.1):
+An exact likelihood by masked convolutions, as in PixelCNN, with four changes. A level of a pixel is
+not a class but an interval of a continuous intensity, a mixture of logistics (sec. 2.1):
 
     P(x) = sum_k pi_k [sigmoid((x + 1/2 - mu_k) / s_k) - sigmoid((x - 1/2 - mu_k) / s_k)]   (eq. 2)
 
-so a level never seen in training is as likely as its neighbours make it. The network sees whole
-pixels, and their colours depend on each other only in the means (sec. 2.2):
+so a level that is absent from the training data is about as likely as its neighbours. The network
+processes whole pixels, and their colours depend on each other only in the means (sec. 2.2):
 
     mu_g = mu_g + a r,   mu_b = mu_b + b r + c g                                            (eq. 3)
 
@@ -17,9 +17,9 @@ between layers of the same size on the way down and up (sec. 2.4), and dropout (
 streams keep the order: one of the rows above, one also of the pixels on the left.
 
 Differs from the paper: its eq. 3 prints b where c stands here, the released code has c; that code
-normalises weights by data, which is left out, and decays the learning rate by 5e-6 a step. Any
-side is allowed, halves rounded up. Samples are levels, and each colour is drawn given the levels
-of those before it. Training averages weights (`ema_decay`) and evaluates the average, as the paper.
+normalises weights by data, which is left out, and decays the learning rate by 5e-6 a step. Any side
+is allowed, halves rounded up. Samples are levels, and each colour is drawn given the levels of
+those before it. Training averages weights (`ema_decay`) and evaluates the average, as in the paper.
 """
 
 from collections.abc import Callable
@@ -33,22 +33,23 @@ from ...checks import at_least
 from ..ema import Averaging
 from ..logistic import LogisticMixture
 from ..networks.gated import VerticalConv2d
+from ..networks.kept import renamed
 from ..networks.masked import Cached, ClassBias, MaskedConv2d, OncePerRow, Place, ThisPixel
 from ..networks.strided import CornerConv2d, CornerTransposed2d, RowTransposed2d
 from .conditionals import Autoregressive
 
 
 def concat_elu(x: Tensor) -> Tensor:
-    """(B, C, ...) to (B, 2C, ...): what rises and what falls, both kept."""
+    """ELU of x and of -x: (B, C, ...) to (B, 2C, ...)."""
     return elu(torch.cat((x, -x), dim=1))
 
 
 class GatedResidual(nn.Module):
-    """x + a . sigmoid(b), where a and b come of two convolutions of x and of what else is given.
+    """x + a . sigmoid(b), where a and b are computed by two convolutions of x and further features.
 
     Args:
-        look: Makes a convolution of so many channels to so many.
-        width: Features.
+        look: Makes a convolution from numbers of input and output channels.
+        width: Channels of x.
         shortcut: Whether features from the way down are added.
     """
 
@@ -67,11 +68,11 @@ class GatedResidual(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, y: Tensor | None, shortcut: Tensor | None, told: Tensor | None = None
+        self, x: Tensor, y: Tensor | None, shortcut: Tensor | None, across: Tensor | None = None
     ) -> Tensor:
         h = self.first(concat_elu(x))
-        if told is not None:
-            h = h + told
+        if across is not None:
+            h = h + across
         if self.shortcut is not None:
             h = h + self.shortcut(concat_elu(shortcut))
         h = self.second(self.dropout(concat_elu(h)))
@@ -82,7 +83,7 @@ class GatedResidual(nn.Module):
 
 
 class Above(Cached):
-    """A layer of the stream of the rows above, and what the other stream gets of it."""
+    """A layer of the stream of the rows above, with its output for the other stream."""
 
     def __init__(self, stride: int, width: int, *settings):
         super().__init__()
@@ -92,13 +93,14 @@ class Above(Cached):
             return VerticalConv2d(channels_in, channels_out, (2, 3), "B", stride_in=stride)
 
         self.residual = GatedResidual(look, width, *settings)
-        self.told = nn.Conv2d(2 * width, width, 1, bias=False)
+        self.across = nn.Conv2d(2 * width, width, 1, bias=False)
+        renamed(self, told="across")
 
     def whole(
         self, above: Tensor, y: Tensor | None, shortcut: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         above = self.residual(above, y, shortcut)
-        return above, self.told(concat_elu(above))
+        return above, self.across(concat_elu(above))
 
     def stepper(self, place: Place) -> Callable:
         return OncePerRow(self.whole, place)
@@ -119,8 +121,8 @@ class Layer(nn.Module):
     def forward(
         self, streams: tuple[Tensor, Tensor], y: Tensor | None, shortcuts=(None, None)
     ) -> tuple[Tensor, Tensor]:
-        above, told = self.above(streams[0], y, shortcuts[0])
-        return above, self.residual(streams[1], y, shortcuts[1], told)
+        above, across = self.above(streams[0], y, shortcuts[0])
+        return above, self.residual(streams[1], y, shortcuts[1], across)
 
 
 class Size(nn.Module):
@@ -165,9 +167,9 @@ class Size(nn.Module):
 
 
 class ShiftedUNet(Cached):
-    """Images (B, C, H, W) to `outputs` numbers at each pixel, told by the pixels before it.
+    """Images (B, C, H, W) to `outputs` numbers at each pixel, which depend on earlier pixels only.
 
-    Of one pixel's colours it knows none: so while an image is drawn they need one pass only.
+    They do not depend on the colours of the pixel itself: so sampling needs one pass for a pixel.
     """
 
     def __init__(
@@ -206,17 +208,16 @@ class ShiftedUNet(Cached):
 
 
 class PixelCNNpp(Averaging, Autoregressive):
-    """Exact likelihood of ordered levels, by a network of three sizes.
+    """A model with an exact likelihood of ordered levels, by a network of three sizes.
 
     Args:
-        width: Features of each stream; the released code's number.
-        layers: Gated layers at each size, down and up (sec. 3: 5).
-        stages: How often the sides are halved.
-        mixtures: Logistics at a pixel.
-        dropout: Fraction of features dropped in training.
+        width: Channels of each stream, as in the released code.
+        layers: Number of gated layers at each size, down and up (sec. 3: 5).
+        stages: Number of halvings of the sides.
+        mixtures: Number of logistics in the mixture of a pixel.
+        dropout: Share of features that are dropped in training; 0: none.
         ema_decay: Decay per step of a moving average of the weights, used in evaluation; 0: none.
-        ema_warmup: Whether the average forgets faster at first (see `zoo/ema.py`). Other arguments
-            as `Autoregressive`.
+        ema_warmup: Whether the decay of the moving average is smaller at first (see `zoo/ema.py`).
     """
 
     Network = ShiftedUNet
@@ -251,6 +252,7 @@ class PixelCNNpp(Averaging, Autoregressive):
         self.average()
 
     def conditionals(self, x: Tensor, *condition: Tensor) -> LogisticMixture:
+        """The distribution of each level of images x, given the earlier values."""
         network = self.network if self.training else self.average_network
         parameters = network(x, *condition).to(x.dtype)  # mixed precision ends here
         return LogisticMixture.of_pixels(parameters, self.pixel(x), self.levels)

@@ -10,10 +10,10 @@ an LSTM that runs from the top row to the bottom replaces the masked 3x3 convolu
 
 x_i are the features of row i, * convolves along it: K_is, 3 wide with mask B, is computed for the
 whole image beforehand; K_ss, 3 wide, needs no mask, as all of row i-1 comes before row i. So the
-rows above are seen without bound, as a triangle that widens by a pixel a row; what lies beyond
-it, and most of the pixel's own row, is not seen at all.
+receptive field is a triangle of all rows above, which widens by a pixel a row; pixels outside it,
+and most of the pixel's own row, have no influence.
 
-Differs from the paper: as `PixelCNN`; gradients far longer than usual are shortened.
+Differs from the paper: as in `PixelCNN`; gradients are clipped at a norm of `clip_norm`.
 """
 
 from torch import Tensor, nn
@@ -55,13 +55,12 @@ class RecurrentNet(MaskedResNet):
 
 
 class RowLSTM(PixelCNN):
-    """Exact likelihood by an LSTM over rows.
+    """A model with an exact likelihood, by an LSTM over rows.
 
     Args:
         width: The paper's h: cells at each pixel; between blocks there are 2h features.
-        layers: LSTM layers.
-        clip_norm: Gradients longer than this are shortened to it, unless the Trainer clips; 0:
-            never. Other arguments as `PixelCNN`.
+        layers: Number of LSTM layers.
+        clip_norm: Maximum norm of the gradient, unless the Trainer clips; 0: no clipping.
     """
 
     Network = RecurrentNet

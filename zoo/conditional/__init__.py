@@ -1,4 +1,4 @@
-"""The generator has a condition, or inputs that must mean something: classes, codes, a context."""
+"""Games with a condition of the generator, or with codes or classes that are learned."""
 
 from .acgan import ACGAN
 from .amgan import AMGAN

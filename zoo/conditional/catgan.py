@@ -3,22 +3,22 @@ Networks.
 
 Springenberg, 2015. https://arxiv.org/abs/1511.06390
 
-The discriminator has no unit for real or fake, only K categories. It should be sure which one an
-image of the data belongs to, unsure of samples, and use all categories equally; the generator
-wants it to be sure of samples, and these to be of all categories equally. With entropies H,
+The discriminator has no output for real or fake, only K categories. Its prediction should be
+certain for data, uncertain for samples, and use all categories equally. The generator is trained so
+that predictions for its samples are certain, and use all categories equally. With entropies H,
 
     L_D = -H[E_x p(y|x)] + E_x H[p(y|x)] - E_z H[p(y|G(z))]
     L_G = -H[E_z p(y|G(z))] + E_z H[p(y|G(z))]
 
-so -H[p(y|x)] is the score of a game in which both pay the score as it is, and the entropy of a
-mean is what is added. Labels, where there are any, add their cross-entropy to L_D. Categories find
-classes because they must be sure of all data: a boundary has to pass where there are none, and the
-samples, of which it must be unsure, hold it there.
+so -H[p(y|x)] is the score of a game with linear losses, to which the entropy of the mean is added.
+Labels, if there are any, add their cross-entropy to L_D. Categories can find classes because
+predictions are certain at data: decision boundaries lie where there are no data, and the samples,
+at which predictions are uncertain, keep them there.
 
-What did not hold: on MNIST, with fully connected networks, the categories are no nearer to the
-classes than the clusters of k-means.
+What did not hold: on MNIST, with fully connected networks, the categories agree with the
+classes no better than the clusters of k-means.
 
-Differs from the paper: networks as `GAN` or as `network` says, with Gaussian noise in the
+Differs from the paper: networks as in `GAN` or as `network` says, with Gaussian noise in the
 discriminator; the fully connected one has batch normalisation.
 """
 
@@ -33,22 +33,26 @@ from .semi_supervised_gan import SemiSupervisedGAN
 
 
 def sureness(logits: Tensor) -> Tensor:
-    """(B, K) to (B,): -H[p(y|x)] in nats, from -log K to 0 where one category has it all."""
+    """(B, K) to (B,): -H[p(y|x)] in nats, from -log K to 0, where one category has probability 1.
+
+    >>> sureness(torch.zeros(1, 4))  # -log 4
+    tensor([-1.3863])
+    """
     log_p = logits.log_softmax(dim=1)
     return (log_p.exp() * log_p).sum(1)
 
 
 def evenness(logits: Tensor) -> Tensor:
-    """H[E p(y|x)] in nats, log K where the batch (B, K) uses all categories equally."""
+    """H[E p(y|x)] in nats of logits (B, K): log K where the batch uses all categories equally."""
     log_p = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
     return -(log_p.exp() * log_p).sum()
 
 
 class Categories(Heads):
-    """Logits of categories whose score is how sure they are."""
+    """Logits of categories; the score is minus their entropy."""
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return sureness(self.judge(*seen)["classes"])
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return sureness(self.outputs(*inputs)["classes"])
 
 
 class BatchNormMLPDiscriminator(networks.MLPDiscriminator):
@@ -64,14 +68,14 @@ class CatGAN(SemiSupervisedGAN):
     """A GAN whose discriminator sorts images into categories, with few labels or none.
 
     Args:
-        num_classes: Of the labels 0..num_classes-1, or -1 where there is none, from which the
-            first categories learn; 0: labels are not looked at.
-        num_categories: K, at least num_classes; may well be more.
+        num_classes: Number of classes of the labels, which are 0..num_classes-1, or -1 for an
+            unlabelled image; the first categories are trained on them. 0: labels are not used.
+        num_categories: K, the number of categories, at least num_classes.
         hidden_noise: Standard deviation of the noise behind the discriminator's leaky ReLUs.
-        lr: Adam's learning rate. Other arguments as `SemiSupervisedGAN`.
+        lr: Adam's learning rate.
     """
 
-    Judge = Categories
+    DiscriminatorHeads = Categories
     Discriminator = BatchNormMLPDiscriminator
     pairs = {
         **networks.PAIRS,
@@ -96,7 +100,7 @@ class CatGAN(SemiSupervisedGAN):
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
-        logits = self.discriminator.judge(x)["classes"]
+        logits = self.discriminator.outputs(x)["classes"]
         sorted_out = logits[without_label(y)] if self.labelled else logits
         of_fake = self.discriminator(*self.fake(self.prior(len(x))))
         loss = of_fake.mean() - sureness(sorted_out).mean() - evenness(sorted_out)
@@ -106,11 +110,11 @@ class CatGAN(SemiSupervisedGAN):
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, _ = batch
-        logits = self.discriminator.judge(*self.fake(self.prior(len(x))))["classes"]
+        logits = self.discriminator.outputs(*self.fake(self.prior(len(x))))["classes"]
         return -sureness(logits).mean() - evenness(logits)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        if self.labelled:  # else a category is no class
+        if self.labelled:  # otherwise categories are not classes
             super().validation_step(batch, batch_idx)
 
     test_step = validation_step

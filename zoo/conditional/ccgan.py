@@ -2,38 +2,38 @@
 
 Denton, Gross and Fergus, 2016. https://arxiv.org/abs/1611.06430
 
-A hole is cut into an image x; m is 1 where it is still seen. A generator that sees what is around
-fills the hole, and nothing but the hole is its work:
+A hole is cut into an image x; the mask m is 1 outside the hole. A generator fills the hole from its
+surroundings, and only the hole is generated:
 
     x_G = G(m x, m, z),    x_I = m x + (1 - m) x_G
 
-A discriminator tells x from x_I, and from the same features names the class of the images that
-have a label:
+A discriminator separates x from x_I, and from the same features classifies the images that have a
+label:
 
     L_D = -E_x[log D(x)] - E_x,m[log(1 - D(x_I))] + lambda E_labelled[-log p(y | x)]
     L_G = -E_x,m[log D(x_I)]
 
-There is no loss of pixels: whatever goes well with what is around is as good as the original, and
-no hole is filled by a mean. To find the seams the discriminator must know what images look like,
-so that unlabelled ones teach its features, and images filled in are better fakes to learn from
-than those of a GAN that has to invent everything.
+There is no loss of pixels: everything that fits the surroundings is as good as the original, and
+holes are not filled by a mean. To find filled holes the discriminator must model images, so its
+features also learn from unlabelled images, and filled images are better negatives than whole
+samples of a GAN.
 
-CC-GAN^2 shows the discriminator whole images of the generator too. Here those are made without a
-context, so that the model samples, and have a score of their own on the same features:
+In CC-GAN^2 the discriminator also gets whole images of the generator. Here these are generated
+without a context, so that the model can sample, and have their own score on the same features:
 
     CC-GAN + w GAN,    each as above
 
-What did not hold: that one score serves both. Then the mixture of images filled in and made whole
-becomes the data's, and the former make up for what the latter lack: on 8x8 digits, after 1,500
-steps on one seed, the distance of completions to data was 41 in place of 3.5, and 30 where a mean
-fills holes. Nor was a gain by unlabelled images found: with 100 labels of 16x16 MNIST digits,
-convolutions and 1,500 steps 0.76, 0.79 and 0.83 were named rightly (seeds 0, 1, 2), for 0.77, 0.80
-and 0.83 by the same network without them.
+What did not hold: that one score is enough for both. Then the mixture of filled and of whole images
+is matched to the data, and the former compensate for the modes that the latter lack: on 8x8 digits,
+after 1,500 steps on one seed, the distance of completions to data was 41 instead of 3.5, and 30
+where a mean fills holes. Nor was a gain by unlabelled images found: with 100 labels of 16x16 MNIST
+digits, convolutions and 1,500 steps the accuracy was 0.76, 0.79 and 0.83 (seeds 0, 1, 2), and 0.77,
+0.80 and 0.83 for the same network without them.
 
-Differs from the paper: a generator of encoder and decoder, out of the networks of `GAN` or those
-that `network` says, is given mask and noise, and has a second decoder for whole images; Gaussian
-noise in the discriminator; no low resolution of what is hidden is given, and the classifier is not
-trained further by itself afterwards.
+Differs from the paper: the generator, an encoder and a decoder made of the networks of `GAN` or of
+`network`, has mask and noise as inputs, and a second decoder for whole images; Gaussian noise in
+the discriminator; the hidden part is not given at a low resolution, and the classifier is not
+trained further afterwards.
 """
 
 import torch
@@ -47,11 +47,11 @@ from ..adversarial import Batch
 from ..networks import Encoder, Heads, labelled_cross_entropy, without_label
 from .semi_supervised_gan import SemiSupervisedGAN
 
-CODE = 256  # entries of what a generator makes of what it sees
+CODE = 256  # entries of the generator's code of the surroundings
 
 
 class ContextGenerator(nn.Module):
-    """Latents (B, D) to images (B, C, H, W): whole ones, or such that go with what is seen of x."""
+    """Latents (B, D) to images (B, C, H, W): whole ones, or completions of x."""
 
     Networks = networks.PAIRS["mlp"]
 
@@ -66,11 +66,12 @@ class ContextGenerator(nn.Module):
         self.decoder = Generator(image_shape, CODE + latent_dim, num_classes, width)
 
     def forward(self, z: Tensor, x: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """mask (B, 1, H, W): 1 where x is seen; no x: nothing is."""
+        """Images of latents z; with x (B, C, H, W), completions of x where the mask (B, 1, H, W) is
+        0."""
         if x is None:
             return self.whole(z)
-        seen = torch.where(mask == 1, x, 0)
-        code = self.encoder(torch.cat((seen, mask), dim=1))
+        known = torch.where(mask == 1, x, 0)
+        code = self.encoder(torch.cat((known, mask), dim=1))
         return self.decoder(torch.cat((code, z), dim=1))
 
 
@@ -86,14 +87,15 @@ class CCGAN(SemiSupervisedGAN):
     """A GAN that fills holes, and a classifier that learns from few labels and many images.
 
     Args:
-        num_classes: K, at least 2. Labels are 0..K-1, or -1 where there is none.
-        hole: Side of the square that is hidden, anywhere in the image; 0: half the image's.
-        whole_weight: Of the game about whole images; 0: the paper's CC-GAN, and `sample` draws by
-            a network that is not trained.
-        label_weight: The paper's lambda. Other arguments as `SemiSupervisedGAN`.
+        num_classes: K, at least 2, the number of classes. Labels are 0..K-1, or -1 for an
+            unlabelled image.
+        hole: Side of the hidden square in pixels; its place is random. 0: half the image's side.
+        whole_weight: Weight of the game of whole images; 0: the paper's CC-GAN, in which the
+            network that `sample` uses is not trained.
+        label_weight: The paper's lambda, the weight of the cross-entropy with the labels.
     """
 
-    Judge = Heads
+    DiscriminatorHeads = Heads
     Generator = ContextGenerator
     pairs = {
         "mlp": (ContextGenerator, networks.MLPDiscriminator),
@@ -122,7 +124,7 @@ class CCGAN(SemiSupervisedGAN):
     # The game
 
     def masks(self, n: int) -> Tensor:
-        """(n, 1, H, W), 0 in a square somewhere and 1 around it."""
+        """Masks (n, 1, H, W): 0 in a square at a random place, 1 around it."""
 
         def within(side: int) -> Tensor:
             first = torch.randint(side - self.hole + 1, (n, 1), device=self.device)
@@ -133,18 +135,18 @@ class CCGAN(SemiSupervisedGAN):
         return (~(rows[:, None, :, None] & columns[:, None, None, :])).to(self.dtype)
 
     def filled(self, x: Tensor, mask: Tensor, generator: nn.Module) -> Tensor:
-        """x_I: images as they are where the mask is 1, and made where it is not."""
+        """x_I: images x where the mask is 1, and generated where it is 0."""
         return torch.where(mask == 1, x, generator(self.prior(len(x)), x, mask))
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
-        of_real, paid = self.discriminator.judge(x), self.loss.discriminator
+        of_real, loss = self.discriminator.outputs(x), self.loss.discriminator
         plays = without_label(y)
-        # Batch norm sees the whole batch: few may be without a label.
-        game = paid(of_real["score"][plays], self._of_filled(x)[plays])
+        # Batch normalisation gets the whole batch: few images may be unlabelled.
+        game = loss(of_real["score"][plays], self._of_filled(x)[plays])
         if self.whole_weight:
             of_real_whole = of_real["whole"].squeeze(1)[plays]
-            game = game + self.whole_weight * paid(of_real_whole, self._of_whole(x))
+            game = game + self.whole_weight * loss(of_real_whole, self._of_whole(x))
         return game + self.label_weight * labelled_cross_entropy(of_real["classes"], y)
 
     def generator_loss(self, batch: Batch) -> Tensor:
@@ -161,12 +163,12 @@ class CCGAN(SemiSupervisedGAN):
     def _of_whole(self, x: Tensor) -> Tensor:
         """(B,) scores, by their own head, of as many whole images."""
         made = self.generator(self.prior(len(x)))
-        return self.discriminator.judge(made)["whole"].squeeze(1)
+        return self.discriminator.outputs(made)["whole"].squeeze(1)
 
     # What it can do
 
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
-        """A draw of what may be where the mask (B, 1, H, W) is 0; where it is 1, x as it is."""
+        """Images x, generated where the mask (B, 1, H, W) is 0 and unchanged where it is 1."""
         check_images(x, self.image_shape, "the data")
         if mask.shape != (len(x), 1, *self.image_shape[1:]):
             got = tuple(mask.shape)

@@ -3,27 +3,28 @@ Nets.
 
 Chen, Duan, Houthooft, Schulman, Sutskever and Abbeel, 2016. https://arxiv.org/abs/1606.03657
 
-A generator may use its noise in any tangled way. Set some of its inputs apart as codes c, and let
-the samples tell them: their mutual information is at least
+A generator may use its noise in an entangled way. Some of its inputs are codes c that samples
+should
+reveal: the mutual information of codes and samples is at least
 
     L_I(G, Q) = E[log Q(c | G(z, c))] + H(c)  <=  I(c; G(z, c))             (eq. 4, 5)
 
-with Q a head on the discriminator's features; equality where Q is the true posterior. Added to
+with Q a head on the discriminator's features, and equality where Q is the true posterior. Added to
 the game,
 
     min_{G, Q} max_D  V(D, G) - lambda L_I(G, Q),                           (eq. 6)
 
-it makes the codes mean what samples differ by most: a categorical code the class, unsupervised.
+it makes the codes represent the largest differences of samples, such as the class, without labels.
 For a categorical code the bound is at most H(c) = log K, and is reached.
 
-What did not hold: that more of real digits than 0.55 fall in line with the ten values of a code.
-After 800 steps on 8x8 digits it was 0.39 to 0.46, and as much, 0.37 to 0.42, for a code that
-samples were not made to tell; of samples it was 0.64 to 0.78, and 0.16 to 0.17. Samples may mark a
-code by what real images lack, and the noise then changes little.
+What did not hold: that the ten values of a code agree with the classes of more than 0.55 of real
+digits. After 800 steps on 8x8 digits the agreement was 0.39 to 0.46, and about the same, 0.37 to
+0.42, for a code without the information term; on samples it was 0.64 to 0.78, and 0.16 to 0.17.
+Samples may show a code by features that real images lack, and the noise then changes little.
 
 Differs from the paper: the discriminator's features, too, descend -lambda L_I of its samples (as
 in the authors' code). Q is a Gaussian of deviation 1 for continuous codes, which makes their term
-half a squared error. Networks as `GAN` or as `network` says.
+half a squared error. Networks as in `GAN` or as `network` says.
 """
 
 import math
@@ -41,26 +42,26 @@ from ..networks import MLP, Heads
 
 
 class Codes(NamedTuple):
-    """What Q says of images: log-probabilities (B, K) of each categorical code, and means
-    (B, continuous) of the continuous ones."""
+    """Predictions of Q for images: log-probabilities (B, K) of each categorical code, and means
+    (B, continuous) of the continuous codes."""
 
     categorical: tuple[Tensor, ...]
     continuous: Tensor
 
 
 class InfoGAN(GAN):
-    """A GAN with codes in its latent that its samples must tell.
+    """A GAN with codes in its latent that can be predicted from its samples.
 
     The latent is (noise, one-hot categorical codes, continuous codes), in this order.
 
     Args:
-        latent_dim: Entries of the noise, uniform on [-1, 1], beside the codes.
-        categorical: K of each categorical code, uniform on its values.
+        latent_dim: Entries of the noise, uniform on [-1, 1], without the codes.
+        categorical: Number of values of each categorical code; its distribution is uniform.
         continuous: Number of continuous codes, uniform on [-1, 1].
-        info_weight: The paper's lambda.
-        continuous_weight: Times lambda, for continuous codes, whose nats count for more.
+        info_weight: The paper's lambda, the weight of the information.
+        continuous_weight: Factor of lambda for continuous codes.
         lr: Adam's learning rate of the discriminator.
-        g_lr: That of the generator; None: `lr`. Other arguments as `GAN`.
+        g_lr: Adam's learning rate of the generator; None: `lr`.
     """
 
     def __init__(
@@ -98,18 +99,20 @@ class InfoGAN(GAN):
         x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
         real, fake = self.real(x, *condition), self.fake(z, *condition)
-        of_real, of_fake = self.discriminator.judge(*real), self.discriminator.judge(*fake)
+        of_real, of_fake = self.discriminator.outputs(*real), self.discriminator.outputs(*fake)
         game = self.loss.discriminator(of_real["score"], of_fake["score"])
         return game + self.missing_information(of_fake["features"], z) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
-        said = self.discriminator.judge(*self.fake(z, *condition))
-        return self.loss.generator(said["score"]) + self.missing_information(said["features"], z)
+        outputs = self.discriminator.outputs(*self.fake(z, *condition))
+        return self.loss.generator(outputs["score"]) + self.missing_information(
+            outputs["features"], z
+        )
 
     def missing_information(self, features: Tensor, z: Tensor) -> Tensor:
-        """lambda E[-log Q(c | G(z, c))], what samples do not show of the codes in z."""
+        """lambda E[-log Q(c | G(z, c))]: information about the codes in z that Q does not find."""
         nats, square = self._missed(self._codes(features), z)
         return self.info_weight * (nats.sum() + self.continuous_weight * square.sum() / 2)
 
@@ -137,15 +140,15 @@ class InfoGAN(GAN):
         return torch.cat((noise, *hot, continuous), dim=1)
 
     def codes(self, x: Tensor, y: Tensor | None = None) -> Codes:
-        """What Q says of images (B, C, H, W), drawn or real."""
+        """Predictions of Q for images (B, C, H, W), samples or data."""
         with evaluating(self):
-            seen = self.real(x, *self.condition.arguments(y))
-            return self._codes(self.discriminator.features(*seen))
+            inputs = self.real(x, *self.condition.arguments(y))
+            return self._codes(self.discriminator.features(*inputs))
 
     def information(self, n: int = 1000) -> Tensor:
-        """(codes,) nats of each code that n samples tell: the lower bound L_I.
+        """Nats (codes,) of information in n samples about each code: the lower bound L_I.
 
-        A continuous code is one of Q's Gaussians with the deviation that fits best.
+        For continuous codes Q is a Gaussian with the standard deviation that fits best.
         """
         with evaluating(self):
             z = self.prior(n)
@@ -158,11 +161,15 @@ class InfoGAN(GAN):
     def traverse(
         self, z: Tensor, code: int, steps: int = 9, reach: float = 1.0, y: Tensor | None = None
     ) -> Tensor:
-        """Images of latents z (n, D) with one code led through its values.
+        """Images of latents z (n, D), in which one code takes several values.
 
         Args:
-            code: Counts the categorical ones first, which take each value once, then the
-                continuous ones, which go from -reach to reach in so many steps.
+            z: The latents.
+            code: Number of the code, the categorical codes first. A categorical code takes each
+                value once, a continuous code `steps` values from -reach to reach.
+            steps: Values of a continuous code.
+            reach: Largest value of a continuous code.
+            y: Condition of each latent; None: the model is unconditional.
 
         Returns:
             (n, steps, C, H, W) in [-1, 1].

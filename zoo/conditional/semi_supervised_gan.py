@@ -2,29 +2,29 @@
 
 Salimans, Goodfellow, Zaremba, Cheung, Radford and Chen, 2016. https://arxiv.org/abs/1606.03498
 
-A classifier of K classes becomes a discriminator by one class more, "a sample". As a softmax has a
-logit too many, that of the last class may stay 0; with Z(x) = sum_k<=K exp l_k(x) then
+A classifier of K classes becomes a discriminator by a further class, "a sample". A softmax has one
+redundant logit, so the logit of this class is 0; then with Z(x) = sum_k<=K exp l_k(x)
 
     D(x) = Z(x) / (Z(x) + 1),
 
-so the score of the game is log Z, and the discriminator pays
+so the score of the game is log Z, and the discriminator descends
 
     L_D = E_labelled[-log p(y | x, y <= K)] - E_x[log D(x)] - E_z[log(1 - D(G(z)))]
 
-of which all but the first term needs no label: unlabelled images must belong to *some* class, and
-samples to none. That teaches the features what the images of a few labels could not. The
-generator matches these features (sec. 3.1).
+of which only the first term needs labels: unlabelled images must belong to *some* class, and
+samples to none. So the features also learn from unlabelled images. The generator matches mean
+features (sec. 3.1).
 
-What is best for the classifier need not be for the pictures: the paper draws better ones by
-minibatch discrimination, which teaches the classifier less.
+The best classifier does not come with the best samples: in the paper minibatch discrimination gives
+better samples and a worse classifier.
 
-Each step must see many labelled images: where a batch is mixed as the data is, with four labels in
-a hundred, images without labels gain half as much (on 8x8 digits with five labels of each, 4 points
-in place of 8). A DataModule's `labels_per_class` makes such batches; the game is then about the
-images without a label, and about all where each has one. However few these are, there are as many
-samples as images in the whole batch, of which batch normalisation needs two at least.
+Each batch must have many labelled images: if batches have the share of labels of the data, four in
+a hundred, unlabelled images gain half as much (on 8x8 digits with five labels of each class, 4
+points instead of 8). A DataModule's `labels_per_class` makes such batches. The real images of the
+game are then the unlabelled ones, or all images if each has a label. The number of samples is that
+of the whole batch, at least two, because of batch normalisation.
 
-Differs from the paper: networks as `GAN` or as `network` says, with Gaussian noise in the
+Differs from the paper: networks as in `GAN` or as `network` says, with Gaussian noise in the
 discriminator, but without weight normalisation and an average of its weights.
 """
 
@@ -40,25 +40,26 @@ from ..networks.noise import noisy
 
 
 class AnyClass(Heads):
-    """Class logits whose score is log Z, that the image is of any class."""
+    """Class logits; the score is log Z, of the image belonging to any class."""
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return self.judge(*seen)["classes"].logsumexp(dim=1)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.outputs(*inputs)["classes"].logsumexp(dim=1)
 
 
 class SemiSupervisedGAN(GAN):
     """A GAN whose discriminator is a classifier that learns from few labels and many images.
 
-    It draws without labels: `num_classes` of the model is 0 whatever is given here.
+    Sampling is unconditional: the attribute `num_classes` of the model is always 0.
 
     Args:
-        num_classes: K, at least 2. Labels are 0..K-1, or -1 where there is none.
-        label_weight: Of the cross-entropy with the labels.
-        input_noise: Standard deviation of the noise on images that the discriminator sees.
-        hidden_noise: Likewise behind its leaky ReLUs. Other arguments as `GAN`.
+        num_classes: K, at least 2, the number of classes. Labels are 0..K-1, or -1 for an
+            unlabelled image.
+        label_weight: Weight of the cross-entropy with the labels.
+        input_noise: Standard deviation of the noise on the images in the discriminator.
+        hidden_noise: Standard deviation of the noise behind the discriminator's leaky ReLUs.
     """
 
-    Judge: type[Heads] = AnyClass
+    DiscriminatorHeads: type[Heads] = AnyClass
 
     def __init__(
         self,
@@ -75,12 +76,13 @@ class SemiSupervisedGAN(GAN):
         super().__init__(image_shape, 0, **kwargs)
         self.label_weight, self.learnt_classes = label_weight, num_classes
         body = noisy(self.discriminator, input_noise, hidden_noise)
-        judge = self.Judge(body, score=False, classes=num_classes)
-        self.discriminator = self.regularisation.wrap(judge)
+        kind = getattr(self, "Judge", self.DiscriminatorHeads)  # its earlier name
+        heads = kind(body, score=False, classes=num_classes)
+        self.discriminator = self.regularisation.wrap(heads)
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, y = batch
-        logits, plays = self.discriminator.judge(x)["classes"], without_label(y)
+        logits, plays = self.discriminator.outputs(x)["classes"], without_label(y)
         of_fake = self.discriminator(*self.fake(self.prior(len(x))))
         game = self.loss.discriminator(logits[plays].logsumexp(dim=1), of_fake)
         return game + self.label_weight * labelled_cross_entropy(logits, y)
@@ -103,4 +105,4 @@ class SemiSupervisedGAN(GAN):
     def predict_proba(self, x: Tensor) -> Tensor:
         """(B, K), of data."""
         with evaluating(self):
-            return self.discriminator.judge(x)["classes"].softmax(dim=1)
+            return self.discriminator.outputs(x)["classes"].softmax(dim=1)

@@ -1,7 +1,7 @@
-"""Images that come from elsewhere: what another program has drawn, and what another program draws.
+"""External samples and generators as models, for the evaluations.
 
-The evaluations ask a model for nothing but samples, so these are models enough for them. And real
-images of which nobody says which ones a model was trained on, to compare them with.
+Most evaluations need only samples of a model, so images of another program, or its generator, can
+be evaluated. `RealFolder` has real images to compare them with, if the training images are unknown.
 """
 
 from .forms import as_bytes as as_bytes

@@ -1,4 +1,4 @@
-"""Images in whatever form others give them, as tensors (n, C, H, W)."""
+"""Images in the forms that other programs give, as tensors (n, C, H, W)."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,24 +11,29 @@ from torch import Tensor
 from ...images import check_images, to_uint8
 
 GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's modes
-# Under what names others' objects keep the images that they give.
+# Attributes or keys of other programs' outputs that hold images.
 CARRIERS = ("images", "reconstruction", "recon_x", "samples", "sample")
 
 
 def as_images(given: Any, shape: tuple[int, ...] | None = None, who: str = "images") -> Tensor:
-    """Images as a tensor uint8 or float (n, C, H, W), in the range that they came in.
+    """Images as a tensor uint8 or float (n, C, H, W), with their original values.
 
-    Takes tensors and arrays (n, C, H, W), (n, H, W, C) and (n, H, W); Pillow's images, and lists
+    >>> as_images(torch.zeros(2, 8, 8, 3)).shape  # channels last
+    torch.Size([2, 3, 8, 8])
+
+    It takes tensors and arrays (n, C, H, W), (n, H, W, C) and (n, H, W); Pillow's images, and lists
     of them or of single images; any of these as the first of a tuple; and objects and dictionaries
-    that have them as `images`, `reconstruction`, `samples` or `sample`. Points (n, D) stay.
+    that have them as `images`, `reconstruction`, `samples` or `sample`. Points (n, D) do not
+    change.
 
     Args:
-        shape: (C, H, W) that they should have, where it is known: it tells which axis is which.
-        who: What an error calls the giver.
+        given: The images.
+        shape: (C, H, W) of the images if it is known, by which axes are recognised.
+        who: Name of the source in errors.
 
     Raises:
-        TypeError: nothing of the kind was given.
-        ValueError: these are images of several sizes, or numbers that are neither bytes nor floats.
+        TypeError: the input has none of these forms.
+        ValueError: images have several sizes, or values that are neither bytes nor floats.
     """
     if isinstance(given, (Tensor, np.ndarray)):
         return _channels_first(_numbers(given, who), shape)
@@ -41,7 +46,7 @@ def as_images(given: Any, shape: tuple[int, ...] | None = None, who: str = "imag
         arrays = [x for x in given if isinstance(x, (Tensor, np.ndarray))]
         alike = len(arrays) == len(given) and len({tuple(x.shape) for x in arrays}) == 1
         if isinstance(given, tuple) and (len(given) == 1 or not alike or first.ndim != 3):
-            return as_images(first, shape, who)  # beside it are labels, codes or the like
+            return as_images(first, shape, who)  # the others are labels or codes
         if len(arrays) == len(given) and {x.ndim for x in arrays} <= {2, 3, 4}:
             tensors = [_numbers(x, who) for x in arrays]
             batches = first.ndim == 4
@@ -81,7 +86,7 @@ def as_bytes(given: Any, shape: tuple[int, ...] | None, who: str) -> Tensor:
 
 
 def refuse_bits(images: Tensor, who: Any) -> None:
-    """Images of 0 and 1 as bytes would be black."""
+    """Raises: ValueError: all bytes are 0 or 1, which would be black."""
     if len(images) > 1 and images.max() == 1:
         raise ValueError(
             f"{who} must have bytes in 0..255, got no more than 0 and 1, all but black: multiply "

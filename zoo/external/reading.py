@@ -27,10 +27,13 @@ def read_images(
     resize: Resize,
     class_names: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor, str]:
-    """Images uint8 (N, C, H, W), labels int64 (N,), and what sizes they had if they were resized.
+    """Images uint8 (N, C, H, W), labels int64 (N,), and the original sizes of resized images.
 
     Args:
-        shape: (C, H, W) that they are resized to.
+        source: A folder, .zip or .npz.
+        shape: (C, H, W) to which images are resized.
+        resize: How images are resized.
+        class_names: Names of the classes, by which folders give labels.
     """
     on_this_machine(path=source)
     if resize not in ("none", "bicubic", "bilinear", "area"):
@@ -54,7 +57,7 @@ def read_images(
 
 
 class Size(NamedTuple):
-    """What images are brought to, how, and what sizes they had."""
+    """The size to which images are resized, how, and the original sizes."""
 
     height: int
     width: int
@@ -67,7 +70,7 @@ class Size(NamedTuple):
         self.found.add((height, width))
         if (height, width) == (self.height, self.width):
             return images
-        # A pixel more or less of one side is rounding; more would squeeze what is to be seen.
+        # A difference of one pixel is rounding; more would distort the images.
         if abs(height * self.width - width * self.height) > max(self.height, self.width):
             raise ValueError(
                 f"{who} must have the sides of {self.height}x{self.width} to be resized, "

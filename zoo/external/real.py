@@ -1,4 +1,4 @@
-"""Real images of which nobody says which ones a model was trained on, to compare samples with."""
+"""Real images to compare samples with, if the training images of a model are unknown."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,18 +15,18 @@ from .reading import read_images
 
 
 class RealFolder(L.LightningDataModule):
-    """Real images of which nobody says which ones a model was trained on.
+    """Real images, if it is unknown which of them are training images of a model.
 
         genzoo test --model SampleFolder --model.path DIR --data RealFolder --data.path REAL
 
-    A random half of them is the reference that samples are compared with, the other half stands
-    for held-out images, the yardstick. Whether a model has memorised cannot be asked of them, and
-    the card says so: for that it takes a DataModule with the images that it was trained on.
+    A random half is the reference for samples, the other half takes the place of held-out images.
+    Memorisation cannot be measured with such data, and the card says so: it needs a DataModule with
+    the training images of the model.
 
     Args:
-        path: A folder, .zip or .npz as `SampleFolder` reads it; or the images themselves, as
-            `as_images` takes them. At least four.
-        seed: Of the halves.
+        path: A folder, .zip or .npz as for `SampleFolder`; or the images themselves, in a form of
+            `as_images`. At least four images.
+        seed: Seed of the halves.
     """
 
     conditional = False

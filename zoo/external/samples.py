@@ -1,4 +1,4 @@
-"""Samples that another program has drawn, as a model."""
+"""Samples of another program as a model."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,23 +15,23 @@ from .reading import Resize, read_images
 
 
 class GivenSamples(L.LightningModule):
-    """Images that were drawn before anybody asked, to be tested like a model's.
+    """Given samples as a model, for the evaluations.
 
         report_card(GivenSamples(images), FashionMNIST("data"))
 
-    Each is looked at once, in an order that was shuffled once and for all: repeated ones would be
-    taken for collisions, and the first of many might be of few classes. Where an evaluation wants
-    more than there are, it gets all that there are.
+    Each image is used once, in a fixed random order: repeated images would count as collisions, and
+    the first images may be of few classes. If an evaluation asks for more images than there are, it
+    gets all of them.
 
     Args:
-        images: What `as_images` takes: an array or a tensor, a list of Pillow's images, bytes or
-            floats in [-1, 1], channels first or last.
-        image_shape: (C, H, W) that the images must have; None: what they have.
-        labels: Integers (N,), the classes that they were asked for; None: unlabelled.
-        name: What a report calls them.
+        images: Images in a form of `as_images`: an array or a tensor, a list of Pillow's images,
+            bytes or floats in [-1, 1], channels first or last.
+        image_shape: (C, H, W) that the images must have; None: any.
+        labels: Integers (N,), the classes for which the images were drawn; None: unlabelled.
+        name: Name of the samples in reports.
 
     Raises:
-        ValueError: they are no images, or not of this shape, or look as if in [0, 1].
+        ValueError: these are no images, or of another shape, or seem to be in [0, 1].
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class GivenSamples(L.LightningModule):
         self.sample_protocol: dict[str, str] = {}  # what was done to them before
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Some of the images at random, none of them twice.
+        """n of the images at random, without repetition.
 
         Raises:
-            ValueError: n is more than there are, or labels are asked for.
+            ValueError: n is more than the number of images, or labels are asked for.
         """
         if y is not None:
             raise ValueError("y must be None: these images were made before anybody asked")
@@ -72,10 +72,12 @@ class GivenSamples(L.LightningModule):
         return self._give(torch.randperm(self.num_available)[:n])
 
     def sample_at(self, start: int, n: int) -> Tensor:
+        """n images from position `start` of the fixed random order, (n, C, H, W)."""
         self._check(start + n)
         return self._give(self.order[start : start + n])
 
     def labels_at(self, start: int, n: int) -> Tensor | None:
+        """The labels (n,) of `sample_at(start, n)`; None: the images are unlabelled."""
         self._check(start + n)
         return None if self.labels is None else self.labels[self.order[start : start + n]]
 
@@ -91,7 +93,7 @@ class GivenSamples(L.LightningModule):
 
 
 class SampleFolder(GivenSamples):
-    """Images that were made elsewhere, in files.
+    """External samples in files.
 
         genzoo test --model SampleFolder --model.path DIR --data FashionMNIST
         genzoo test --model SampleFolder --model.path DIR --data RealFolder --data.path REAL
@@ -100,17 +102,18 @@ class SampleFolder(GivenSamples):
         path: A folder, with all folders below it; a .zip, which is not unpacked; or an .npz with
             an array `images` (or a single one of any name), uint8 (N, H, W, C), (N, C, H, W) or
             (N, H, W).
-        image_shape: (C, H, W) that the images must have; None: what they have.
-        num_classes: K, and the images have labels: an array `labels` of the .npz, or folders that
-            are called as the data calls its classes, or by their numbers, 0..K-1. 0: unlabelled.
-        resize: How images of another height and width are brought to `image_shape`: "bicubic" and
-            "bilinear" with antialiasing, "area" by means. It stands in the protocol of every
-            number, because it changes them. "none": such images are refused.
-        class_names: What the data calls its classes; none: they go by their numbers.
+        image_shape: (C, H, W) that the images must have; None: any.
+        num_classes: K, the number of classes of the labels: an array `labels` of the .npz, or
+            folders with the names of the data's classes or with their numbers, 0..K-1. 0: the
+            images are unlabelled.
+        resize: How images of another size are resized to `image_shape`: "bicubic" and "bilinear"
+            with antialiasing, "area" by means. The protocol of every number names it, since it
+            changes the numbers. "none": such images are refused.
+        class_names: Names of the data's classes; none: classes are numbers.
 
     Raises:
-        ValueError: there is nothing at the path, no image in it, a broken one, or one of another
-            size, or in colour where grey is asked for, or the reverse.
+        ValueError: the path does not exist, or has no image, a broken one, one of another size, or
+            colour images where grey ones are expected, or the reverse.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class SampleFolder(GivenSamples):
 
 
 def _fitting(images: Tensor, shape: tuple[int, ...] | None, path: Any) -> Tensor:
-    """The images, if they are of this (C, H, W); grey ones may have been saved as colour."""
+    """The images, if they have this shape (C, H, W); grey ones may be saved in colour."""
     if shape is None:
         return images
     if len(shape) != 3:

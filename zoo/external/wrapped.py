@@ -20,14 +20,17 @@ class Wrapped(L.LightningModule):
         Wrapped(generator, latent_dim=128)                   a module of z from N(0, I), (n, 128)
         Wrapped(generator, latent_dim=(100, 1, 1), low=0)    one whose images are in [0, 1]
 
+    >>> Wrapped(lambda n: torch.rand(n, 1, 8, 8), low=0).sample(4).shape
+    torch.Size([4, 1, 8, 8])
+
     Args:
-        generate: From the number n, or with `latent_dim` from latents (n, D), to n images, in any
-            form that `as_images` takes; floats in [low, high], bytes in 0..255. Conditional ones
-            also take labels (n,), second.
-        image_shape: (C, H, W) that the images must have, (D,) for points; None: unchecked.
-        num_classes: K of a conditional generator; 0: unconditional.
-        latent_dim: D, or the shape of a latent; None: `generate` draws its own.
-        low, high: Black and white, as 0 and 1, or 0 and 255.
+        generate: A function from the number n, or with `latent_dim` from latents (n, D), to n
+            images in a form of `as_images`; floats in [low, high], bytes in 0..255. A conditional
+            generator has labels (n,) as a second argument.
+        image_shape: (C, H, W) that the images must have, (D,) for points; None: any.
+        num_classes: K, the number of classes of a conditional generator; 0: it is unconditional.
+        latent_dim: D, or the shape of a latent; None: `generate` has no latents.
+        low, high: The values of black and white, e.g. 0 and 1, or 0 and 255.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Wrapped(L.LightningModule):
         self.name = getattr(generate, "__name__", type(generate).__name__)
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """n images in [-1, 1]; labels y (n,) are drawn at random if not given."""
         given: list[Any] = [n]
         if self.latent_shape is not None:
             given = [torch.randn(n, *self.latent_shape, device=self.device, dtype=self.dtype)]

@@ -1,4 +1,4 @@
-"""Implicit models: a generator learns from an opponent's judgement."""
+"""Implicit models: a generator is trained against a discriminator."""
 
 from .adagan import AdaGAN
 from .b_gan import BGAN

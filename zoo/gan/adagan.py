@@ -2,32 +2,34 @@
 
 Tolstikhin, Gelly, Bousquet, Simon-Gabriel and Schoelkopf, 2017. https://arxiv.org/abs/1701.02386
 
-A GAN misses modes. Train another one on what the first misses, and mix the two; and so on. With
-P the data's law, Q that of the mixture so far and beta the new component's share, the component R
-that brings (1 - beta) Q + beta R closest to P, in any f-divergence, is
+A GAN misses modes. A second GAN is trained on the modes that the first one misses, and the two are
+mixed; and so on. Let P be the distribution of the data, Q that of the mixture so far and beta the
+share of the new component. The component R that brings (1 - beta) Q + beta R closest to P, in any
+f-divergence, is
 
     dR = [lambda* dP - (1 - beta) dQ]_+ / beta
 
-so that the new mixture is max(lambda* P, (1 - beta) Q). On N points of data with ratios
-r = dQ / dP that means to weigh each by
+so that the new mixture is max(lambda* P, (1 - beta) Q). On N data points with ratios r = dQ / dP
+each point gets the weight
 
     w = [lambda* - (1 - beta) r]_+ / (N beta),   lambda* such that the weights sum to 1
 
-What the mixture draws too often already weighs nothing. r comes from a classifier of data against
-the mixture's samples, r = (1 - D) / D = exp(-score), and each component is any GAN:
+Points that the mixture already draws too often have weight 0. The ratio r comes from a classifier
+between data and the mixture's samples, r = (1 - D) / D = exp(-score). Each component is any GAN:
 
     class Boosted(AdaGAN, WGANGP): ...
 
-The rival is bagging, weights="uniform": as many components of the same size, each trained on all.
+The baseline is bagging, weights="uniform": as many components of the same size, each trained on all
+data.
 
 What did not hold: that on 25 Gaussians on a grid four weak components, boosted, cover more than
 four bagged ones by a margin that the seed does not hide. After 600 steps each, samples near 11, 15
 and 10 of the centres for 5, 9 and 11 by bagging (seeds 0, 1, 2), W1 0.43, 0.37 and 0.43 for 0.63,
-0.46 and 0.41; with averaged generators 12, 7 and 13 for 11, 7 and 10. What did: where a component
-has collapsed the next one draws what it misses.
+0.46 and 0.41; with averaged generators 12, 7 and 13 for 11, 7 and 10. This did hold: where one
+component has collapsed, the next one draws the modes that it misses.
 
-Differs from the paper: lambda* is solved for, and data are drawn by the weights, within each batch,
-so batches should be large; the classifier goes on from component to component.
+Differs from the paper: within each batch lambda* is solved for and data are drawn by their weights,
+so batches should be large; the classifier is kept from component to component.
 """
 
 from typing import Literal
@@ -45,12 +47,15 @@ from .gan import GAN, cross_entropy
 def boosting_weights(ratio: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """The weights w (N,), which sum to 1, and lambda*.
 
-    As a sum of hinges, sum_i [lambda - a_i]_+ with a = (1 - beta) r is the largest of
-    i lambda - (a_(1) + ... + a_(i)) over i, the a in order; so where it is N beta, lambda is the
-    least of (N beta + a_(1) + ... + a_(i)) / i.
+    The sum of hinges sum_i [lambda - a_i]_+, a = (1 - beta) r, is the maximum over i of
+    i lambda - (a_(1) + ... + a_(i)), the a in ascending order; so where the sum is N beta, lambda
+    is the minimum of (N beta + a_(1) + ... + a_(i)) / i.
+
+    >>> boosting_weights(torch.tensor([0.0, 0.0, 4.0, 4.0]), 0.5)[0]  # the missed half alone
+    tensor([0.5000, 0.5000, 0.0000, 0.0000], dtype=torch.float64)
 
     Args:
-        ratio: r (N,), how much denser the mixture is than the data, 0 or more.
+        ratio: r (N,), density of the mixture over that of the data, 0 or more.
         beta: The new component's share, in (0, 1].
     """
     floor = (1 - beta) * ratio.double()
@@ -61,7 +66,7 @@ def boosting_weights(ratio: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 
 
 def smallest(ratio: Tensor, share: float) -> Tensor:
-    """The heuristic weights (N,): the same for that share of the points where r is least."""
+    """The heuristic weights (N,): equal for the share of points with the smallest r, else 0."""
     count = max(1, round(share * len(ratio)))
     weights = torch.zeros_like(ratio, dtype=torch.double)
     weights[ratio.argsort()[:count]] = 1 / count
@@ -69,7 +74,7 @@ def smallest(ratio: Tensor, share: float) -> Tensor:
 
 
 class InTurn(Kept):
-    """Networks of which one plays, then the next."""
+    """Networks of which one is used at a time, `turn`."""
 
     kept = ("turn",)
     turn = 0
@@ -78,12 +83,12 @@ class InTurn(Kept):
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return self.networks[self.turn](*seen)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.networks[self.turn](*inputs)
 
 
 class Mixture(nn.Module):
-    """Generators, of which the last entry of z, in [-1, 1], chooses one by their shares."""
+    """Generators with shares; the last entry of z, in [-1, 1], chooses one of them."""
 
     def __init__(self, components: list[nn.Module]):
         super().__init__()
@@ -104,21 +109,21 @@ class Mixture(nn.Module):
 
 
 class AdaGAN(GAN):
-    """A mixture of GANs, each trained on what those before it miss.
+    """A mixture of GANs, each trained on the data that the earlier ones miss.
 
-    Its latents have an entry more than its components' `latent_dim`: the last says which of them
-    draws. One class of the family beside it, `class Mine(AdaGAN, WGANGP)`, makes the components
-    such GANs, where the difference is in the loss, the networks or the gradient's penalty.
+    A latent has one entry more than the `latent_dim` of the components: the last entry chooses the
+    component. A second base class, `class Mine(AdaGAN, WGANGP)`, makes the components such GANs, if
+    they differ by the loss, the networks or the gradient penalty.
 
     Args:
-        num_components: The paper's T.
-        stage_steps: Steps of each component; the last one goes on until training ends.
-        classifier_steps: Batches on which the classifier learns, alone, before each component but
-            the first.
-        beta: The share of each new component, in (0, 1); 0: 1/t, the same share for all.
-        weights: "theory", lambda*; "topk", the same weight for the images that the mixture misses
-            most; "uniform", bagging.
-        top_share: How many those images are, of all, in (0, 1]. Other arguments as `GAN`.
+        num_components: The paper's T, the number of GANs.
+        stage_steps: Training steps of each component; the last one trains until the end.
+        classifier_steps: Batches on which the classifier alone is trained before each component
+            but the first.
+        beta: The share of each new component, in (0, 1); 0: 1/t, so that all shares are equal.
+        weights: Weights of the data: "theory", by lambda*; "topk", equal weights for the images
+            that the mixture misses most; "uniform", bagging.
+        top_share: Share of the images that get a weight with "topk", in (0, 1].
     """
 
     def __init__(
@@ -147,8 +152,8 @@ class AdaGAN(GAN):
         self.weights, self.top_share = weights, top_share
         others = range(num_components - 1)
         self.generator = Mixture([self.generator, *(self.make_generator() for _ in others)])
-        rivals = [self.make_discriminator() for _ in others]
-        self.discriminator = InTurn([self.discriminator, *rivals])
+        more = [self.make_discriminator() for _ in others]
+        self.discriminator = InTurn([self.discriminator, *more])
         self.classifier = self.make_discriminator()
         self.latent_dim += 1
         self.average_generator()
@@ -157,29 +162,32 @@ class AdaGAN(GAN):
 
     @property
     def stage(self) -> int:
-        """The number of the component that plays, from 0."""
+        """The number of the component that is trained, from 0."""
         return self.discriminator.turn
 
     def phases(self) -> tuple[Phase, ...]:
-        """Before each component but the first the classifier learns, alone."""
+        """The components; before each one but the first the classifier is trained alone."""
         players = tuple(player.name for player in super().players())
         found = [Phase("component 0", self.stage_steps, players, waiting=True)]
         for k in range(1, self.num_components):
-            lessons = self.classifier_steps, ("classifier",), self.next_stage
-            found.append(Phase(f"lessons {k}", *lessons, waiting=True))
+            settings = self.classifier_steps, ("classifier",), self.next_stage
+            found.append(Phase(f"classifier {k}", *settings, waiting=True))
             found.append(Phase(f"component {k}", self.stage_steps, players, waiting=True))
         return tuple(found)
 
     def phase_of_older(self, state_dict: dict[str, Tensor], prefix: str) -> tuple[int, int]:
         turn = int(state_dict.get(f"{prefix}discriminator.turn", 0))
-        lessons = int(state_dict.pop(f"{prefix}lessons", 0))
-        learns = turn > 0 and lessons < self.classifier_steps
-        return 2 * turn - learns, lessons * learns
+        steps = int(state_dict.pop(f"{prefix}lessons", 0))
+        learns = turn > 0 and steps < self.classifier_steps
+        return 2 * turn - learns, steps * learns
 
     def next_stage(self) -> None:
-        """What was learned stands still, and the next component joins the mixture."""
+        """Freezes the trained components and adds the next one to the mixture."""
         self.discriminator.turn += 1
-        self.phase, self.phase_moves = 2 * self.stage - 1, 0  # lessons, also where it is by hand
+        self.phase, self.phase_moves = (
+            2 * self.stage - 1,
+            0,
+        )  # also if called by hand
         if self.ema_decay:
             self.generator.load_state_dict(self.ema.module.state_dict())
         share = self.beta or 1 / (self.stage + 1)
@@ -191,23 +199,24 @@ class AdaGAN(GAN):
         return Player("classifier", (self.classifier,), self.classifier_loss), *super().players()
 
     def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """Samples of the component that plays."""
+        """Samples of the component that is trained."""
         return self.generator.components[self.stage](z[:, :-1], *condition), *condition
 
     def before(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """Samples of the mixture without that component."""
+        """Samples of the mixture without the component that is trained."""
         shares = self.generator.shares.clone()
         shares[self.stage].zero_()
         with evaluating(self.generator):
             return self.generator(z, *condition, shares=shares), *condition
 
     def classifier_loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the classifier between data and samples of the mixture."""
         x, *condition = super().conditioned(batch)
         samples = self.before(self.prior(len(x)), *condition)
         return cross_entropy(self.classifier(*self.real(x, *condition)), self.classifier(*samples))
 
     def conditioned(self, batch: Batch) -> tuple[Tensor, ...]:
-        """What a component learns from: data as they are weighed."""
+        """(x, *condition) that a component is trained on: data drawn by their weights."""
         x, *condition = super().conditioned(batch)
         if self.stage and self.weights != "uniform":
             chosen = self.data_weights(x, *condition).multinomial(len(x), replacement=True)
@@ -217,12 +226,12 @@ class AdaGAN(GAN):
     # What it can do
 
     def ratio(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,), by the classifier: how much denser than data the mixture before is."""
+        """(B,) estimates of the density of the mixture so far over that of the data."""
         with evaluating(self.classifier):
             return (-self.classifier(*self.real(x, *self.condition.arguments(y)))).exp()
 
     def data_weights(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,), summing to 1: how much the component that plays learns from each of these."""
+        """(B,) weights of images for the component that is trained; their sum is 1."""
         ratio = self.ratio(x, y)
         if not self.stage or self.weights == "uniform":
             return torch.full_like(ratio, 1 / len(ratio))

@@ -2,21 +2,22 @@
 
 Uehara, Sato, Suzuki, Nakayama and Matsuo, 2016. https://arxiv.org/abs/1610.02920
 
-The game in two halves that share a convex f with f(1) = 0. First estimate the ratio r = p/q of
-the densities of data and samples, by the least Bregman divergence from the true one; then let the
-generator descend the f-divergence that the estimate gives:
+The two losses share a convex f with f(1) = 0. The discriminator estimates the ratio r = p/q of the
+densities of data and samples, by minimising a Bregman divergence from the true ratio; the generator
+descends the f-divergence at the estimated ratio:
 
     L_D = E_z[f'(r) r - f(r)] - E_x[f'(r)]
     L_G = E_z[f(r)]
 
 L_D is minus f-GAN's bound at T = f'(r) (see `f_gan.py`): only the generator's step differs. With
 Pearson's f it is least squares, E_z[r^2] / 2 - E_x[r], up to a factor and a constant. Where samples
-miss data r has no bound and its square no mean; the relative ratio p / (alpha p + (1 - alpha) q)
-is at most 1/alpha: a share alpha of data stands among the samples. It is the default.
+miss data, r is unbounded and its square has no mean. The relative ratio
+p / (alpha p + (1 - alpha) q) is at most 1/alpha: a share alpha of the samples is replaced by data.
+It is the default.
 
 On eight Gaussians this L_G did not hold (one of them was found, where Goodfellow's loss finds all):
-its slope in the score is that of f(r), next to nothing where r is, and less than nothing above.
-`ascend_ratio` lets the generator descend -E_z[r] instead.
+the slope of f(r) in the score vanishes where r is near 0, and has the wrong sign for large r. With
+`ascend_ratio` the generator descends -E_z[r] instead.
 
 Differs from the paper: the raw score is log r, so that r is positive; `ascend_ratio`.
 """
@@ -36,12 +37,13 @@ Convex = Callable[[Tensor], Tensor]
 
 
 def ratio_of(score: Tensor) -> Tensor:
-    """exp(s), never so small that an f of the table overflows."""
+    """exp(s), plus 1e-12 so that no f of the table overflows."""
     return score.exp() + 1e-12
 
 
 def bregman(real: Tensor, fake: Tensor, f: Convex, relative: float) -> Tensor:
-    """Least where the ratio is that of data to samples, of which a share `relative` is data."""
+    """Bregman divergence up to a constant: least at the ratio of the densities of data and samples,
+    a share `relative` of which is data."""
 
     def slope_and_conjugate(score: Tensor) -> tuple[Tensor, Tensor]:  # f'(r), f'(r) r - f(r)
         r = ratio_of(score)
@@ -58,20 +60,22 @@ def f_of(u: Tensor, name: str) -> Tensor:
 
 
 def f_divergence(fake: Tensor, f: Convex) -> Tensor:
+    """E[f(r)] of the scores of samples."""
     return f(ratio_of(fake)).mean()
 
 
 def minus_ratio(fake: Tensor) -> Tensor:
+    """-E[r] of the scores of samples."""
     return -ratio_of(fake).mean()
 
 
 class BGAN(GAN):
-    """A GAN whose discriminator estimates a ratio of densities.
+    """A GAN whose discriminator estimates the ratio of the densities of data and samples.
 
     Args:
-        divergence: A name of `f_gan.DIVERGENCES`; total variation's f has no slope to learn by.
+        divergence: A name of `f_gan.DIVERGENCES`, except total variation, whose f is not smooth.
         relative: The paper's alpha, in [0, 1); 0: the plain ratio p/q.
-        ascend_ratio: The generator ascends the ratio. Other arguments as `GAN`.
+        ascend_ratio: Whether the generator ascends the ratio instead.
     """
 
     loss = Payoff(bregman, f_divergence)

@@ -2,27 +2,28 @@
 
 Berthelot, Schumm and Metz, 2017. https://arxiv.org/abs/1703.10717
 
-EBGAN's autoencoder without the margin. What is matched are not images but the errors L of their
-reconstruction, and a control holds the two players in balance: samples should cost gamma times
-what data cost, and k says how much of samples' cost the discriminator heeds for that.
+The discriminator is an autoencoder, as in EBGAN, without the margin. The game matches the
+distributions of the reconstruction errors L of data and samples rather than of the images. A
+controller keeps the two players in balance: the error of samples should be gamma times that of
+data, and k_t is the weight of the samples' error in the discriminator's loss.
 
     L_D = L(x) - k_t L(G(z_D))
     L_G = L(G(z_G))
     k_{t+1} = k_t + lambda_k (gamma L(x) - L(G(z_G))),   kept in [0, 1]     (sec. 3.4)
 
-gamma is a dial of diversity: the lower, the more the discriminator is an autoencoder of data, and
-the fewer things the generator draws. How far training has come can be read off
+gamma controls diversity: with a lower gamma the discriminator is rather an autoencoder of data, and
+the samples are less diverse. The progress of training is measured by
 
     M = L(x) + |gamma L(x) - L(G(z_G))|
 
-It was made for one kind of thing, faces. On ten digits at once it did not hold: samples collapsed
-to one or a few, whatever gamma; and 124 images of one digit are so soon known by heart that at
-gamma = 0.4 k stays 0. Nor did it on Fashion-MNIST without the class, in 1,500 batches of 64: codes
-of 4, 8 and 16, rates from 2e-4 to 1e-3, gamma 0.7 and 0.9, lambda_k 0.001 and 0.02, by either kind
-of networks, left one to four kinds of things.
+The paper trains it on faces, a single kind of image. On ten digits it did not hold: samples
+collapsed to one or a few digits at every gamma; and 124 images of one digit are memorised so soon
+that at gamma = 0.4 k stays 0. Nor did it hold on Fashion-MNIST without the class, in 1,500 batches
+of 64: with codes of 4, 8 and 16 entries, learning rates from 2e-4 to 1e-3, gamma 0.7 and 0.9,
+lambda_k 0.001 and 0.02, and either kind of networks, samples showed one to four classes.
 
-Differs from the paper: a constant learning rate, where the paper's falls as M stalls; convolutions
-are DCGAN's; samples are clamped to [-1, 1].
+Differs from the paper: the learning rate is constant, where the paper lowers it when M stalls;
+DCGAN's convolutions; samples are clamped to [-1, 1].
 """
 
 import torch
@@ -37,7 +38,7 @@ from .wgan import minus_score
 
 
 class Plain:
-    """ELUs, no normalisation, no dropout, nothing squashed at the end; before a network's class."""
+    """Mixin for a network: ELUs, no normalisation, no dropout, and no tanh at the output."""
 
     def __init__(self, *numbers):
         super().__init__(*numbers)
@@ -68,7 +69,7 @@ class PlainConvDiscriminator(Plain, networks.ConvDiscriminator):
 
 
 def cost_apart(real: Tensor, fake: Tensor, k: Tensor | float = 0.0) -> Tensor:
-    """L(x) - k L(G(z)), of scores that are minus the costs L."""
+    """L(x) - k L(G(z)), of scores that are minus the errors L."""
     return k * fake.mean() - real.mean()
 
 
@@ -76,15 +77,15 @@ class BEGAN(GAN):
     """A GAN whose discriminator is an autoencoder, held in balance with the generator.
 
     Args:
-        diversity: The paper's gamma, in (0, 1]: what samples cost over what data cost.
-        control_rate: The paper's lambda_k, how fast the balance is corrected: it takes some
+        diversity: The paper's gamma, in (0, 1]: the error of samples over the error of data.
+        control_rate: The paper's lambda_k, the learning rate of k: k changes over about
             1 / control_rate steps.
         latent_dim: D, entries of z.
         code_dim: Entries of the autoencoder's code.
-        lr: Adam's learning rate. Other arguments as `GAN`.
+        lr: Adam's learning rate.
 
     Attributes:
-        k: How much of samples' cost the discriminator heeds, in [0, 1]; it starts at 0.
+        k: Weight of the samples' error in the discriminator's loss, in [0, 1]; 0 at the start.
     """
 
     loss = Payoff(cost_apart, minus_score)
@@ -112,8 +113,8 @@ class BEGAN(GAN):
             raise ValueError(f"control_rate must be positive, got {control_rate}")
         self.diversity, self.control_rate = diversity, control_rate
         decoder = self.make_generator(code_dim)
-        judge = networks.Autoencoding(self.discriminator, decoder, code_dim, power=1)
-        self.discriminator = self.regularisation.wrap(judge)
+        discriminator = networks.Autoencoding(self.discriminator, decoder, code_dim, power=1)
+        self.discriminator = self.regularisation.wrap(discriminator)
         self.register_buffer("k", torch.zeros(()))
         self._real_cost = torch.zeros(())  # of this batch; the discriminator plays first
 
@@ -132,7 +133,7 @@ class BEGAN(GAN):
         return cost
 
     def balance(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Corrects k after a turn that cost so much; gives the paper's M."""
+        """Updates k by the errors of data and samples in a turn; returns the paper's M."""
         gap = self.diversity * real - fake
         self.k.copy_((self.k + self.control_rate * gap).clamp(0, 1))
         return real + gap.abs()
@@ -142,6 +143,6 @@ class BEGAN(GAN):
         return x.clamp(-1, 1) if len(self.image_shape) == 3 else x
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Images (B, C, H, W) through the discriminator's code and back."""
+        """Images (B, C, H, W) reconstructed by the discriminator's autoencoder."""
         with evaluating(self):
             return self.discriminator.reconstruct(*self.real(x, *self.condition.arguments(y)))

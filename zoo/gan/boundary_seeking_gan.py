@@ -2,19 +2,19 @@
 
 Hjelm, Jacob, Che, Trischler, Cho and Bengio, 2017. https://arxiv.org/abs/1702.08431
 
-Discrete samples have no gradient. But a discriminator at its best knows p/q = D / (1 - D) = exp(s)
-(Goodfellow's prop. 1), so q(x) exp(s(x)) is the data's density, and of M images drawn for one z
+Discrete samples have no gradient. But an optimal discriminator gives p/q = D / (1 - D) = exp(s)
+(Goodfellow's prop. 1), so q(x) exp(s(x)) is the density of the data. For M images drawn for one z
 the weights
 
     w_m = exp(s(x_m)) / sum_k exp(s(x_k))
 
-say how much each should have been drawn. The generator raises the likelihood of its own draws by
-these weights, which are constants to it:
+are how often each should have been drawn. The generator raises the likelihood of its own draws with
+these weights, which are constants in its gradient:
 
     L_G = -E_z[sum_m w_m log g(x_m | z)]
 
-It is the gradient of a divergence from the reweighted density. Continuous samples have the
-boundary itself as their aim, the place where D = 1/2: L_G = 1/2 E_z[s(G(z))^2].
+This is the gradient of a divergence from the reweighted density. Continuous samples are moved to
+the decision boundary, D = 1/2: L_G = 1/2 E_z[s(G(z))^2].
 
 On small binary digits REINFORCE, with as many draws, the reward log D and a baseline, was behind on
 two seeds of three and ahead on one; on eight Gaussians the continuous form is behind Goodfellow's.
@@ -32,17 +32,17 @@ from .gan import GAN, Payoff, cross_entropy
 
 
 def squared_score(fake: Tensor) -> Tensor:
-    """1/2 E[(log D - log(1 - D))^2]: nothing at the boundary."""
+    """1/2 E[(log D - log(1 - D))^2]: 0 at the decision boundary."""
     return fake.square().mean() / 2
 
 
 class BoundarySeekingGAN(GAN):
-    """A GAN whose generator aims at the discriminator's boundary, for binary images, too.
+    """A GAN whose generator aims at the discriminator's boundary; also for binary images.
 
     Args:
-        binary: Images of pixels that are on or off, 1 or -1; data count as on above 0. What
-            `decode` gives are means of pixels, what `sample` gives are draws.
-        draws: The paper's M, images for each z. Other arguments as `GAN`.
+        binary: Whether images are binary, with pixels 1 or -1; pixels of data above 0 become 1.
+            `decode` gives means of pixels, `sample` gives draws.
+        draws: The paper's M, the number of images drawn for each z.
     """
 
     loss = Payoff(cross_entropy, squared_score)
@@ -63,7 +63,7 @@ class BoundarySeekingGAN(GAN):
         self.binary, self.draws = binary, draws
 
     def pixels(self, mean: Tensor) -> Independent:
-        """Distribution of bits in {0, 1}, of which a generator gives the means in [-1, 1]."""
+        """Distribution of bits in {0, 1}, from the generator's means in [-1, 1]."""
         chance = ((mean + 1) / 2).clamp(1e-6, 1 - 1e-6)
         return coins(len(self.image_shape), probs=chance)
 

@@ -3,17 +3,17 @@
 Nowozin, Cseke and Tomioka, 2016. https://arxiv.org/abs/1606.00709
 
 For every convex f with f(1) = 0 there is a divergence D_f(P || Q) = E_Q[f(p/q)], and with the
-conjugate f*(t) = sup_u (ut - f(u)) a lower bound of it that samples suffice to estimate:
+conjugate f*(t) = sup_u (ut - f(u)) a lower bound that can be estimated from samples:
 
     D_f(P || Q) >= E_x[g_f(V(x))] - E_z[f*(g_f(V(G(z))))]                   (eq. 4, 6)
 
-V is the raw score, g_f carries it into the domain of f* (table 2). The bound is tight at
+V is the raw score, g_f maps it into the domain of f* (table 2). The bound is tight at
 g_f(V(x)) = f'(p(x)/q(x)) (eq. 5). The discriminator raises it, the generator lowers it; with
-f(u) = u log u - (u + 1) log(u + 1) that is Goodfellow's game. What the generator then does where
-it cannot match the data depends on f: KL covers them all, reverse KL seeks a part.
+f(u) = u log u - (u + 1) log(u + 1) this is Goodfellow's game. The behaviour of a generator that
+cannot match the data depends on f: KL covers all modes, reverse KL some of them.
 
-In `DIVERGENCES` stands, for each f, what is computed: g_f and f* after g_f, both as functions of
-the raw score, in forms that do not overflow where the divergence does not.
+`DIVERGENCES` has for each f the functions g_f and f*(g_f) of the raw score, in forms that overflow
+only where the divergence does.
 
 Differs from the paper: players alternate, each on its own noise, where algorithm 1 moves both at
 once; for Jeffrey's divergence g_f is v + 1 - exp(-v), for which f* needs no Lambert function.
@@ -36,10 +36,10 @@ class Divergence(NamedTuple):
     """A row of tables 1 and 2.
 
     Args:
-        f: Convex, f(1) = 0, of the ratio u = p/q.
-        activation: g_f, of the raw score; it rises.
-        conjugate: f* of g_f, of the raw score.
-        of: What `divergence_of` made it of, by which it is pickled.
+        f: A convex function of the ratio u = p/q with f(1) = 0.
+        activation: g_f, an increasing function of the raw score.
+        conjugate: f*(g_f), a function of the raw score.
+        of: Arguments of `divergence_of`, by which it is pickled.
     """
 
     f: Callable[[Tensor], Tensor]
@@ -56,6 +56,8 @@ def xlogy(u: Tensor) -> Tensor:
 
 
 def weighted_jensen_shannon(pi: float) -> Divergence:
+    """The Jensen-Shannon divergence with weights pi and 1 - pi."""
+
     def f(u: Tensor) -> Tensor:
         return pi * xlogy(u) - xlogy(1 - pi + pi * u)
 
@@ -70,6 +72,7 @@ def weighted_jensen_shannon(pi: float) -> Divergence:
 
 
 def alpha_divergence(alpha: float) -> Divergence:
+    """The alpha divergence of order alpha, neither 0 nor 1."""
     power = alpha / (alpha - 1)
 
     def f(u: Tensor) -> Tensor:
@@ -116,7 +119,7 @@ def minus_bound(real: Tensor, fake: Tensor, divergence: Divergence) -> Tensor:
 
 
 def what_is_left(fake: Tensor, divergence: Divergence) -> Tensor:
-    """The part of the bound that the generator moves."""
+    """The part of the bound that depends on the generator."""
     return -divergence.conjugate(fake).mean()
 
 
@@ -126,17 +129,16 @@ def minus_activation(fake: Tensor, divergence: Divergence) -> Tensor:
 
 
 class FGAN(GAN):
-    """A GAN that descends the divergence of your choice.
+    """A GAN that descends an f-divergence.
 
     Args:
-        divergence: A name of `DIVERGENCES`, "weighted_jensen_shannon" or "alpha".
-        pi: Weight of "weighted_jensen_shannon", in (0, 1).
+        divergence: The f-divergence: a name of `DIVERGENCES`, "weighted_jensen_shannon" or "alpha".
+        pi: Weight of the data in "weighted_jensen_shannon", in (0, 1).
         alpha: Order of "alpha", neither 0 nor 1.
-        trick: The generator ascends E[g_f] (sec. 3.2) instead of descending the bound itself.
-            Other arguments as `GAN`.
+        trick: Whether the generator ascends E[g_f] (sec. 3.2) instead of descending the bound.
 
     Attributes:
-        divergence: What was chosen, a `Divergence`.
+        divergence: The chosen `Divergence`.
     """
 
     loss = Payoff(minus_bound, minus_activation)  # of a divergence that is chosen
@@ -180,6 +182,11 @@ class FGAN(GAN):
 
 
 def divergence_of(name: str, pi: float, alpha: float) -> Divergence:
+    """The divergence of a name.
+
+    >>> divergence_of("kl", 0.5, 0.5).f(torch.tensor([1.0, 2.0]))  # u log u
+    tensor([0.0000, 1.3863])
+    """
     return _row(name, pi, alpha)._replace(of=(name, pi, alpha))
 
 

@@ -7,11 +7,12 @@ A generator turns noise z into images; a discriminator tells them from data. The
 
     min_G max_D  E_x[log D(x)] + E_z[log(1 - D(G(z)))]                      (eq. 1)
 
-with D = sigmoid of the score s that the network here gives. For a fixed G the best answer is
-D(x) = p(x) / (p(x) + q(x)) (prop. 1), so that exp(s) is the ratio of the densities of data and
-samples; against it the generator's cost is 2 JSD(p, q) - log 4, which is least where q = p
-(thm 1). Early on log(1 - D) is flat: the generator may ascend log D instead, which has the same
-fixed point and much stronger gradients (sec. 3). That form is the default.
+with D = sigmoid(s), where s is the raw score of the discriminator network. For a fixed G the
+optimal discriminator is D(x) = p(x) / (p(x) + q(x)) (prop. 1), so that exp(s) is the ratio of the
+densities of data and samples; against it the generator's cost is 2 JSD(p, q) - log 4, with its
+minimum at q = p (thm 1). Early in training log(1 - D) is flat. The generator may ascend log D
+instead, which has the same fixed point and much stronger gradients (sec. 3); this form is the
+default.
 
 Differs from the paper: Adam for momentum, leaky ReLU for maxout, tanh for sigmoid (images are in
 [-1, 1]), batch normalisation in the generator; DCGAN's convolutions for images of 16 pixels a side
@@ -39,24 +40,29 @@ from ..networks.regularisation import Regularisation, carry_over, let_noise_fall
 
 
 class Payoff(NamedTuple):
-    """What both players pay, as functions of raw scores (B,); each gives a scalar to descend."""
+    """The losses of both players, functions of raw scores (B,) that give a scalar to descend."""
 
-    discriminator: Callable[[Tensor, Tensor], Tensor]  # of data and of samples
-    generator: Callable[[Tensor], Tensor]  # of samples
+    discriminator: Callable[[Tensor, Tensor], Tensor]  # of the scores of data and of samples
+    generator: Callable[[Tensor], Tensor]  # of the scores of samples
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """-E[log D(x)] - E[log(1 - D(G(z)))]: log 4 where the discriminator is undecided."""
+    """-E[log D(x)] - E[log(1 - D(G(z)))]: log 4 where the discriminator is undecided.
+
+    >>> cross_entropy(torch.zeros(8), torch.zeros(8))
+    tensor(1.3863)
+    """
     return softplus(-real).mean() + softplus(fake).mean()
 
 
 def log_one_minus_d(fake: Tensor) -> Tensor:
-    """E[log(1 - D(G(z)))], eq. 1 as it stands: flat where the discriminator is sure."""
+    """E[log(1 - D(G(z)))], the generator's part of eq. 1: flat where the discriminator is
+    certain."""
     return -softplus(fake).mean()
 
 
 def minus_log_d(fake: Tensor) -> Tensor:
-    """-E[log D(G(z))]: steep where the discriminator is sure (sec. 3)."""
+    """-E[log D(G(z))]: steep where the discriminator is certain (sec. 3)."""
     return softplus(-fake).mean()
 
 
@@ -65,49 +71,57 @@ non_saturating = Payoff(cross_entropy, minus_log_d)
 
 
 class GAN(Averaging, Adversarial):
-    """Goodfellow's game between two networks; the base of the family.
+    """Goodfellow's game between a generator and a discriminator; the base class of the GANs.
 
-    A subclass changes what a paper changes: `loss`, the classes of the networks, what the
-    discriminator sees (`real`, `fake`), what else binds it (`penalty`), or who plays.
+    A subclass changes what its paper changes: the losses (`loss`), the classes of the networks, the
+    inputs of the discriminator (`real`, `fake`), its penalty (`penalty`), or the players.
+
+    >>> model = GAN((1, 8, 8), num_classes=3, latent_dim=4, width=16)
+    >>> model.sample(5, torch.tensor([0, 1, 2, 0, 1])).shape  # images in [-1, 1]
+    torch.Size([5, 1, 8, 8])
+    >>> model.score(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])).shape
+    torch.Size([2])
 
     Args:
         image_shape: (C, H, W), or (D,) for points.
-        num_classes: K, and the class is a condition of both networks; 0: unconditional.
+        num_classes: K, the number of classes, which are a condition of both networks; 0: the model
+            is unconditional.
         latent_dim: D, entries of the noise z.
-        width: Units of the hidden layers (of convolutions: channels at half the full side); None:
-            what each network has by default, 256 units, 64 channels, in residual networks 128.
+        width: Units of the hidden layers; of convolutional networks channels at half the full
+            side. None: 256 units, 64 channels, or 128 channels of residual networks.
         lr: Adam's learning rate.
-        d_lr: That of the discriminator; None: `lr`.
-        g_lr: That of the generator; None: `lr`.
+        d_lr: Learning rate of the discriminator; None: `lr`.
+        g_lr: Learning rate of the generator; None: `lr`.
         betas: Adam's decay rates.
-        d_steps: Moves of the discriminator for each turn of the generator (the paper's k), each
-            on fresh data.
-        g_steps: Moves of the generator in a turn.
-        decay_steps: The step at which all learning rates have fallen to 0, say `max_steps`; 0: they
-            are constant.
-        decay_start: The step from which they fall, along a line.
-        saturating: The generator descends eq. 1 itself.
-        clip_norm: Largest norm of either player's gradient; 0: as it is.
+        d_steps: Steps of the discriminator for each turn of the generator (the paper's k), each on
+            a new batch.
+        g_steps: Steps of the generator in a turn.
+        decay_steps: The step at which all learning rates have fallen to 0, e.g. `max_steps`; 0:
+            constant learning rates.
+        decay_start: The step from which the learning rates fall linearly.
+        saturating: Whether the generator descends eq. 1 itself.
+        clip_norm: Maximum norm of each player's gradient; 0: no clipping.
         ema_decay: Decay per step of a moving average of the generator, from which samples are
             drawn; 0: none.
-        ema_warmup: Whether the average forgets faster at first (see `zoo/ema.py`).
-        network: "mlp", "conv" or "residual" networks; "own": those of the class, `Generator` and
-            `Discriminator`; "auto": "conv" for images of 16 pixels a side and more that strided
-            convolutions reach, "mlp" for others and for points; a network that a class has chosen
-            for itself stays.
-        regularisation: What binds the discriminator, a `networks.Regularisation` or a mapping of
-            its names. The most used of them may stand by themselves:
-        spectral_norm: The discriminator's weights are divided by their largest singular values,
-            and it loses its normalisation layers (https://arxiv.org/abs/1802.05957).
+        ema_warmup: Whether the decay of the moving average is smaller at first (see `zoo/ema.py`).
+        network: Kind of the networks: "mlp", "conv" or "residual"; "own": the attributes
+            `Generator` and `Discriminator` of the class; "auto": "conv" for images of 16 pixels a
+            side and more that strided convolutions reach, "mlp" for others and for points, but
+            networks that the class itself chose stay.
+        regularisation: Regularisation of the discriminator: a `networks.Regularisation`, or a
+            mapping of its fields. Its most common fields are also arguments of the model.
+        spectral_norm: Whether the discriminator's weights are divided by their largest singular
+            values; its normalisation layers are removed (https://arxiv.org/abs/1802.05957).
         r1: gamma of the penalty gamma/2 |gradient of the score at data|^2
             (https://arxiv.org/abs/1801.04406, eq. 9), for discriminators without batch
-            normalisation.
-        augment: How images, real or not, are changed before the discriminator sees them:
-            "colour", "translation", "cutout" (DiffAugment, https://arxiv.org/abs/2006.10738).
-        prior: What z is drawn from: "uniform" on [-1, 1], or "gaussian", N(0, I).
-        instance_noise: Standard deviation of the noise on all that the discriminator sees
+            normalisation; 0: none.
+        augment: Random changes of real images and samples before the discriminator: "colour",
+            "translation", "cutout" (DiffAugment, https://arxiv.org/abs/2006.10738); (): none.
+        prior: Distribution of z: "uniform" on [-1, 1], or "gaussian", N(0, I).
+        instance_noise: Standard deviation of the noise on the discriminator's input
             (https://arxiv.org/abs/1610.04490); 0: none.
-        instance_noise_steps: Steps over which it falls to 0, along a line; 0: it stays.
+        instance_noise_steps: Steps over which the instance noise falls linearly to 0; 0: it is
+            constant.
     """
 
     loss: Payoff = non_saturating
@@ -154,7 +168,7 @@ class GAN(Averaging, Adversarial):
             instance_noise=instance_noise,
             instance_noise_steps=instance_noise_steps,
         )
-        if regularisation is not None:  # plain, so that a checkpoint is
+        if regularisation is not None:  # plain values for the checkpoint
             self.hparams["regularisation"] = self.regularisation.plain()
         at_least(1, d_steps=d_steps, g_steps=g_steps, latent_dim=latent_dim)
         if width is not None:
@@ -167,7 +181,7 @@ class GAN(Averaging, Adversarial):
             raise ValueError(f"prior must be uniform or gaussian, got {prior!r}")
         if prior != "uniform" and type(self).prior is not GAN.prior:
             raise ValueError(f"prior must be left out: {type(self).__name__} has its own")
-        # A subclass may hand on a condition of another kind in the place of a number.
+        # A subclass may pass a condition of another kind in the place of a number.
         self.image_shape, self.condition = tuple(image_shape), num_classes
         self.latent_dim, self.d_steps, self.g_steps = latent_dim, d_steps, g_steps
         self.clip_norm, self.ema_decay, self.ema_warmup = clip_norm, ema_decay, ema_warmup
@@ -188,31 +202,37 @@ class GAN(Averaging, Adversarial):
     # Networks
 
     def width_of(self, network: type[nn.Module]) -> int:
-        """What was asked for, or what suits such a network."""
+        """The width that was asked for, or the default width of such a network."""
         return self.width or getattr(network, "default_width", 256)
 
     def make_generator(self, latent_dim: int | None = None) -> nn.Module:
-        """A new one, from latents of so many entries; None: the model's."""
+        """A new generator.
+
+        Args:
+            latent_dim: Entries of its latents; None: those of the model.
+        """
         entries = self.latent_dim if latent_dim is None else latent_dim
         width = self.width_of(self.Generator)
         return self.Generator(self.image_shape, entries, self.condition.entries, width)
 
     def make_discriminator(self, num_classes: int | None = None) -> nn.Module:
-        """A new one, regularised, with so many classes for a condition; None: the model's.
+        """A new, regularised discriminator. Where it becomes a part of a larger network, this one
+        must be regularised again.
 
-        One that is a part of a larger network must be regularised again with it.
+        Args:
+            num_classes: Classes of its condition; None: those of the model.
         """
         classes = self.condition.entries if num_classes is None else num_classes
         width = self.width_of(self.Discriminator)
         return self.regularisation.wrap(self.Discriminator(self.image_shape, classes, width))
 
     def configure_model(self) -> None:
-        # A class that built its discriminator out of parts may have left some of them as they were.
+        # A class that built its discriminator of parts may not have regularised all of them.
         self.regularisation.wrap(self.discriminator)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        # Those that say their version have all weights of it; what is missing there is missing.
+        # A file with a version has all weights of that version; nothing is added to it.
         older = VERSION not in checkpoint and carry_over(self, checkpoint["state_dict"])
         if older and trainer_of(self) is not None and self.trainer.state.fn == "fit":
             raise ValueError(
@@ -232,40 +252,48 @@ class GAN(Averaging, Adversarial):
         )
 
     def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """What the discriminator sees of data."""
+        """The discriminator's inputs for data: images, and their condition."""
         return x, *condition
 
     def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """What the discriminator sees of the generator."""
+        """The discriminator's inputs for samples: images generated from z, and their condition."""
         return self.generator(z, *condition), *condition
 
     def penalty(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor | float:
-        """What else the discriminator pays."""
+        """A term that the discriminator descends besides `loss`.
+
+        Args:
+            real: The discriminator's inputs for data.
+            fake: Its inputs for samples.
+        """
         return 0.0
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
+        """What the discriminator descends, a scalar."""
         x, *condition = self.conditioned(batch)
         real, fake = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
-        scores = self.discriminator(*real), self.discriminator(*fake)  # batch norm: apart
+        # Two passes: batch normalisation must not mix data and samples.
+        scores = self.discriminator(*real), self.discriminator(*fake)
         return self.loss.discriminator(*scores) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
+        """What the generator descends, a scalar."""
         x, *condition = self.conditioned(batch)
         return self.loss.generator(self.discriminator(*self.fake(self.prior(len(x)), *condition)))
 
     def move(self, player: Player, optimizer: Optimizer, batch: Batch) -> Tensor:
         every = self.regularisation.r1_every
         if self.regularisation.r1 and player.regularised and not place_of(self.trainer) % every:
-            pay = player.loss
-            player = replace(player, loss=lambda b: pay(b) + every * self.slope_penalty(b))
+            loss = player.loss
+            player = replace(player, loss=lambda b: loss(b) + every * self.slope_penalty(b))
         return super().move(player, optimizer, batch)
 
     def slope_penalty(self, batch: Batch) -> Tensor:
-        """r1 / 2 times the mean squared norm of the score's gradient at data."""
+        """R1: r1 / 2 times the mean squared norm of the score's gradient at data."""
         x, *rest = self.real(*self.conditioned(batch))
         x = x.detach().requires_grad_()
         with eager(self.discriminator):
-            score = self.verdict(x, *rest)
+            score = self.raw_scores(x, *rest)
         return self.regularisation.penalty(score, x)
 
     def setup(self, stage: str) -> None:
@@ -288,25 +316,37 @@ class GAN(Averaging, Adversarial):
     # What it can do
 
     def prior(self, n: int) -> Tensor:
+        """Latents z (n, D), drawn from the prior."""
         z = torch.empty(n, self.latent_dim, device=self.device, dtype=self.dtype)
         return z.normal_() if self.gaussian_prior else z.uniform_(-1, 1)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, D) to (n, C, H, W), by the averaged generator where there is one."""
+        """Images (n, C, H, W) in [-1, 1] of latents (n, D), by the averaged generator if there is
+        one."""
         network = self.sampling_generator
         with evaluating(self):
             return network(z, *self.to_draw(len(z), y))
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """n images (n, C, H, W) in [-1, 1].
+
+        Args:
+            y: Condition of each image, e.g. labels (n,); None: drawn at random.
+        """
         return self.decode(self.prior(n), *self.to_draw(n, y))
 
     interpolate = latent.interpolate
 
-    def verdict(self, *seen: Tensor) -> Tensor:
-        """(B,) raw scores of what `real` or `fake` show the discriminator, with gradients."""
-        return self.discriminator(*seen)
+    def raw_scores(self, *inputs: Tensor) -> Tensor:
+        """Raw scores (B,) of the inputs that `real` or `fake` give, with gradients."""
+        return self.discriminator(*inputs)
+
+    def verdict(self, *inputs: Tensor) -> Tensor:
+        """The earlier name of `raw_scores`."""
+        return self.raw_scores(*inputs)
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) raw scores; at the optimum log p(x)/q(x), of data over samples."""
+        """Raw scores (B,) of images; at the optimum log p(x)/q(x), the log-ratio of the densities
+        of data and samples."""
         with evaluating(self):
-            return self.verdict(*self.real(x, *self.condition.arguments(y)))
+            return self.raw_scores(*self.real(x, *self.condition.arguments(y)))

@@ -2,14 +2,14 @@
 
 Lim and Ye, 2017. https://arxiv.org/abs/1705.02894
 
-A discriminator's last layer is a hyperplane in the space of its features phi. Let it be that of a
-support vector machine, the one that separates data and samples with the widest margin:
+The last layer of a discriminator is a hyperplane in the space of its features phi. Here it is the
+hyperplane of a support vector machine, which separates data and samples with the widest margin:
 
     L_D = 1/B sum [1 - D(x)]_+ + 1/B sum [1 + D(G(z))]_+ + |w|^2 / (2 C B)
     L_G = -E_z[D(G(z))],   D(x) = <w, phi(x)> + b
 
-Only the samples within the margin, its support vectors, move the discriminator; the generator
-moves all features along the hyperplane's normal w, wherever they are.
+Only images within the margin, the support vectors, have a gradient in the discriminator's loss; the
+generator moves the features of all samples along the hyperplane's normal w.
 """
 
 from torch import Tensor, nn
@@ -21,7 +21,11 @@ from .wgan import minus_score
 
 
 def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """[1 - s]_+ of data plus [1 + s]_+ of samples: 0 once all are beyond the margin."""
+    """E[1 - s]_+ of data plus E[1 + s]_+ of samples: 0 if all are beyond the margin.
+
+    >>> hinge_loss(torch.tensor([1.0, 2.0]), torch.tensor([-1.0, 0.0]))
+    tensor(0.5000)
+    """
     return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
@@ -32,8 +36,8 @@ class GeometricGAN(GAN):
     """A GAN whose discriminator is a support vector machine on learned features.
 
     Args:
-        svm_c: The machine's C: how much a violation of the margin costs against its width.
-            Other arguments as `GAN`.
+        svm_c: C of the support vector machine, the weight of margin violations against the width of
+            the margin.
     """
 
     loss = hinge
@@ -51,13 +55,13 @@ class GeometricGAN(GAN):
         return w.square().sum() / (2 * self.svm_c * len(real[0]))
 
     def hyperplane(self) -> tuple[Tensor, Tensor]:
-        """w and b of the discriminator's last layer."""
+        """Weight w and bias b of the discriminator's last layer."""
         linear = nn.Linear | nn.Conv2d
         *_, last = (m for m in self.discriminator.modules() if isinstance(m, linear))
         return last.weight, last.bias
 
     def support_fraction(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The share of images (B, C, H, W), and of as many samples, that lie in the margin."""
+        """The share of images (B, C, H, W) and as many samples within the margin."""
         condition = self.condition.arguments(y)
         with evaluating(self):
             real = self.discriminator(*self.real(x, *condition))

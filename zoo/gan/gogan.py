@@ -2,28 +2,29 @@
 
 Juefei-Xu, Boddeti and Savvides, 2017. https://arxiv.org/abs/1704.04865
 
-A WGAN's critic widens the gap between data and samples without end, also where it is wide enough.
-With a margin it stops there. Once that game is played, its generator G_1 is kept and another game
-begins from where it ended: samples of the next generator G_2 shall rank between data and those of
-G_1, of the same z,
+A WGAN's critic increases the gap between the scores of data and samples without limit. With a
+margin the loss stops at this gap. After the first game its generator G_1 is kept, and another game
+starts from its networks: samples of the next generator G_2 should score between data and samples of
+G_1 of the same z,
 
     s(x) >= s(G_2(z)) + eps,    s(G_2(z)) >= s(G_1(z)) + eps,    s(x) >= s(G_1(z)) + 2 eps
 
-and so on, stage by stage. Each inequality is a hinge [.]_+ on pairs, which costs nothing, and
-teaches nothing, where it holds:
+and so on, stage by stage. Each inequality is a hinge [.]_+ on pairs, which is 0, with no gradient,
+where it holds:
 
     L_D = E[eps - s(x) + s(G_2(z))]_+ + lambda E[2 eps - s(x) + s(G_1(z))]_+ + gradient penalty
     L_G = -E[s(G_2(z))] + lambda E[eps + s(G_1(z)) - s(G_2(z))]_+
 
-The second inequality is the generator's to fulfil: a critic that is charged for it praises samples.
+Only the generator descends the hinge of the second inequality: a critic that descends it raises the
+scores of samples.
 
-What did not hold: for a critic at its optimum the paper's theorem is that a stage halves the gap
-between data and samples, at least. On a ring of Gaussians the second stage left 0.73, 0.66 and 0.65
-of it on three seeds. Its samples were nearer to the data than those of the first (W1 0.28, 0.27 and
-0.28 for 0.34, 0.33 and 0.34), but those of one game with a margin, played as long and with its rate
-not halved, were nearer still (0.24, 0.23, 0.25).
+What did not hold: by the paper's theorem, with an optimal critic a stage at least halves the gap
+between data and samples. On a ring of Gaussians the second stage left 0.73, 0.66 and 0.65 of it on
+three seeds. Its samples were nearer to the data than those of the first (W1 0.28, 0.27 and
+0.28 for 0.34, 0.33 and 0.34), but those of one game with a margin, trained as long without halving
+the learning rate, were still nearer (0.24, 0.23, 0.25).
 
-Differs from the paper: which player pays which hinge, chosen by what trained; the critic has
+Differs from the paper: the assignment of hinges to players, chosen by experiment; the critic has
 WGAN-GP's penalty, not clipped weights; the learning rate is halved with each stage.
 """
 
@@ -44,7 +45,11 @@ from .wgan_gp import WGANGP
 
 
 def out_of_order(above: Tensor, below: Tensor, margin: float) -> Tensor:
-    """E[margin - above + below]_+ of scores (B,), pair by pair: 0 where they are so far apart."""
+    """E[margin - above + below]_+ of pairs of scores (B,): 0 if all pairs are apart by the margin.
+
+    >>> out_of_order(torch.tensor([3.0]), torch.tensor([1.0]), margin=1.0)
+    tensor(0.)
+    """
     return relu(margin - above + below).mean()
 
 
@@ -52,13 +57,13 @@ class GoGAN(WGANGP):
     """WGAN-GPs with a margin, one after the other, each better than the one before it.
 
     Args:
-        num_stages: How many games are played; the last goes on until training ends.
+        num_stages: Number of games; the last one lasts until training ends.
         stage_steps: Steps of each game.
-        margin: The paper's eps: how far scores of data, samples and earlier samples shall be apart.
-        ranking_weight: Of being above the generator before, lambda. Other arguments as `WGANGP`.
+        margin: The paper's eps, the gap between the scores of data, samples and earlier samples.
+        ranking_weight: The paper's lambda, the weight of the hinges with the earlier generator.
 
     Attributes:
-        gang: The generators of the games before, as they ended.
+        gang: The generators of the earlier games.
     """
 
     loss = wasserstein._replace(discriminator=out_of_order)
@@ -93,12 +98,12 @@ class GoGAN(WGANGP):
         )
 
     def keep(self, game: int) -> None:
-        """The generator as it is now, as that of a game that is over."""
+        """Stores the current generator as the one of a game that is over."""
         self.gang[game].load_state_dict(self.generator.state_dict())
 
     @property
     def stage(self) -> int:
-        """The number of the game that is played, from 0."""
+        """The number of the current game, from 0."""
         return self.phase
 
     def phase_of_older(self, state_dict: dict[str, Tensor], prefix: str) -> tuple[int, int]:
@@ -111,7 +116,7 @@ class GoGAN(WGANGP):
         return super().lr_left(player, move) * 0.5**self.stage
 
     def before(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """What the critic sees of the generator of the game before."""
+        """The critic's inputs for samples of the previous game's generator."""
         previous = self.gang[self.stage - 1]
         with evaluating(previous, compiled=True):
             return previous(z, *condition), *condition
@@ -140,8 +145,8 @@ class GoGAN(WGANGP):
     # What it can do
 
     def stage_gaps(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(stage + 1,): by how much images (B, C, H, W) score higher than as many samples of each
-        generator, first to last, all of the same z."""
+        """Gaps (stage + 1,) between the mean scores of images (B, C, H, W) and of as many samples
+        of each generator, first to last, all of the same z."""
         condition = self.condition.arguments(y)
         z = self.prior(len(x))
         with evaluating(self):

@@ -2,20 +2,21 @@
 
 Salimans, Goodfellow, Zaremba, Cheung, Radford and Chen, 2016. https://arxiv.org/abs/1606.03498
 
-Gradient descent seeks a minimum of each player's cost, not an equilibrium of both. Five techniques
-help it there, each a switch of its own:
+Gradient descent finds a minimum of each player's loss, not an equilibrium of both. Five techniques,
+each with its own argument, improve the convergence to an equilibrium:
 
-* Feature matching (sec. 3.1). The generator is not to outwit the discriminator but to match what
-  it looks at, its last hidden layer f:  L_G = |E_x[f(x)] - E_z[f(G(z))]|^2.
-* Minibatch discrimination (sec. 3.2). A discriminator that sees images one by one does not notice
-  that all are the same; this one is given, with each image, how close the batch's others come.
-* Historical averaging (sec. 3.3). Each player also pays lambda |theta - mean of past theta|^2:
-  on the game of cost xy, where gradient descent goes round the equilibrium for ever, it arrives.
+* Feature matching (sec. 3.1). The generator matches mean features of the discriminator's last
+  hidden layer f:  L_G = |E_x[f(x)] - E_z[f(G(z))]|^2.
+* Minibatch discrimination (sec. 3.2). A discriminator of single images cannot detect that all
+  samples are the same; this one also gets, for each image, closenesses to the others of the batch.
+* Historical averaging (sec. 3.3). Each loss has a term lambda |theta - mean of past theta|^2: in
+  the game of cost xy gradient descent circles around the equilibrium, and with this term it
+  converges.
 * One-sided label smoothing (sec. 3.4). The target of data is 1 - eps, that of samples stays 0, so
-  that the best answer is D(x) = (1 - eps) p(x) / (p(x) + q(x)); a smoothed target of samples would
-  put q into the numerator, and hold them where p = 0.
-* Virtual batch normalisation (sec. 3.5). The generator's statistics are those of a batch of
-  latents chosen once, so that no sample depends on the others of its batch.
+  that the optimal discriminator is D(x) = (1 - eps) p(x) / (p(x) + q(x)); a smoothed target of
+  samples would add q to the numerator, and samples with p = 0 would have no reason to move.
+* Virtual batch normalisation (sec. 3.5). The statistics are those of a reference batch of
+  latents that is chosen once, so that no sample depends on the others of its batch.
 
 Sec. 5, a discriminator that learns from a few labels, is `conditional/semi_supervised_gan.py`.
 
@@ -50,17 +51,17 @@ def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
 
 
 class ImprovedGAN(GAN):
-    """A GAN with five techniques, each a switch.
+    """A GAN with five techniques, each with its own argument.
 
     Args:
-        feature_matching: The generator matches mean features instead of ascending log D.
-        minibatch_kernels: Closenesses to the rest of the batch that the discriminator is given;
-            0: none.
-        kernel_dims: Entries of the features of which a closeness is made.
-        historical_weight: The paper's lambda; 0: no averaging.
-        label_smoothing: The target of data is 1 minus this; 0: 1.
+        feature_matching: Whether the generator matches mean features instead of ascending log D.
+        minibatch_kernels: Number of closenesses to the other images of the batch that the
+            discriminator gets; 0: none.
+        kernel_dims: Entries of the vectors whose distance gives a closeness.
+        historical_weight: The paper's lambda, the weight of historical averaging; 0: none.
+        label_smoothing: eps: the target of data is 1 - eps; 0: no smoothing.
         virtual_batch_norm: Latents in the reference batch of the generator; 0: ordinary batch
-            normalisation. Other arguments as `GAN`.
+            normalisation.
     """
 
     def __init__(
@@ -119,8 +120,8 @@ class ImprovedGAN(GAN):
         if not self.feature_matching:
             return super().generator_loss(batch) + self.departure("generator")
         x, *condition = self.conditioned(batch)
-        seen = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
-        matched = feature_distance(*(self.discriminator.features(*images) for images in seen))
+        pairs = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
+        matched = feature_distance(*(self.discriminator.features(*images) for images in pairs))
         return matched + self.departure("generator")
 
     def departure(self, player: str) -> Tensor | float:

@@ -2,29 +2,30 @@
 
 Denton, Chintala, Szlam and Fergus, 2015. https://arxiv.org/abs/1506.05751
 
-With d(.) halving an image's sides and u(.) doubling them, an image I_0 is the same as its
-Laplacian pyramid: the coarsest I_K, and at each level what doubling does not bring back,
+Let d(.) halve the sides of an image and u(.) double them. An image I_0 is equivalent to its
+Laplacian
+pyramid: the coarsest image I_K, and at each level the details h_k that doubling does not recover,
 
     I_{k+1} = d(I_k),   l_k = u(I_{k+1}),   h_k = I_k - l_k                 (eq. 3)
 
-A GAN learns I_K. At every other level a conditional GAN learns the details h_k of an l_k: its
-generator is given l_k and noise, one number a pixel, its discriminator sees l_k + h_k beside l_k.
-l_k is made of real images in training, so that the levels know nothing of each other and train
-all at once. Only in sampling does each build on the one before it:
+A GAN learns I_K. At every other level a conditional GAN learns the details h_k given l_k: the
+inputs of its generator are l_k and noise, one number a pixel; those of its discriminator l_k + h_k
+and l_k. In training l_k is made of real images, so that the levels are independent and are trained
+together. In sampling each level uses the output of the one before it:
 
     I_k = u(I_{k+1}) + G_k(z_k, u(I_{k+1}))                                 (eq. 5)
 
-So p(I_0) = p(I_K) prod_k p(h_k | l_k) at the optimum, and each l_k has as many details as there
-are images of it.
+So p(I_0) = p(I_K) prod_k p(h_k | l_k) at the optimum, and the details of an l_k are as diverse as
+the images that have it.
 
 What did not hold: that the cascade draws better images than one GAN. On 8x8 digits, from 4x4, it
 came to a Frechet distance of 100, 146 and 135 on three seeds, the GAN in equal time to 8, 7 and 7.
-And the levels learn to heed their noise less: for one l_k details varied by 0.24 to 0.37 of the
-variance of all details after 200 steps, by about a tenth after 800.
+And the levels depend less and less on their noise: for one l_k details varied by 0.24 to 0.37 of
+the variance of all details after 200 steps, by about a tenth after 800.
 
-Differs from the paper: d averages four pixels, u is bilinear; discriminators see l_k beside
-l_k + h_k; a label is one of K constant planes; Adam for momentum; networks of the coarsest level
-as `GAN` or as `network` says.
+Differs from the paper: d averages four pixels, u is bilinear; the discriminators' inputs are l_k
+and l_k + h_k; a label is one of K constant planes; Adam for momentum; the networks of the coarsest
+level are those of `GAN` or of `network`.
 """
 
 from dataclasses import replace
@@ -55,7 +56,7 @@ def up(x: Tensor) -> Tensor:
 class DetailGenerator(nn.Module):
     """Noise z (B, HW) and an enlarged image l to l + h, all three of one size.
 
-    h is not squashed: it has any value in [-2, 2].
+    h has no tanh: its values are in [-2, 2].
     """
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
@@ -76,9 +77,9 @@ class DetailGenerator(nn.Module):
 
 
 class DetailDiscriminator(nn.Module):
-    """l + h beside l to one raw score each, (B,).
+    """Images l + h, with l, to raw scores (B,).
 
-    Without batch normalisation, under which generators came to ignore their noise.
+    It has no batch normalisation, with which generators ignored their noise.
     """
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
@@ -120,8 +121,8 @@ class PyramidGenerator(nn.Module):
 class PyramidDiscriminator(nn.Module):
     """A discriminator for each level, the coarsest first; together, images to scores (B,).
 
-    At the optimum each level's score is a logarithm of a ratio of conditional densities, so that
-    their sum is that of the densities of whole pyramids.
+    At the optimum the score of a level is a log-ratio of conditional densities, so that their sum
+    is the log-ratio of the densities of whole pyramids.
     """
 
     def __init__(self, levels: list[nn.Module]):
@@ -137,14 +138,15 @@ class PyramidDiscriminator(nn.Module):
 
 
 class LAPGAN(GAN):
-    """A GAN of an image's coarsest version, and one more for the details of each doubling.
+    """A GAN of coarse images, and one for the details of each doubling of the side.
 
     Args:
-        levels: The paper's K, how often the side is doubled: 28 pixels from 7, 14 and two levels.
-        latent_dim: Entries of the coarsest level's noise; the others have one for each pixel.
+        levels: The paper's K, the number of doublings of the side: with 2, 28 pixels from 7.
+        latent_dim: Entries of the noise of the coarsest level; the other levels have a number for
+            each pixel.
         width: Units of the hidden layers of the coarsest level; None: 256, or 64 channels.
-        detail_width: Channels of the other levels' networks, twice as many in a discriminator's
-            second layer. Other arguments as `GAN`.
+        detail_width: Channels of the networks of the other levels; twice as many in the second
+            layer of discriminators.
     """
 
     def __init__(
@@ -163,7 +165,7 @@ class LAPGAN(GAN):
                 f"levels must be 1 to {times} for images of {image_shape[-1]} pixels a side, "
                 f"got {levels}"
             )
-        # They know of one discriminator.
+        # They regularise one discriminator.
         for name in ("spectral_norm", "r1", "augment", "instance_noise", "regularisation"):
             if kwargs.get(name):
                 raise ValueError(f"{name} must be left out of LAPGAN, got {kwargs[name]}")
@@ -197,15 +199,16 @@ class LAPGAN(GAN):
         )
 
     def discriminator_loss(self, batch: Batch, level: int) -> Tensor:
-        judge = self.discriminator.levels[level]
-        return self.loss.discriminator(*(judge(*seen) for seen in self.seen(batch, level)))
+        discriminator = self.discriminator.levels[level]
+        inputs = self.inputs(batch, level)
+        return self.loss.discriminator(*(discriminator(*images) for images in inputs))
 
     def generator_loss(self, batch: Batch, level: int) -> Tensor:
-        _, fake = self.seen(batch, level)
+        _, fake = self.inputs(batch, level)
         return self.loss.generator(self.discriminator.levels[level](*fake))
 
-    def seen(self, batch: Batch, level: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What a level's discriminator sees of data and of its generator."""
+    def inputs(self, batch: Batch, level: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The inputs of a level's discriminator for data and for samples of its generator."""
         x, *condition = self.real(*self.conditioned(batch))
         for _ in self.generator.levels[level + 1 :]:
             x = down(x)
@@ -213,6 +216,10 @@ class LAPGAN(GAN):
             condition = [up(down(x)), *condition]
         z = self.prior(len(x)).split(self.generator.sizes, dim=1)[level]
         return (x, *condition), (self.generator.levels[level](z, *condition), *condition)
+
+    def seen(self, batch: Batch, level: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The earlier name of `inputs`."""
+        return self.inputs(batch, level)
 
     def configure_optimizers(self):
         optimizers, schedules = super().configure_optimizers()
@@ -225,7 +232,7 @@ class LAPGAN(GAN):
         return super().decode(z, y).clamp(-1, 1)
 
     def pyramid(self, x: Tensor) -> list[Tensor]:
-        """Images (B, C, H, W) as [I_K, h_{K-1}, ..., h_0], the coarsest first."""
+        """The pyramid [I_K, h_{K-1}, ..., h_0] of images (B, C, H, W), the coarsest first."""
         details = []
         for _ in self.generator.levels[1:]:
             details.append(x - up(down(x)))
@@ -233,16 +240,16 @@ class LAPGAN(GAN):
         return [x, *reversed(details)]
 
     def collapse(self, pyramid: list[Tensor]) -> Tensor:
-        """The images of such a pyramid."""
+        """The images (B, C, H, W) of a pyramid."""
         x, *details = pyramid
         for detail in details:
             x = up(x) + detail
         return x
 
     def refine(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Images of any level's size to full size, with details drawn for them.
+        """Images of the size of any level, enlarged to full size with sampled details.
 
-        A conditional model draws the labels y (B,) at random where none are given.
+        Labels y (B,) of a conditional model are drawn at random if not given.
         """
         shapes = [(self.image_shape[0], side, side) for side in self.sides]
         if tuple(x.shape[1:]) not in shapes:

@@ -2,34 +2,33 @@
 
 Karras, Aila, Laine and Lehtinen, 2017. https://arxiv.org/abs/1710.10196
 
-Details are hard to learn before the large shapes are there. Both networks begin with images of
-4x4 pixels and grow by a block at a time, each doubling the side (sec. 2). A new block fades in:
-while alpha goes from 0 to 1,
+Details are hard to learn before large shapes. Both networks start with images of 4x4 pixels and
+grow by one block at a time, each of which doubles the side (sec. 2). A new block is faded in: while
+alpha goes from 0 to 1,
 
     G(z) = (1 - alpha) up(old image) + alpha (new image)
 
-and the discriminator mixes in the same way what it reads off the halved image with what its new
-block reads off the image itself; data are mixed as samples are. Nothing that was learned is lost:
-at alpha = 0 samples and scores are what they were before, at alpha = 1 the old way is gone. Then
-the grown networks train for as long again. Most steps are cheap, as they see few pixels.
+and the discriminator mixes its features of the halved image and those of its new block in the same
+way; data are mixed as samples are. At alpha = 0 samples and scores are the same as before, at
+alpha = 1 the old path is not used. Then the grown networks train for the same number of steps. Most
+steps are cheap, since images are small.
 
-The loss is WGAN-GP's, with 0.001 E[D(x)^2] against the drift of scores (app. A.1). Three more
-parts keep the players from outgrowing each other and samples from looking alike:
+The loss is WGAN-GP's, with 0.001 E[D(x)^2] against the drift of scores (app. A.1). Three further
+parts keep the players in balance and samples diverse:
 
-* Minibatch standard deviation (sec. 3): the discriminator is given how much its features vary
-  among the images of a group.
-* An equalised learning rate (sec. 4.1): weights are drawn from N(0, 1) and scaled as they are
-  used, so that under Adam each of them moves as fast relative to its range.
-* Pixel normalisation (sec. 4.2): behind each convolution of the generator a pixel's features are
-  scaled to a mean square of 1.
+* Minibatch standard deviation (sec. 3): an input of the discriminator is the variation of its
+  features among the images of a group.
+* An equalised learning rate (sec. 4.1): weights are drawn from N(0, 1) and scaled when they
+  are used, so that under Adam all weights have the same speed relative to their range.
+* Pixel normalisation (sec. 4.2): behind each convolution of the generator the features of a
+  pixel are scaled to a mean square of 1.
 
-So most of the training is over before it becomes dear: in equal time samples are better than those
-of the same networks at full size from the start.
+So most of the training is done before steps become expensive: in equal time samples are better than
+those of the same networks trained at full size from the start.
 
-Differs from the paper: stages in steps rather than in images; Adam's moments are kept when a
-block is added; fewer channels by default; the class, where there is one, is given to both networks
-beside their inputs; samples are enlarged to full size while the networks are smaller, and clamped
-to [-1, 1].
+Differs from the paper: stages in steps rather than in images; Adam's moments are kept when a block
+is added; fewer channels by default; a class is appended to the inputs of both networks; samples are
+enlarged to full size while the networks are smaller, and clamped to [-1, 1].
 """
 
 import math
@@ -57,10 +56,12 @@ def gain_without_drift(real: Tensor, fake: Tensor, drift_weight: float = 0.0) ->
 
 
 class Equalized:
-    """Weights of N(0, 1), scaled by gain / sqrt(inputs) in use; before a layer's class.
+    """Mixin for a layer: weights of N(0, 1), scaled by gain / sqrt(inputs) when they are used.
 
     Args:
-        gain: sqrt(2) before a rectifier, 1 elsewhere. Others as the layer has.
+        numbers: Arguments of the layer.
+        gain: sqrt(2) before a ReLU, otherwise 1.
+        kwargs: Arguments of the layer.
     """
 
     def __init__(self, *numbers: int, gain: float = math.sqrt(2), **kwargs):
@@ -70,7 +71,7 @@ class Equalized:
         self.scale = gain / math.sqrt(self.weight[0].numel())
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x * self.scale)  # is to scale the weights, but not the bias
+        return super().forward(x * self.scale)  # scales the weights, but not the bias
 
 
 class EqualizedConv2d(Equalized, nn.Conv2d):
@@ -89,11 +90,12 @@ class PixelNorm(nn.Module):
 
 
 class MinibatchStdDev(nn.Module):
-    """Appends a plane that says how much features vary: the mean, over features and pixels, of
-    their standard deviations among the images of a group. (B, C, H, W) to (B, C + 1, H, W).
+    """Appends a plane with the variation of features: the mean, over features and pixels, of their
+    standard deviations among the images of a group. (B, C, H, W) to (B, C + 1, H, W).
 
     Args:
-        group: Images of a group; where a batch does not divide so, the most that it does.
+        group: Images in a group; if it does not divide the batch, the largest smaller number that
+            does.
     """
 
     def __init__(self, group: int = 4):
@@ -141,21 +143,25 @@ def widths(image_shape: tuple[int, ...], width: int, largest: int) -> list[int]:
 
 
 class Stage(NamedTuple):
-    """How far networks are grown, as a compiled one takes it: another level is another network,
-    another alpha is not."""
+    """The growth of networks in the form for compiled ones: they are compiled for each level, but
+    not for each alpha."""
 
-    level: int  # the finest there is
-    alpha: Tensor | None  # how far it is faded in, a tensor without dimensions; None: wholly
+    level: int  # the finest level
+    alpha: Tensor | None  # share that it is faded in, a scalar tensor; None: all
 
 
 def stage(growth: float) -> tuple[int, float]:
-    """The finest level there is, and its alpha: 1.25 is a second doubling, a quarter faded in."""
+    """The finest level, and its alpha.
+
+    >>> stage(1.25)  # the second doubling, a quarter faded in
+    (2, 0.25)
+    """
     level = math.ceil(growth)
     return level, 1 - (level - growth)
 
 
 def staged(growth: float | Stage, like: Tensor) -> Stage:
-    """The stage, its alpha beside a tensor."""
+    """The stage of a growth, with alpha on the device of a tensor."""
     if not isinstance(growth, Stage):
         level, alpha = stage(growth)
         growth = Stage(level, None if alpha == 1 else torch.full((), alpha, device=like.device))
@@ -168,7 +174,7 @@ def faded(old: Tensor, new: Tensor, alpha: Tensor) -> Tensor:
 
 
 class GrowingGenerator(nn.Module):
-    """Latents (B, D) and a growth to images as large as it says.
+    """Latents (B, D) and a growth to images of the side of that growth.
 
     Args:
         width: Channels at the full side; they double with each halving, up to 512.
@@ -209,7 +215,7 @@ class GrowingGenerator(nn.Module):
 
 
 class GrowingDiscriminator(nn.Module):
-    """Images as large as a growth says to one raw score each, (B,); the generator's mirror."""
+    """Images of the side of a growth to raw scores (B,); the generator's mirror."""
 
     largest_width = 512
 
@@ -250,22 +256,23 @@ class ProgressiveGAN(Kept, WGANGP):
     """A critic with a gradient penalty and a generator, which grow together.
 
     The smallest images have 4 pixels a side (or 5, 6, 7: the full side is one of these, doubled).
-    For n doublings, growing is done after 2 n stage_steps.
+    With n doublings the networks are fully grown after 2 n stage_steps.
 
     Args:
-        latent_dim: D, of z from N(0, I), which the generator scales to a mean square of 1.
+        latent_dim: D, entries of z from N(0, I), which the generator scales to a mean square of 1.
         width: Channels at the full side (the paper's 16 at 1024 pixels); they double with each
             halving, up to 512.
-        stage_steps: Steps of each stage: of each side alone, and of each fading in.
-        drift_weight: The paper's epsilon_drift, for scores near 0.
-        ema_decay: Decay per step of the average of the generator, from which samples are drawn.
+        stage_steps: Steps of each stage: training at a side, or fading in the next one.
+        drift_weight: The paper's epsilon_drift, the weight of the mean squared score of data.
+        ema_decay: Decay per step of a moving average of the generator, from which samples are
+            drawn; 0: none.
         lr: Adam's learning rate.
         betas: Adam's decay rates.
-        d_steps: Moves of the critic for each of the generator. Other arguments as `WGANGP`.
+        d_steps: Steps of the critic for each step of the generator.
 
     Attributes:
-        growth: How many doublings have faded in: 1.25 is one, and a quarter of the second. Set
-            by hand outside of training, it draws with the smaller networks.
+        growth: Number of doublings that are faded in: 1.25 is one and a quarter of the second. It
+            can be set outside of training, to sample with the smaller networks.
     """
 
     Generator = GrowingGenerator
@@ -309,7 +316,7 @@ class ProgressiveGAN(Kept, WGANGP):
         return tuple(found)
 
     def growth_at(self, step: int) -> float:
-        """One stage at a side, one in which the next fades in, and so on to the full side."""
+        """The growth at a step: a stage at a side, a stage that fades in the next, and so on."""
         number, share = self.phase_at(step)
         return number // 2 + number % 2 * share
 
@@ -320,13 +327,13 @@ class ProgressiveGAN(Kept, WGANGP):
         self.log_number("growth", self.growth)
 
     def shown(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W) as the networks know them now: smaller, with details faded in."""
+        """Images (B, C, H, W) at the current growth: smaller, with details faded in."""
         level, alpha = stage(self.growth)
         for _ in self.generator.blocks[level:]:
             x = down(x)
         return x if alpha == 1 else torch.lerp(up(down(x)), x, alpha)
 
-    # The game, in which the growth stands beside each image
+    # The game, in which the growth is an input with each image
 
     def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
         x, *condition = super().real(x, *condition)
@@ -342,7 +349,7 @@ class ProgressiveGAN(Kept, WGANGP):
         return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, D) to (n, C, H, W) of full size, whatever the growth."""
+        """Images (n, C, H, W) of full size, at any growth, of latents (n, D)."""
         network = self.sampling_generator
         condition = self.to_draw(len(z), y)
         with evaluating(self):

@@ -2,18 +2,18 @@
 
 Arjovsky, Chintala and Bottou, 2017. https://arxiv.org/abs/1701.07875
 
-Where data and samples lie on thin sets that do not meet, their Jensen-Shannon divergence is log 2
-whatever the distance between them, and tells the generator nothing. The earth mover's distance
-does: it is the largest of
+If data and samples lie on low-dimensional sets that do not intersect, their Jensen-Shannon
+divergence is log 2 at every distance between them, and gives the generator no gradient. The earth
+mover's distance gives one. It is the supremum
 
     W(p, q) = sup_f  E_x[f(x)] - E_z[f(G(z))],   f 1-Lipschitz             (eq. 2)
 
-A critic is trained towards that f; to keep it Lipschitz each of its weights is clipped to
-[-c, c] after every step (alg. 1). At the critic's optimum its gain is W up to an unknown factor,
-and its gradient does not vanish. Clipping is, as the authors say, a terrible way to enforce it:
+A critic is trained to be this f. To keep it Lipschitz, each of its weights is clipped to [-c, c]
+after every step (alg. 1). At the critic's optimum its gain is W up to an unknown factor, and its
+gradient does not vanish. Clipping is, as the authors say, a terrible way to enforce the constraint:
 see `wgan_gp.py`.
 
-Differs from the paper: weights of normalisation are clipped as all others are.
+Differs from the paper: the weights of normalisation layers are clipped, too.
 """
 
 import torch
@@ -26,12 +26,16 @@ from .gan import GAN, Payoff
 
 
 def minus_gain(real: Tensor, fake: Tensor) -> Tensor:
-    """E[f(G(z))] - E[f(x)]"""
+    """E[f(G(z))] - E[f(x)]: minus the critic's gain.
+
+    >>> minus_gain(torch.tensor([2.0, 4.0]), torch.tensor([1.0, 1.0]))
+    tensor(-2.)
+    """
     return fake.mean() - real.mean()
 
 
 def minus_score(fake: Tensor) -> Tensor:
-    """-E[f(G(z))]: every sample pulls equally, wherever it lies."""
+    """-E[f(G(z))]: the slope in the score is the same for every sample."""
     return -fake.mean()
 
 
@@ -42,9 +46,9 @@ class WGAN(GAN):
     """A GAN whose discriminator is a critic with clipped weights.
 
     Args:
-        clip_value: The paper's c. A smaller one means smaller gradients everywhere.
+        clip_value: The paper's c; with a smaller value all gradients are smaller.
         lr: RMSProp's learning rate; the paper advises against momentum.
-        d_steps: The paper's n_critic. Other arguments as `GAN`.
+        d_steps: Steps of the critic for each step of the generator, the paper's n_critic.
     """
 
     loss = wasserstein
@@ -77,7 +81,7 @@ class WGAN(GAN):
             weight.clamp_(-self.clip_value, self.clip_value)
 
     def wasserstein_estimate(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The critic's gain on images (B, C, H, W) and as many samples: W, up to a factor."""
+        """The critic's gain on images (B, C, H, W) and as many samples: W up to a factor."""
         condition = self.condition.arguments(y)
         with evaluating(self):
             real, fake = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)

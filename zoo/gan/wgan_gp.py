@@ -2,14 +2,15 @@
 
 Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017. https://arxiv.org/abs/1704.00028
 
-Clipping drives a critic's weights to the bounds and its gradients, layer by layer, to nothing or
-to infinity (sec. 3). At the optimum a critic has a gradient of norm 1 almost everywhere on the
-lines between coupled data and samples (prop. 1), so ask for that:
+Clipping drives a critic's weights to the bounds, and its gradients vanish or explode with the
+number of layers (sec. 3). The gradient of an optimal critic has norm 1 almost everywhere on the
+lines between coupled data and samples (prop. 1). The loss asks for this norm:
 
     L_D = E_z[D(G(z))] - E_x[D(x)] + lambda E[(|grad D(x_hat)| - 1)^2]      (eq. 3)
 
-with x_hat evenly between a real image and a sample. Each image's gradient is its own, which
-batch normalisation in the critic would spoil: it has layer normalisation or none (sec. 4).
+with x_hat uniform on the line between a real image and a sample. The penalty is on the gradient of
+each image alone, so the critic has layer normalisation, or none, instead of batch normalisation
+(sec. 4).
 """
 
 import torch
@@ -27,11 +28,11 @@ class WGANGP(GAN):
     """A GAN whose discriminator is a critic with a gradient penalty.
 
     Args:
-        penalty_weight: The paper's lambda: 10 for images; 0.1 for points in the plane, where
-            10 holds the critic back.
+        penalty_weight: Weight of the gradient penalty, the paper's lambda: 10 for images; 0.1 for
+            points in the plane, where 10 restricts the critic too much.
         lr: Adam's learning rate.
         betas: Adam's decay rates.
-        d_steps: The paper's n_critic. Other arguments as `GAN`.
+        d_steps: Steps of the critic for each step of the generator, the paper's n_critic.
     """
 
     loss = wasserstein
@@ -64,7 +65,8 @@ class WGANGP(GAN):
         return self.penalty_weight * (slope - 1).square().mean()
 
     def _slope(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
-        """(B,) norms of the critic's gradient, each somewhere between an image and a sample."""
+        """Norms (B,) of the critic's gradient, each at a random point between an image and a
+        sample."""
         (x, *condition), (x_fake, *_) = real, fake
         t = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)  # one for each image
         with torch.enable_grad():
@@ -75,7 +77,7 @@ class WGANGP(GAN):
         return (slope.flatten(1).square().sum(1) + 1e-12).sqrt()  # a norm of 0 has no gradient
 
     def gradient_norms(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) norms of the critic's gradient between images and samples; 1 at the optimum."""
+        """Norms (B,) of the critic's gradient between images and samples; 1 at the optimum."""
         condition = self.condition.arguments(y)
         with evaluating(self):
             real, fake = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)

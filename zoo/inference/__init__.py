@@ -1,4 +1,4 @@
-"""The latent is found again: an encoder learns beside the generator."""
+"""Games in which an encoder is trained with the generator."""
 
 from .aae import AAE
 from .aegan import AEGAN

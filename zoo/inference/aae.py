@@ -2,36 +2,37 @@
 
 Makhzani, Shlens, Jaitly, Goodfellow and Frey, 2015. https://arxiv.org/abs/1511.05644
 
-An autoencoder's codes lie anywhere, so nothing can be drawn from it. Here a GAN is played in the
-space of codes: the encoder is its generator, its data are draws of a prior p(z), and each batch is
-used twice (sec. 2),
+The distribution of an autoencoder's codes is unknown, so it cannot be sampled. Here a GAN in the
+space of codes matches it to a prior p(z): the encoder is the generator of the GAN, draws of the
+prior are its data, and each batch is used twice (sec. 2),
 
     reconstruction:  min_{E,G}    E_x |x - G(E(x))|^2
     regularisation:  min_E max_D  E_{p(z)}[log D(z)] + E_x[log(1 - D(E(x)))]
 
-A VAE's divergence does the same with a formula and needs the prior's density. A discriminator
-needs only draws of it, so the prior may have any shape: a Gaussian, ten petals, a roll. Where both
-goals are met the codes of all images together follow the prior, and G turns draws into images.
+A VAE's KL divergence does this with a formula that needs the density of the prior. A discriminator
+needs only draws of the prior, which may have any shape: a Gaussian, ten petals, a roll. At the
+optimum the codes of all images have the distribution of the prior, and G maps draws of it to
+images.
 
-With the class as its condition, the discriminator gives each class its part of the prior (sec.
-2.3), and neither encoder nor decoder needs one. A Gaussian has no parts: there the class is a
-condition of all three, and z keeps what the class does not say, the style (sec. 4).
+With the class as a condition of the discriminator, each class gets a part of the prior (sec. 2.3),
+and encoder and decoder need no condition. A Gaussian has no parts: there the class is a condition
+of all three networks, and z contains the style, which is independent of the class (sec. 4).
 
-Each of the encoder's two losses has an Adam of its own, so no weight stands between them. In a
-plain game codes go on swinging about the prior, and images with them. Together these make them
-settle: batch normalisation in the encoder; dropout in the discriminator; four times the learning
-rate for it; and rates that fall (`decay_steps`; the paper's fall in stages).
+The encoder's two losses have separate Adam optimizers, so there is no weight between them. In a
+plain game the codes oscillate around the prior. They converge with four changes together: batch
+normalisation in the encoder; dropout in the discriminator; four times the learning rate for the
+discriminator; and falling learning rates (`decay_steps`; in the paper they fall in stages).
 
-What did not hold: the game is not all that brings codes near N(0, I). On 8x8 digits with two
+What did not hold: that the game alone brings codes near N(0, I). On 8x8 digits with two
 numbers in a code, three seeds, their energy distance from it was 0.53 to 0.55 in a plain
 autoencoder, 0.020 to 0.033 in one with batch normalisation, and 0.006 to 0.012 here (draws of the
 prior: 0.003 to 0.005). Without the normalisation, and with `r1=1` for dropout, the game got to
 0.006, 0.022 and 0.031.
 
 Differs from the paper: the first three of those four; a deterministic encoder only; Adam for
-momentum; leaky ReLU in the encoder; tanh, for images in [-1, 1]; every image has a label or none
-has; under a Gaussian prior the class is a condition of encoder and discriminator too.
-Semi-supervised learning and clustering (sec. 5, 6) are not here.
+momentum; leaky ReLU in the encoder; tanh, for images in [-1, 1]; either all images have
+labels or none; with a Gaussian prior the class is also a condition of encoder and discriminator.
+Semi-supervised learning and clustering (sec. 5, 6) are not implemented.
 """
 
 import math
@@ -47,7 +48,7 @@ from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..networks import MLP, PAIRS, Encoder, MLPDiscriminator, MLPGenerator
 
-PARTS = 10  # of a prior, where there are no classes
+PARTS = 10  # of a prior without classes
 
 
 def petals(part: Tensor, parts: int) -> Tensor:
@@ -70,7 +71,7 @@ PLANES: dict[str, Callable[[Tensor, int], Tensor]] = {"petals": petals, "swiss_r
 
 
 class EncoderBody(MLPDiscriminator):
-    """With batch normalisation for dropout, as the generator has it: for images, not for points."""
+    """A discriminator with batch normalisation, for images, in place of dropout."""
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
         super().__init__(image_shape, num_classes, width)
@@ -79,22 +80,28 @@ class EncoderBody(MLPDiscriminator):
 
 
 class AAE(GAN):
-    """An autoencoder and a discriminator of its codes. For any prior: override `prior`.
+    """An autoencoder and a discriminator of its codes. For another prior override `prior`.
 
     Args:
-        prior: "gaussian", N(0, I), or "petals" or "swiss_roll" in the first two entries of z
-            beside N(0, I) in the others; of these each class has a part.
-        latent_dim: D.
+        prior: Distribution of codes: "gaussian", N(0, I); or "petals" or "swiss_roll" in the first
+            two entries of z, with N(0, I) in the others, where each class has a part.
+        latent_dim: D, entries of a code z.
         code_width: Units of the hidden layers of the discriminator.
-        d_lr_ratio: The discriminator's learning rate over that of the others; `d_lr`, where it is
-            given, stands in its place.
-        decay_start: The step from which rates fall; None: half of `decay_steps`. Other arguments as
-            `GAN`; `network` says what decoder and encoder are, and what binds a discriminator binds
-            that of codes.
+        d_lr_ratio: Learning rate of the discriminator over that of the other networks; it is not
+            used if `d_lr` is given.
+        decay_steps: The step at which all learning rates have fallen to 0, e.g. `max_steps`; 0:
+            constant learning rates.
+        decay_start: The step from which learning rates fall, along a line; None: half of
+            `decay_steps`.
+        network: The kind of decoder and encoder: "mlp", "conv" or "residual"; "own": the classes
+            `Generator` and `Discriminator`; "auto": "conv" for images of 16 pixels a side and more
+            that strided convolutions reach, "mlp" for others and for points.
+        regularisation: Regularisation of the discriminator of codes, a `networks.Regularisation`
+            or a mapping of its fields. The most common fields are arguments, too.
     """
 
     Encoder = Encoder
-    Discriminator = EncoderBody  # the encoder's body; the discriminator sees codes
+    Discriminator = EncoderBody  # of the encoder; the discriminator's inputs are codes
     pairs = PAIRS | {"mlp": (MLPGenerator, EncoderBody)}
 
     def __init__(
@@ -129,11 +136,11 @@ class AAE(GAN):
         self.d_lr_ratio = d_lr_ratio
         self.encoder = self.Encoder(self.discriminator, latent_dim)
         # A code as an image of one line: the discriminator of images has dropout, of points none.
-        judge = MLPDiscriminator((1, 1, latent_dim), num_classes, code_width)
-        self.discriminator = self.regularisation.wrap(judge)
+        discriminator = MLPDiscriminator((1, 1, latent_dim), num_classes, code_width)
+        self.discriminator = self.regularisation.wrap(discriminator)
 
     def make_discriminator(self, num_classes: int | None = None) -> nn.Module:
-        """The encoder's body, which nothing binds."""
+        """The encoder's body, without regularisation."""
         if self.regularisation.augment:
             raise ValueError("augment must be empty: codes are judged, not images")
         if self.regularisation.instance_noise:
@@ -159,14 +166,15 @@ class AAE(GAN):
         return super().lr_of(player)
 
     def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """What the discriminator sees of the prior, as many draws as there are images."""
+        """The discriminator's inputs for draws of the prior, as many as there are images."""
         return super().real(self.prior(len(x), *condition), *condition)
 
     def fake(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """What it sees of images: their codes."""
+        """The discriminator's inputs for images: their codes."""
         return super().real(self.encoder(x, *condition), *condition)
 
     def reconstruction_loss(self, batch: Batch) -> Tensor:
+        """Mean squared error of reconstructions, which encoder and decoder descend."""
         x, *condition = self.conditioned(batch)
         return (x - self.generator(self.encoder(x, *condition), *condition)).square().mean()
 
@@ -176,13 +184,14 @@ class AAE(GAN):
         return self.loss.discriminator(*scores) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        """The encoder's: its codes shall pass for draws of the prior."""
+        """What the encoder descends in the game: its codes are the samples."""
         return self.loss.generator(self.discriminator(*self.fake(*self.conditioned(batch))))
 
     # What it can do
 
     def prior(self, n: int, y: Tensor | None = None) -> Tensor:
-        """(n, D), of the parts that belong to classes y (n,); of random ones without."""
+        """Codes (n, D) of the prior, from the parts of classes y (n,); without y from random
+        parts."""
         z = torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
         if self.prior_shape != "gaussian":
             parts = self.num_classes or PARTS
@@ -195,12 +204,12 @@ class AAE(GAN):
         return self.decode(self.prior(n, *condition), *condition)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, D); the class is looked at only where the prior is Gaussian."""
+        """Codes (B, D) of images (B, C, H, W); y is used only with a Gaussian prior."""
         with evaluating(self):
             return self.encoder(x, *self.condition.arguments(y))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x))"""
+        """G(E(x)): images decoded from the codes of images."""
         return self.decode(self.encode(x, y), y)
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:

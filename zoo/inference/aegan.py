@@ -2,22 +2,22 @@
 
 Luo, Xu, Tang and Lv, 2017. https://arxiv.org/abs/1703.10094
 
-A GAN is trained and its generator left as it is. Then an encoder E, the inverse generator, learns
-to lead back to the latents. It cannot be asked for z itself: a generator takes many z to nearly
-the same image, and what comes nearest to all of them on average is a z of another image. So let G
-be the decoder of an autoencoder whose encoder alone learns, and ask for the image,
+A GAN is trained, and its generator is frozen. Then an encoder E is trained to invert the generator.
+Its target is not z itself: a generator maps many z to nearly the same image, and the mean of these
+z may be a z of another image. So G is the decoder of an autoencoder, of which only the encoder is
+trained, and the target is the image,
 
     min_E  E_z |G(E(G(z))) - G(z)|^2
 
-Its input, too, is what G made: no real image is needed. Any of the z that give an image is an
-answer, and where G can make the image the least cost is 0. The regression of z that it stands
-against, E_z |E(G(z)) - z|^2, is `loss_space="latent"`: it is at its least where E(x) is the mean of
-all z that give x, and G need not take that to x.
+Its inputs are samples of G: no real images are needed. Each z that gives the image is a solution,
+and for images that G can generate the minimum is 0. The alternative, a regression of z, E_z
+|E(G(z)) - z|^2, is `loss_space="latent"`: at its minimum E(x) is the mean of all z that give x, and
+G need not map this mean to x.
 
-Codes then serve to search images: those near in the latent space are of one kind.
+The codes can be used to search images: near codes belong to similar images.
 
 Differs from the paper: encoder and GAN start together, and the encoder follows the generator as it
-changes before it learns on the finished one; the encoder's output is bounded as the latents are;
+changes before it learns on the finished one; the encoder's output is in the range of the latents;
 networks as `GAN` or as `network` says; no translation between the domains of two generators.
 """
 
@@ -34,14 +34,14 @@ from ..networks import Encoder
 
 
 class AEGAN(GAN):
-    """A GAN that stands still after a while, and an encoder that inverts it.
+    """A GAN that is frozen after some steps, and an encoder that inverts it.
 
-    Steps are the encoder's, one with each batch.
+    Steps are those of the encoder, one for each batch.
 
     Args:
-        gan_steps: After so many the GAN's players leave the game.
-        loss_space: What the encoder is to give back of a sample: the "image", or the "latent".
-        encoder_lr: Adam's learning rate of the encoder. Other arguments as `GAN`.
+        gan_steps: Number of steps after which the GAN is frozen.
+        loss_space: The encoder's target for a sample: its "image" or its "latent".
+        encoder_lr: Adam's learning rate of the encoder.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class AEGAN(GAN):
         return torch.optim.Adam(player.parameters(), lr=self.lr_of(player))
 
     def encoder_loss(self, batch: Batch) -> Tensor:
+        """Squared error of the encoder, in images or latents of samples."""
         x, *condition = self.conditioned(batch)
         z = self.prior(len(x))
         decoder = self.sampling_generator
@@ -87,12 +88,12 @@ class AEGAN(GAN):
         with (
             evaluating(decoder, compiled=True),
             torch.enable_grad(),
-        ):  # as it decodes, not as it learned
+        ):  # in evaluation mode, as in `decode`
             again = decoder(code, *condition)
         return (again - image).square().mean()
 
     def code(self, x: Tensor, *condition: Tensor) -> Tensor:
-        """(B, D), in [-1, 1] as the latents are."""
+        """Codes (B, D) of images, in [-1, 1] as the latents."""
         return self.encoder(x, *condition).tanh()
 
     # What it can do
@@ -103,7 +104,7 @@ class AEGAN(GAN):
             return self.code(*self.real(x, *self.condition.arguments(y)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x)): what of the images the generator can make."""
+        """G(E(x)): the images that the generator gives for the codes of x."""
         return self.decode(self.encode(x, y), y)
 
     def search(
@@ -114,12 +115,15 @@ class AEGAN(GAN):
         y: Tensor | None = None,
         gallery_y: Tensor | None = None,
     ) -> Tensor:
-        """The places (B, k) in the gallery (N, C, H, W) of the images whose codes are nearest to
-        those of the queries (B, C, H, W), the nearest first.
+        """Indices (B, k) of the images in the gallery whose codes are nearest to those of the
+        queries, the nearest first.
 
         Args:
-            y: Labels (B,) of the queries, which a conditional model needs.
-            gallery_y: Labels (N,) of the gallery, likewise.
+            query: Images (B, C, H, W).
+            gallery: Images (N, C, H, W).
+            k: Number of images for each query.
+            y: Labels (B,) of the queries, for a conditional model.
+            gallery_y: Labels (N,) of the gallery, for a conditional model.
 
         Raises:
             ValueError: k is not in 1..N.

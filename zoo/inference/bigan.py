@@ -2,25 +2,24 @@
 
 Donahue, Krahenbuhl and Darrell, 2016. https://arxiv.org/abs/1605.09782
 
-A generator turns z into images; an encoder E shall find z again. Nobody ever shows it a pair: the
-discriminator sees images together with latents, and tells (x, E(x)) from (G(z), z):
+A generator maps z to images; an encoder E learns the inverse without pairs of z and image. The
+discriminator's inputs are images with latents, and it separates (x, E(x)) from (G(z), z):
 
     min_{G,E} max_D  E_x[log D(x, E(x))] + E_z[log(1 - D(G(z), z))]         (eq. 3)
 
-Generator and encoder move together, against it. To fool it both kinds of pairs must follow one
-joint law, and for a deterministic E that means that it inverts G: E(G(z)) = z and G(E(x)) = x
-almost everywhere (thm 2). Short of the optimum an image comes back as one of its kind rather
-than pixel by pixel.
+Generator and encoder are trained together against it. At the optimum both kinds of pairs have the
+same joint distribution, so a deterministic E inverts G: E(G(z)) = z and G(E(x)) = x almost
+everywhere (thm 2). Before the optimum a reconstruction is a similar image rather than the same.
 
-Both ascend the logarithm of their own fooling, as a GAN's generator does, rather than descend
-eq. 3 (sec. 3.4): -log D(G(z), z) - log(1 - D(x, E(x))).
+Both descend the non-saturating loss of a GAN's generator rather than eq. 3 (sec. 3.4): -log D(G(z),
+z) - log(1 - D(x, E(x))).
 
-What did not hold: on 8x8 digits, after 2,000 steps, an image came back as the same digit in 0.48,
-0.36 and 0.23 of cases on three seeds (chance 0.1), not in nearly half; features were better than an
-untrained encoder's on all.
+What did not hold: on 8x8 digits, after 2,000 steps, reconstructions kept their digit in 0.48, 0.36
+and 0.23 of cases on three seeds (chance 0.1), instead of nearly half; features were better than
+those of an untrained encoder on all seeds.
 
-Differs from the paper: networks as `GAN` or as `network` says, learning rate and weights without
-decay unless asked for.
+Differs from the paper: networks as `GAN` or as `network` says, no decay of the learning
+rate by default, and no weight decay.
 """
 
 from dataclasses import replace
@@ -36,12 +35,12 @@ from ..networks import MLP, Encoder, Heads
 
 
 class PairDiscriminator(nn.Module):
-    """Pairs of an image and a latent to one raw score each, (B,).
+    """Pairs of an image and a latent to raw scores (B,).
 
     Args:
-        discriminator: Whose body looks at the image, and at the label.
-        latent_dim: D.
-        width: Units of the layers that look at the latent, and at both.
+        discriminator: The network whose body gives features of the image, and of its condition.
+        latent_dim: D, entries of a latent.
+        width: Units of the layers of the latent, and of both together.
     """
 
     def __init__(self, discriminator: nn.Module, latent_dim: int, width: int):
@@ -56,11 +55,11 @@ class PairDiscriminator(nn.Module):
 
 
 class BiGAN(GAN):
-    """A GAN whose discriminator sees latents too, and an encoder that gives those of images.
+    """A GAN whose discriminator also has latents as inputs, and an encoder of images.
 
     Args:
-        pair_width: Units of the discriminator's layers that look at a latent, alone and beside
-            the image. Other arguments as `GAN`.
+        pair_width: Units of the discriminator's layers of the latent, and of latent and image
+            together.
     """
 
     Encoder = Encoder
@@ -81,7 +80,7 @@ class BiGAN(GAN):
         return discriminator, replace(generator, modules=(self.generator, self.encoder))
 
     def code(self, x: Tensor, *condition: Tensor) -> Tensor:
-        """(B, D), what the discriminator sees beside an image."""
+        """Latents (B, D) of images, which are inputs of the discriminator."""
         return self.encoder(x, *condition)
 
     def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
@@ -93,7 +92,8 @@ class BiGAN(GAN):
         return x, z, *condition
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        """To the encoder data are what samples are to the generator: it wants low scores."""
+        """The generator's loss, and that of the encoder: the same with the sign of scores reversed,
+        on data."""
         score = self.discriminator(*self.real(*self.conditioned(batch)))
         return super().generator_loss(batch) + self.loss.generator(-score)
 
@@ -105,5 +105,5 @@ class BiGAN(GAN):
             return self.encoder(*super().real(x, *self.condition.arguments(y)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x)): images that mean the same."""
+        """G(E(x)): similar images."""
         return self.decode(self.encode(x, y), y)

@@ -2,28 +2,27 @@
 
 Bao, Chen, Wen, Li and Hua, 2017. https://arxiv.org/abs/1703.10155
 
-A VAE-GAN with the class c as its condition, and a classifier C beside the discriminator D: one says
-whether an image is real, the other what it shows, and the last hidden layers of both, f_D and f_C,
-say what matters in it. A reconstruction x' is to be like its original x in all respects, pair by
-pair,
+A VAE-GAN with the class c as its condition, and a classifier C besides the discriminator D. The
+last hidden layers of both, f_D and f_C, are the features in which images are compared. A
+reconstruction x' is compared with its original x in pixels and in both features,
 
     L_G  = 1/2 (|x - x'|^2 + |f_D(x) - f_D(x')|^2 + |f_C(x) - f_C(x')|^2)
 
-and samples x_p, which have no originals, only on average: over all images, and over each class,
+and samples x_p, which have no originals, by mean features: over all images, and over each class,
 
     L_GD = 1/2 |E f_D(x) - E f_D(x_p)|^2
     L_GC = 1/2 sum_c |E_c f_C(x) - E_c f_C(x_p)|^2
 
 The generator descends L_G + lambda_3 L_GD + lambda_4 L_GC, the encoder lambda_1 KL + L_G, while D
-and C descend cross-entropies, C on real images only. That is the asymmetry: a generator that
-ascends log D has no gradient where D is sure of it; one that matches means has, and is not asked to
-make every image alike to fool D. L_GD and L_GC are 0 where samples are distributed as data, though
-not only there.
+and C descend cross-entropies, C on real images only. This is the asymmetry: a generator that
+ascends log D has no gradient where D is certain; one that matches means has a gradient, and does
+not collapse to images that deceive D. L_GD and L_GC are 0 if samples are distributed as data, but
+not only then.
 
 Differs from the paper: the players move in turn, each on a forward pass of its own; samples are of
 the batch's classes, and class means those of the batch, without a moving average; the two kinds of
 samples count half each in D's loss; small networks, as `GAN` or as `network` says, without a
-classifier of many images trained beforehand.
+pretrained classifier.
 """
 
 import torch
@@ -38,7 +37,7 @@ from .vae_gan import VAEGAN
 
 
 class Unconditional(nn.Module):
-    """A network that looks at an image and not at the label beside it."""
+    """A network that ignores the condition of an image."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -52,12 +51,14 @@ class CVAEGAN(VAEGAN):
     """A VAE-GAN of classes, whose generator matches mean features.
 
     Args:
-        num_classes: K, at least 2.
-        kl_weight: The paper's lambda_1.
-        like_weight: Its lambda_2, of the generator; the encoder's is 1.
-        mean_weight: Its lambda_3, for mean features of the discriminator.
-        class_weight: Its lambda_4, for those of each class of the classifier. Features are many or
-            few, large or small: look at the terms before choosing. Other arguments as `VAEGAN`.
+        num_classes: K, at least 2, the number of classes.
+        kl_weight: The paper's lambda_1, the weight of the KL divergence in the encoder's loss.
+        like_weight: The paper's lambda_2, the weight of L_G in the generator's loss; in the
+            encoder's loss it is 1.
+        mean_weight: The paper's lambda_3, the weight of L_GD, the mean features of the
+            discriminator.
+        class_weight: The paper's lambda_4, the weight of L_GC, the mean features of each class in
+            the classifier. Number and size of features vary: compare the terms to choose weights.
     """
 
     def __init__(
@@ -91,8 +92,9 @@ class CVAEGAN(VAEGAN):
         return names, *super().players()
 
     def classifier_loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of the classifier with the labels of data."""
         x, y = batch
-        return labelled_cross_entropy(self.classifier.judge(x)["classes"], y)
+        return labelled_cross_entropy(self.classifier.outputs(x)["classes"], y)
 
     def divergence(self, q: torch.distributions.Distribution) -> Tensor:
         """lambda_1 KL: nats, a mean over images."""
@@ -108,33 +110,34 @@ class CVAEGAN(VAEGAN):
     def generator_loss(self, batch: Batch) -> Tensor:
         x, *condition = self.conditioned(batch)
         real, (again, new) = self.real(x, *condition), self._fakes(x, *condition)
-        looks = (self.discriminator.features(*seen).mean(0) for seen in (real, new))
+        of_images = (self.discriminator.features(*inputs).mean(0) for inputs in (real, new))
         kinds = (self.class_means(self.kinds(image), *condition) for image, _ in (real, new))
-        l_gd, l_gc = (0.5 * (a - b).square().sum() for a, b in (looks, kinds))
+        l_gd, l_gc = (0.5 * (a - b).square().sum() for a, b in (of_images, kinds))
         likeness = self.likeness(real, again)
         return self.like_weight * likeness + self.mean_weight * l_gd + self.class_weight * l_gc
 
     def kinds(self, x: Tensor) -> Tensor:
-        """f_C: (B, F), the same each time and whatever else is in the batch."""
+        """f_C: features (B, F) of the classifier in evaluation mode, independent of the batch."""
         with evaluating(self.classifier, compiled=True), torch.enable_grad():
             return self.classifier.features(x)
 
     def class_means(self, features: Tensor, y: Tensor) -> Tensor:
-        """Of (B, F) to (K, F); 0 for a class that the batch lacks."""
+        """Means (K, F) of features (B, F) over each class; 0 for a class that is not in the
+        batch."""
         member = one_hot(y, self.num_classes).to(features)  # (B, K)
         return member.T @ features / member.sum(0).clamp(min=1)[:, None]
 
     # What it can do
 
     def predict_proba(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K), what the classifier takes images for."""
+        """Class probabilities (B, K) of images (B, C, H, W), by the classifier."""
         with evaluating(self):
-            return self.classifier.judge(x)["classes"].softmax(dim=1)
+            return self.classifier.outputs(x)["classes"].softmax(dim=1)
 
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None, steps: int = 10) -> Tensor:
-        """Images (B, C, H, W) with the pixels where mask (B, 1, H, W) is 1 left as they are.
+        """Images x (B, C, H, W), completed where the mask (B, 1, H, W) is 0.
 
-        Encoded and decoded so many times, and what is known put back each time.
+        They are encoded and decoded `steps` times, and the known pixels are restored each time.
         """
         at_least(1, steps=steps)
         y, known = self.labels(len(x), y), mask == 1

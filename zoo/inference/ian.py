@@ -2,34 +2,36 @@
 
 Brock, Lim, Ritchie and Weston, 2016. https://arxiv.org/abs/1609.07093
 
-VAE-GAN with one network less: whoever tells data from samples knows what is in an image, so the
-encoder is a small head on what the discriminator's body, the trunk, sees. The trunk learns to
-discriminate and nothing else; neither the likeness nor the divergence reaches it. It tells three
-kinds apart, data x, reconstructions x_hat and samples G(z),
+A VAE-GAN with one network less: a discriminator has informative features of images, so the encoder
+is a small head on the features of its body, the trunk. The trunk is trained to discriminate only;
+the gradients of reconstruction and KL divergence do not reach it. It separates three kinds of
+images, data x, reconstructions x_hat and samples G(z),
 
     L_D = -log D(data | x) - log D(reconstruction | x_hat) - log D(sample | G(z))
     L_like = lambda_pixel 2 |x_hat - x| + lambda_feature |f(x_hat) - f(x)|^2 - log D(data | x_hat)
     L_G = L_like - log D(data | G(z)),    L_E = L_like + KL(q(z|x) || N(0, I))
 
-(means over pixels and features), and discriminator and generator also pay for weights that are not
-orthogonal, |W W^T - I| summed.
+(means over pixels and features), and the losses of discriminator and generator have a term for
+orthogonal weights, the sum of |W W^T - I|.
 
-The editor paints with the generator's brush. Gradient steps on z bring G(z) to the paint under the
-brush; whatever else belongs to that comes along. The photograph takes over what has changed, by a
-mask M of how much, and remains as it was elsewhere, though its reconstruction be a poor one:
+The editor changes a photograph through the generator. Gradient steps on z bring G(z) close to the
+paint under the brush, and related parts of the image change, too. The changes are copied to the
+photograph by a mask M of their size; the rest of the photograph stays, even if its reconstruction
+is poor:
 
     M = blur(|G(z') - G(z)|),    photo = (1 - M) x + M G(z')
 
 which is the paper's G(z) + M (G(z') - G(z)) + (1 - M) (x - G(z)), rewritten.
 
-What was found on 8x8 digits, beside a VAE of the same head and generator on an untrained trunk, on
-three seeds: though nobody taught the trunk to, digits come back as themselves in 0.95, 0.94 and
-0.95 of cases (the VAE's 0.92, 0.90, 0.93). Painting works, but the VAE's brush is as good. Samples
-were nearer to the data on two seeds only.
+Compared with a VAE of the same head and generator on an untrained trunk, on 8x8 digits and three
+seeds: reconstructions keep their digit in 0.95, 0.94 and 0.95 of cases (the VAE's in 0.92, 0.90 and
+0.93), though the trunk is not trained for it. Editing works, but works as well with the VAE.
+Samples were nearer to the data on two seeds only.
 
 Differs from the paper: the last hidden layer's features only; a Gaussian head without
 autoregressive flow; the divergence has a weight; neither the multiscale dilated convolutions nor
-the Beta output are here; W W^T or W^T W, whichever is smaller, as no tall W has orthogonal rows.
+the Beta output are implemented; W W^T or W^T W, whichever is smaller, as no tall W has orthogonal
+rows.
 """
 
 import torch
@@ -45,9 +47,10 @@ from .vae_gan import VAEGAN
 
 
 def tell_apart(real: Tensor, again: Tensor, new: Tensor) -> Tensor:
-    """-E[log D] of the right kind each, of logits (B, 3): 3 log 3 where D is undecided."""
-    said = (logits.log_softmax(1) for logits in (real, again, new))
-    return -sum(kinds[:, kind].mean() for kind, kinds in enumerate(said))
+    """-E[log D] of the right kind, summed over three kinds, of logits (B, 3): 3 log 3 if D is
+    undecided."""
+    log_probs = (logits.log_softmax(1) for logits in (real, again, new))
+    return -sum(kinds[:, kind].mean() for kind, kinds in enumerate(log_probs))
 
 
 def pass_for_data(logits: Tensor) -> Tensor:
@@ -56,7 +59,13 @@ def pass_for_data(logits: Tensor) -> Tensor:
 
 
 def disorder(network: nn.Module) -> Tensor | float:
-    """|W W^T - I| summed over entries and layers: 0 for orthonormal weights."""
+    """|W W^T - I| summed over entries and layers: 0 for orthonormal weights.
+
+    >>> linear = nn.Linear(2, 2)
+    >>> _ = linear.weight.data.copy_(2 * torch.eye(2))
+    >>> disorder(linear).item()
+    6.0
+    """
     total = 0.0
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -68,7 +77,7 @@ def disorder(network: nn.Module) -> Tensor | float:
 
 
 def blur(mask: Tensor, sigma: float = 0.7) -> Tensor:
-    """(B, 1, H, W), by a Gaussian of so many pixels."""
+    """A mask (B, 1, H, W) convolved with a Gaussian of `sigma` pixels."""
     reach = 3
     line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1.0) / sigma) ** 2).to(mask)
     kernel = torch.outer(line, line) / line.sum() ** 2
@@ -76,15 +85,15 @@ def blur(mask: Tensor, sigma: float = 0.7) -> Tensor:
 
 
 class IAN(VAEGAN):
-    """A VAE-GAN whose encoder reads its discriminator's thoughts, and a brush for photographs.
+    """A VAE-GAN whose encoder is a head on its discriminator, and an editor for photographs.
 
     Args:
-        latent_dim: D, of z from N(0, I).
-        pixel_weight: Of likeness in pixels.
-        feature_weight: Of likeness in features.
-        kl_weight: Of KL(q(z|x) || N(0, I)) in nats, which is summed over D entries.
-        orthogonal_weight: Of how far weights are from orthogonal.
-        head_width: Units of the encoder's hidden layer. Other arguments as `GAN`.
+        latent_dim: D, entries of z from N(0, I).
+        pixel_weight: The paper's lambda_pixel, the weight of the error in pixels.
+        feature_weight: The paper's lambda_feature, the weight of the error in features.
+        kl_weight: Weight of KL(q(z|x) || N(0, I)) in nats, which is a sum over D entries.
+        orthogonal_weight: Weight of the term for orthogonal weights.
+        head_width: Units of the encoder's hidden layer.
     """
 
     loss = VAEGAN.loss._replace(discriminator=tell_apart, generator=pass_for_data)
@@ -121,18 +130,18 @@ class IAN(VAEGAN):
 
     def likeness(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor:
         pixels = 2 * (real[0] - fake[0]).abs().mean()
-        judged, data = self.discriminator.judge(*fake), self.discriminator.features(*real)
-        features = (data - judged["features"]).square().mean()
+        outputs, data = self.discriminator.outputs(*fake), self.discriminator.features(*real)
+        features = (data - outputs["features"]).square().mean()
         likeness = self.pixel_weight * pixels + self.feature_weight * features
-        return likeness + self.loss.generator(judged["score"])
+        return likeness + self.loss.generator(outputs["score"])
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         x, *condition = self.conditioned(batch)
-        with torch.no_grad():  # a reconstruction depends on the trunk, and must not teach it
+        with torch.no_grad():  # no gradient to the trunk through reconstructions
             fakes = self._fakes(x, *condition)
-        scores = [self.discriminator(*seen) for seen in (self.real(x, *condition), *fakes)]
-        disorderly = self.orthogonal_weight * disorder(self.discriminator)
-        return self.loss.discriminator(*scores) + disorderly
+        scores = [self.discriminator(*inputs) for inputs in (self.real(x, *condition), *fakes)]
+        penalty = self.orthogonal_weight * disorder(self.discriminator)
+        return self.loss.discriminator(*scores) + penalty
 
     def generator_loss(self, batch: Batch) -> Tensor:
         x, *condition = self.conditioned(batch)
@@ -143,9 +152,9 @@ class IAN(VAEGAN):
 
     # What it can do
 
-    def verdict(self, *seen: Tensor) -> Tensor:
-        """(B,), the logit of being data rather than either other kind."""
-        kinds = self.discriminator(*seen)
+    def raw_scores(self, *inputs: Tensor) -> Tensor:
+        """Log-odds (B,) of being data rather than one of the other kinds."""
+        kinds = self.discriminator(*inputs)
         return kinds[:, 0] - kinds[:, 1:].logsumexp(1)
 
     def edit(
@@ -157,13 +166,15 @@ class IAN(VAEGAN):
         steps: int = 50,
         lr: float = 0.1,
     ) -> tuple[Tensor, Tensor]:
-        """Photographs (B, C, H, W) as if painted on by somebody who knows what they show.
+        """Photographs edited through the generator towards a painted target.
 
         Args:
-            paint: (B, C, H, W), what is wanted where the brush is.
-            mask: (B, 1, H, W), 1 where the brush is, else 0.
-            steps: Of Adam on z.
-            lr: Its learning rate.
+            x: Photographs (B, C, H, W).
+            paint: The target under the brush, (B, C, H, W).
+            mask: The brush, (B, 1, H, W): 1 where the target applies, otherwise 0.
+            y: Labels (B,), for a conditional model.
+            steps: Steps of Adam on z.
+            lr: Adam's learning rate.
 
         Returns:
             The edited photographs, and their latents (B, D).

@@ -2,33 +2,34 @@
 
 Tran, Ranganath and Blei, 2017. https://arxiv.org/abs/1702.08896
 
-A simulator x = g(epsilon; beta) with unknowns beta of all data, from N(0, I), is a model from which
-one can draw but whose likelihood nobody knows. The posterior of beta needs no more than the ratio
+A simulator x = g(epsilon; beta), with unknown parameters beta from N(0, I) that all data share, is
+a model with samples but without a tractable likelihood. The posterior of beta needs only the ratio
 
     r(x, beta) = log p(x | beta) - log q(x),    q(x) that of the data,
 
-which a discriminator finds that tells simulated pairs (g(epsilon; beta), beta) from pairs of data
-and an unrelated beta: the ratio is minus the score of a GAN's. With q(beta) a Gaussian of
-independent entries, the bound of the evidence is, but for sum_n log q(x_n), a constant,
+which a discriminator between simulated pairs (g(epsilon; beta), beta) and pairs of data and an
+independent beta estimates: the ratio is minus the score of a GAN's discriminator. With q(beta) a
+Gaussian of independent entries, the bound of the evidence, up to the constant sum_n log q(x_n), is
 
     sum_n E_q[r(x_n, beta)] - KL(q(beta) || p(beta))
 
-and its gradient goes through draws of beta into the ratio. At the optimum the ratio is exact and
-q(beta) is the Gaussian closest to the posterior. The ratio holds whatever law its betas are drawn
-from, but its slope in beta, which is all that moves q, is only learned as far as they reach: they
-are drawn from a Gaussian some times as wide as q(beta).
+and its gradient passes through draws of beta into the ratio. At the optimum the ratio is exact and
+q(beta) is the Gaussian closest to the posterior. The ratio is right for every distribution of the
+betas, but its slope in beta, on which q depends, is learned only where betas are drawn: they are
+drawn from a Gaussian several times as wide as q(beta).
 
-A simulator is `Generator`, from latents (beta, epsilon) to data. Here, by default, it is a network
-that has one beta for all images, and epsilon is what a GAN's latent is. The paper's "Bayesian
+A simulator is `Generator`, from latents (beta, epsilon) to data. By default it is a network
+with one beta for all images, and epsilon is the latent of a GAN. The paper's "Bayesian
 GAN" is the case in which beta are the weights of a network.
 
-What did not hold: that betas three times as wide as q(beta) teach enough. Over so short a way the
-ratio of one image hardly bends, and the learned one bends less: on a line through 100 points the
-deviations came out 1.2 to 1.4 times the exact ones, on two seeds; six times as wide, 1.0 to 1.25.
+What did not hold: that betas three times as wide as q(beta) are enough. In this range the ratio of
+one image is nearly linear, and the learned ratio is more so: for a line through 100 points the
+standard deviations were 1.2 to 1.4 times the exact ones, on two seeds; six times as wide, 1.0 to
+1.25.
 
-Differs from the paper: no latents of single images (for these alone see `ALI`); q(beta) is no
-implicit model; the logistic loss only; a simulator with weights of its own learns them as a GAN's
-generator does, from the ratio.
+Differs from the paper: no latents of single images (see `ALI`); q(beta) is not an implicit
+model; the logistic loss only; the weights of a simulator are trained as those of a GAN's generator,
+by the ratio.
 """
 
 from dataclasses import replace
@@ -55,24 +56,24 @@ class MeanField(nn.Module):
         self.log_deviation = nn.Parameter(torch.zeros(dims))
 
     def forward(self, spread: float = 1.0) -> Independent:
-        """The Gaussian, with so many times its deviation."""
+        """The Gaussian, its standard deviation multiplied by `spread`."""
         return gaussian(self.mean, spread * self.log_deviation.exp())
 
 
 class LFVI(Kept, GAN):
-    """A posterior of what a simulator leaves open, by a ratio in the likelihood's stead.
+    """The posterior of a simulator's parameters, by a ratio in place of the likelihood.
 
     Args:
-        beta_dim: D, the unknowns that all data share. A latent is beta, from the posterior once
-            there is one, then epsilon, from N(0, I).
+        beta_dim: D, the number of parameters beta that all data share. A latent is beta, from the
+            posterior, and epsilon, from N(0, I).
         latent_dim: Entries of epsilon, the noise of a single image.
-        num_data: N, of data that q(beta) is the posterior given; 0: as many as whole batches of
-            an epoch have.
+        num_data: N, the number of data of the posterior; 0: the number in the full batches of an
+            epoch.
         samples: Draws of beta for each image in a step.
-        spread: How many times as wide as q(beta) the betas are that teach the ratio.
-        pair_width: Units of the ratio's layers that look at beta, alone and beside the data.
-        d_steps: Steps of the ratio for each of the posterior.
-        q_lr: Adam's learning rate of the posterior. Other arguments as `GAN`.
+        spread: Width of the betas on which the ratio is trained, over that of q(beta).
+        pair_width: Units of the ratio's layers of beta, and of beta and data together.
+        d_steps: Steps of the ratio for each step of the posterior.
+        q_lr: Adam's learning rate of the posterior.
     """
 
     kept = ("num_data",)
@@ -119,12 +120,12 @@ class LFVI(Kept, GAN):
         return replace(ratio, name="ratio"), *learning, posterior
 
     def real(self, x: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """Data with betas that have nothing to do with them."""
+        """The discriminator's inputs for data: with independent betas."""
         beta = self.q(self.spread).sample((len(x),))
         return x, beta, *condition
 
     def fake(self, z: Tensor, *condition: Tensor) -> tuple[Tensor, ...]:
-        """What is simulated, with the betas it was simulated by."""
+        """The discriminator's inputs for simulated data: with the betas of the simulation."""
         x, *condition = super().fake(z, *condition)
         return x, z[:, : self.beta_dim], *condition
 
@@ -135,7 +136,7 @@ class LFVI(Kept, GAN):
         return self.loss.discriminator(self.discriminator(*real), self.discriminator(*fake))
 
     def posterior_loss(self, batch: Batch) -> Tensor:
-        """Minus the bound, in nats for each of the data."""
+        """Minus the bound, in nats per data point."""
         return -self._bound(*self.conditioned(batch)) / max(self.num_data, 1)
 
     def _bound(self, x: Tensor, *condition: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ class LFVI(Kept, GAN):
         return self.num_data * ratio.mean() - kl_divergence(q, standard_gaussian(q.mean))
 
     def _repeated(self, *batch: Tensor) -> list[Tensor]:
-        """So that each of the data meets several betas."""
+        """The batch, repeated for several betas of each image."""
         return [part.repeat(self.samples, *[1] * (part.ndim - 1)) for part in batch]
 
     def _latents(self, n: int, spread: float = 1.0) -> Tensor:
@@ -158,7 +159,8 @@ class LFVI(Kept, GAN):
     # What it can do
 
     def prior(self, n: int) -> Tensor:
-        """(n, D + E): beta from the posterior, and noise, so that `sample` is what is predicted."""
+        """Latents (n, D + E), beta from the posterior and noise, so that `sample` is the posterior
+        predictive."""
         return self._latents(n)
 
     def posterior(self) -> Distribution:
@@ -167,7 +169,7 @@ class LFVI(Kept, GAN):
             return gaussian(self.q().mean.clone(), self.q().stddev.clone())
 
     def sample_posterior(self, n: int) -> Tensor:
-        """(n, D) draws of beta."""
+        """n draws of beta from the posterior, (n, D)."""
         return self.posterior().sample((n,))
 
     def log_ratio(self, x: Tensor, beta: Tensor, y: Tensor | None = None) -> Tensor:
@@ -176,7 +178,7 @@ class LFVI(Kept, GAN):
             return -self.discriminator(x, beta, *self.condition.arguments(y))
 
     def evidence_bound(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Nats of `num_data` data like x, a bound of log p(x) - sum log q(x): no `elbo`, which
-        would be of each image, and without the law of the data."""
+        """A bound of log p(x) - sum log q(x) of `num_data` data like x, in nats. It is no `elbo`,
+        which is for each image and has no term q(x)."""
         with evaluating(self):
             return self._bound(x, *self.condition.arguments(y))

@@ -2,21 +2,21 @@
 
 Larsen, Sonderby, Larochelle and Winther, 2015. https://arxiv.org/abs/1512.09300
 
-A VAE that compares pixels answers what it is unsure of with a blur. A GAN's discriminator knows
-better what matters in an image: let the likelihood be a Gaussian not of x but of what one of its
-layers says of x, D_l(x), and let the VAE's decoder be the GAN's generator,
+The reconstructions of a VAE with a likelihood of pixels are blurred. The features of a GAN's
+discriminator are a better measure of similarity: here the likelihood is a Gaussian not of x but of
+the features D_l(x) of one of its layers, and the VAE's decoder is the GAN's generator,
 
     L_prior = KL(q(z|x) || N(0, I))
     L_like  = 1/2 |D_l(x) - D_l(G(z))|^2,   z from q(z|x)
     L_GAN   = log D(x) + log(1 - D(G(z))) + log(1 - D(G(z_p)))
 
-The discriminator sees both kinds of samples, of the encoder's z and of the prior's z_p. Each
-player has its own share of the three (alg. 1): the encoder descends L_prior + L_like, the generator
-gamma L_like - L_GAN, the discriminator -L_GAN. It is not taught by L_like, which it could satisfy
-by saying nothing, and no fooling reaches the encoder.
+The discriminator gets two kinds of samples, from z of the encoder and from z_p of the prior. Each
+player descends some of the terms (alg. 1): the encoder descends L_prior + L_like, the generator
+gamma L_like - L_GAN, the discriminator -L_GAN. The discriminator does not descend L_like,
+which is 0 for constant features, and the encoder does not descend L_GAN.
 
-Samples are sharper than those of a VAE of the same networks, and reconstructions further from the
-original in pixels: they are not what is minimised.
+Samples are sharper than those of a VAE with the same networks, and reconstructions further from the
+originals in pixels, whose error is not minimised.
 
 Differs from the paper: the players move in turn, each on a forward pass of its own; the generator
 descends the non-saturating form; the two kinds of samples count half each; D_l is the last hidden
@@ -36,13 +36,12 @@ from ..networks.distributions import standard_gaussian
 
 
 class VAEGAN(GAN):
-    """A VAE whose likelihood is of a discriminator's features.
+    """A VAE with a likelihood of a discriminator's features.
 
     Args:
-        latent_dim: D, of z from N(0, I).
-        like_weight: The paper's gamma: what the generator gives for likeness against fooling. The
-            likeness is summed over features: the more there are, the less of it.
-            Other arguments as `GAN`.
+        latent_dim: D, entries of z from N(0, I).
+        like_weight: The paper's gamma, the weight of L_like in the generator's loss. L_like is a
+            sum over features: with more features the weight should be smaller.
     """
 
     Encoder = GaussianEncoder
@@ -59,9 +58,9 @@ class VAEGAN(GAN):
         at_least(0, like_weight=like_weight)
         self.like_weight = like_weight
         self.encoder = self.Encoder(self.make_discriminator(), latent_dim)
-        # What is compared must be the same each time.
-        judge = Heads(without_dropout(self.discriminator))
-        self.discriminator = self.regularisation.wrap(judge)
+        # Features that are compared must not be random.
+        discriminator = Heads(without_dropout(self.discriminator))
+        self.discriminator = self.regularisation.wrap(discriminator)
 
     # The game
 
@@ -83,6 +82,7 @@ class VAEGAN(GAN):
         return kl_divergence(q, standard_gaussian(q.mean)).mean()
 
     def encoder_loss(self, batch: Batch) -> Tensor:
+        """L_prior + L_like, which the encoder descends."""
         x, *condition = self.conditioned(batch)
         q = self.infer(x, *condition)
         real, again = self.real(x, *condition), self.fake(q.rsample(), *condition)
@@ -109,17 +109,18 @@ class VAEGAN(GAN):
     # What it can do
 
     def prior(self, n: int) -> Tensor:
+        """Latents z (n, D) from N(0, I)."""
         return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
-        """q(z|x), over (B, D); a conditional model needs y."""
+        """q(z|x), over (B, D); y is required for a conditional model."""
         with evaluating(self):
             return self.infer(x, *self.condition.arguments(y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The posterior's mean, (B, D)."""
+        """Means (B, D) of the posterior of images."""
         return self.posterior(x, y).mean
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x)): images that the discriminator's features take for the same."""
+        """G(E(x)): images with similar features in the discriminator."""
         return self.decode(self.encode(x, y), y)

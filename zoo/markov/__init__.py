@@ -1,4 +1,4 @@
-"""Models that are drawn from by a Markov chain."""
+"""Models whose samples are drawn by a Markov chain."""
 
 from .dbm import DBM
 from .generalized_denoising import GeneralizedDenoisingAutoencoder

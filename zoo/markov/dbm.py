@@ -2,12 +2,13 @@
 
 Salakhutdinov and Hinton, 2009. https://proceedings.mlr.press/v5/salakhutdinov09a.html
 
-A second layer of hidden units g sees the first, h, which sees the pixels v; no layer sees itself:
+A second layer of hidden units g is connected to the first, h, and h to the pixels v; there are no
+connections within a layer:
 
     E(v, h, g) = -b.v - c.h - d.g - v.W h - h.U g                           (eq. 9)
 
 Given h, pixels and g are independent. So the machine is an RBM whose visible layer is (v, g), of
-which g is never observed, and it is written here as what follows from that. On the data, the
+which g is never observed, and is implemented as such. On the data, the
 posterior is approximated by independent units, whose means m solve
 
     m_h = sigmoid(c + v W + m_g U'),        m_g = sigmoid(d + m_h U)        (eq. 7, 8)
@@ -37,14 +38,14 @@ from .rbm import RBM, log_sum
 
 
 class DBM(RBM):
-    """Pixels below two layers of hidden units.
+    """A Boltzmann machine with two layers of hidden units.
 
     Args:
         hidden: Units of the first hidden layer.
-        top: Units of the second.
-        chains: Persistent chains, over all ranks, at least one for each class on each rank.
-        mean_field: Sweeps in which the means of the posterior are solved for. Other arguments as
-            `RBM`.
+        top: Units of the second hidden layer.
+        chains: Number of persistent chains over all ranks, at least one for each class on each
+            rank.
+        mean_field: Iterations of the fixed-point equations for the posterior means.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class DBM(RBM):
 
     @torch.no_grad()
     def filled(self, bits: Tensor, y: Tensor) -> Tensor:
-        """Pixels (B, D) with the means of the top beside them, (B, V), by eq. 7 and 8."""
+        """Pixels (B, D) and the posterior means of the second layer, (B, V), by eq. 7 and 8."""
         v = self.visible_bias[y].sigmoid()
         v[:, : self.pixels] = bits
         for _ in range(self.mean_field):
@@ -87,16 +88,17 @@ class DBM(RBM):
         return top.entropy().sum(1) - self.free_energy(v, y)
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) nats, a lower bound, of a machine whose Z can be summed.
+        """A lower bound of log p(x), (B,) nats, if Z can be summed.
 
         Raises:
-            ValueError: its layers are too large for that.
+            ValueError: the layers are too large to sum Z.
         """
         y = self._rows(len(x), y)
         return self.bound(x, y) - self.log_partition()[y]
 
     def log_prob_ais(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) nats: the bound by the estimate of Z. Itself no bound: Z may be too small."""
+        """(B,) nats: the bound with the estimate of Z. It is not a bound, since Z may be too
+        small."""
         y = self._rows(len(x), y)
         return self.bound(x, y) - self._estimated()[y]
 

@@ -2,25 +2,25 @@
 
 Bengio, Yao, Alain and Vincent, 2013. https://arxiv.org/abs/1305.6663
 
-Instead of a density, learn one step of a Markov chain that has the data's as its stationary one.
-The step is: corrupt, then draw from what the image was, given what it has become:
+Instead of a density the model learns one step of a Markov chain whose stationary distribution is
+that of the data. A step corrupts the image, and draws an image given the corrupted one:
 
     x~ ~ C(x~|x),        x' ~ P(x'|x~)
 
-If P is the true posterior p(x|x~), and the chain can go everywhere, its stationary distribution is
-the data's (thm 1). A posterior of small corruption has few modes, so it is easier to learn than the
-data's distribution, and it is learned as any prediction is, by denoising:
+If P is the true posterior p(x|x~), and the chain can reach every state, its stationary distribution
+is that of the data (thm 1). After a small corruption the posterior has few modes, so it is easier
+to learn than the distribution of the data. It is learned as a prediction, by denoising:
 
     min E[-log P(x|x~)],    x of the data, x~ ~ C(x~|x)
 
-Here C flips a fair coin for each pixel of a random share, and P's pixels are independent given x~
-and noise within the network, over which they are not. Corrupting more often than once, each time
-what the network has drawn, trains the chain to come back from where it strays: walkback (alg. 1).
+Here C replaces a random share of the pixels by random bits. The pixels of P are independent given
+x~ and the noise in the network. Training also on samples of several steps teaches the chain to
+return to the data: walkback (alg. 1).
 
-Nothing but the image is carried from step to step. `GSN` is the chain that carries more.
+The state of the chain is the image alone. `GSN` is a chain with a further, hidden state.
 
-Differs from the paper: two hidden layers, with noise; Adam for momentum; walkback of a number of
-steps that is given, and not drawn.
+Differs from the paper: two hidden layers, with noise; Adam for momentum; the number of
+walkback steps is fixed, not random.
 """
 
 import math
@@ -50,7 +50,7 @@ class NoisyLayer(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Bits (B, D) to the logits of what they were, (B, D)."""
+    """Corrupted bits (B, D) to the logits of the clean bits, (B, D)."""
 
     def __init__(self, pixels: int, num_classes: int, width: int, noise: float):
         super().__init__()
@@ -66,16 +66,17 @@ class Denoiser(nn.Module):
 
 
 class GeneralizedDenoisingAutoencoder(GenerativeModel):
-    """A chain whose every step is a network's guess of what was there before the noise.
+    """A Markov chain, each step of which corrupts an image and draws a denoised one.
 
     Args:
         image_shape: (C, H, W).
-        num_classes: K, and the class is a condition of the network; 0: unconditional.
+        num_classes: K, the number of classes, which are a condition of the network; 0: the model is
+            unconditional.
         width: Units of each hidden layer.
-        corruption: Share of the pixels that are drawn anew, by a fair coin, in (0, 1].
+        corruption: Share of the pixels that are replaced by random bits, in (0, 1].
         noise: Standard deviation of the noise in the hidden layers.
-        walkback: Steps of the chain that lead away from each image in training; 1: denoising.
-        steps: Of the chain that leads from noise to a sample.
+        walkback: Steps of the chain that start at each training image; 1: denoising only.
+        steps: Steps of the chain from noise to a sample.
         lr: Adam's learning rate.
     """
 
@@ -120,7 +121,7 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
     def walk(
         self, bits: Tensor, *condition: Tensor, steps: int, known: Tensor | None = None
     ) -> Tensor:
-        """So many steps of the chain from bits (B, D); what is known (B, D) stays."""
+        """Bits (B, D) after `steps` steps of the chain; bits that are `known` (B, D) stay."""
         for _ in range(steps):
             drawn = self.reconstruct(self.corrupt(bits), *condition).sample()
             bits = drawn if known is None else torch.where(known, bits, drawn)
@@ -157,7 +158,7 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
     # What it can do
 
     def sample(self, n: int, y: Tensor | None = None, steps: int | None = None) -> Tensor:
-        """Binary images, from coins by so many steps of the chain; None: `self.steps`."""
+        """Binary images, by `steps` steps of the chain from random bits; None: `self.steps`."""
         condition = self.to_draw(n, y)
         with evaluating(self):
             bits = torch.randint(2, (n, self.pixels), device=self.device).to(self.dtype)
@@ -167,8 +168,8 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
         """Draws the pixels where the mask (B, 1, H, W) is 0, by a chain in which the others stay.
 
-        Each step is drawn as if nothing were known, then what is known is put back: close to a draw
-        from p(rest | known), and equal to it only in the limit of small corruption.
+        After each step the known pixels are restored. The result is close to a draw from
+        p(rest | known), and equal to it only in the limit of small corruption.
         """
         x, mask = x.to(self.device, self.dtype), mask.to(self.device)
         bits, known = known_bits(x, mask, self.image_shape, type(self).__name__)

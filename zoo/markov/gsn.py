@@ -2,29 +2,29 @@
 
 Bengio, Thibodeau-Laufer, Alain and Yosinski, 2013. https://arxiv.org/abs/1306.1091
 
-A generalized denoising autoencoder guesses an image from one corrupted glance at it, and forgets
-both. This chain has a latent H beside the image, which it carries from step to step:
+A generalized denoising autoencoder predicts an image from one corrupted version of it. The state of
+this chain also has a latent H:
 
     H_{t+1} = f(X_t, Z_t, H_t),        X_{t+1} ~ P(X|H_{t+1})
 
-Z is noise: here that of the corruption, as above, and of units. So H can gather what many glances
-tell, and P(X|H), whose pixels are independent, has less to choose from than P(X|x~). P is learned
-by backprop through the steps:
+Z is noise: here the corruption, as above, and noise of the units. H can collect information of many
+steps, so that P(X|H), whose pixels are independent, has fewer modes than P(X|x~). P is learned by
+backpropagation through the steps:
 
     min E[-log P(X_0|H_1)]
 
-The law of X stays the data's if P(X|H_1) is the posterior P(X_0|H_1) and H_0 has, given the image,
-the law that H_1 has: P(H_0|X_0) = P(H_1|X_0). From H = 0 that takes some steps in which the image
-stays, so each training starts with `settle` of these. Then come steps from what the chain draws, of
-which each is to tell the image that was left: walkback.
+The distribution of X remains that of the data if P(X|H_1) is the posterior P(X_0|H_1) and H_0 has,
+given the image, the distribution of H_1: P(H_0|X_0) = P(H_1|X_0). From H = 0 this takes some steps
+with the image fixed, so each training step starts with `settle` such steps. Then follow steps from
+samples of the chain, each of which predicts the training image: walkback.
 
-The layers are a Boltzmann machine's, and weights go both ways. In each step all odd layers are
-found from their neighbours, then all even ones, of which the image is one:
+The layers are those of a Boltzmann machine, with the same weights in both directions. In each step
+all odd layers are computed from their neighbours, then all even layers, one of which is the image:
 
     h1 = tanh(W1 x~ + W2' h2),        h2 = tanh(W2 h1 + noise) + noise,        x ~ sigmoid(W1' h1)
 
-Differs from the paper: it settles first; Adam for momentum; less noise, for fewer units. Trained as
-briefly as here, it completes images better than it draws them from nothing, where it may stray.
+Differs from the paper: it settles first; Adam for momentum; less noise, for fewer units. After a
+short training it completes images better than it samples them, where the chain may leave the data.
 """
 
 import torch
@@ -75,17 +75,15 @@ class Layers(nn.Module):
 
 
 class GSN(GeneralizedDenoisingAutoencoder):
-    """A chain that remembers: of images, and of hidden layers that it carries along.
+    """A Markov chain of images and hidden layers.
 
     Args:
         width: Units of each hidden layer.
-        depth: Hidden layers; every second one is carried.
+        depth: Number of hidden layers; every second one is part of the state.
         noise: Standard deviation of the noise in the hidden layers above the first.
-        settle: Steps in training in which each image stays, so that the hidden layers get to know
-            it; 0: what they know is what the first glance tells.
-        walkback: Steps that then lead away from it.
-        annealing: What the learning rate is multiplied by after each epoch, in (0, 1]. Other
-            arguments as `GeneralizedDenoisingAutoencoder`.
+        settle: Steps in training with the image fixed, in which the hidden layers adapt to it.
+        walkback: Steps after these that start from samples of the chain.
+        annealing: Factor of the learning rate after each epoch, in (0, 1].
     """
 
     def __init__(
@@ -103,9 +101,9 @@ class GSN(GeneralizedDenoisingAutoencoder):
         annealing: float = 0.995,
     ):
         super().__init__(image_shape, num_classes, width, corruption, noise, walkback, steps, lr)
-        at_least(2, depth=depth)  # one alone is found anew in each step
+        at_least(2, depth=depth)  # one layer alone is computed anew in each step
         at_least(0, settle=settle)
-        if settle + walkback < 2:  # nobody would read what is carried
+        if settle + walkback < 2:  # the hidden state would not be used
             raise ValueError(f"settle must be at least 1 where walkback is 1, got {settle}")
         if not 0 < annealing <= 1:
             raise ValueError(f"annealing must be in (0, 1], got {annealing}")
@@ -116,13 +114,14 @@ class GSN(GeneralizedDenoisingAutoencoder):
     # The chain
 
     def rest(self, bits: Tensor) -> list[Tensor]:
-        """The hidden layers that are carried, (B, W) each, before anything was shown."""
+        """The initial hidden layers of the state, 0, (B, W) each."""
         return [bits.new_zeros(len(bits), width) for width in self.carried]
 
     def step(
         self, bits: Tensor, hidden: list[Tensor], *condition: Tensor
     ) -> tuple[Bernoulli, list[Tensor]]:
-        """P(X|H_{t+1}) of each bit, (B, D), and what of H_{t+1} is carried."""
+        """P(X|H_{t+1}) of each bit, (B, D), and the layers of H_{t+1} that are part of the
+        state."""
         logits, hidden = self.denoiser(self.corrupt(bits), hidden, *condition)
         return Bernoulli(logits=logits, validate_args=False), hidden
 

@@ -7,7 +7,8 @@ Binary pixels v and binary hidden units h have no connections within a layer:
 
     E(v, h) = -b.v - c.h - v.W h,        p(v, h) = exp(-E(v, h)) / Z
 
-So either layer is independent given the other, and the hidden one can be summed out:
+So the units of each layer are independent given the other layer, and the hidden layer can be summed
+out:
 
     p(v) = exp(-F(v)) / Z,        F(v) = -b.v - sum_j softplus(c_j + (v W)_j)
 
@@ -15,11 +16,11 @@ The likelihood's gradient is that of F on the model less that of F on the data. 
 model needs a Markov chain (Gibbs: h given v, v given h, ...). Contrastive divergence starts it at
 the data and stops after k sweeps; persistent contrastive divergence goes on with the same chains
 from step to step (Tieleman, 2008, https://doi.org/10.1145/1390156.1390290), which follows the
-likelihood better. Both are here the gradient of F(data) - F(chain), the chain held fixed. Labels
-are units too, always given: what they add to the biases is a row of them for each class, and the
-density is that of the image given its label.
+likelihood better. Here both are the gradient of F(data) - F(chain) with the chain fixed. Labels are
+observed units: each class has its own row of biases, and the density is that of the image given its
+label.
 
-Z is a sum over all states of the smaller layer. Where those are too many, annealed importance
+Z is a sum over all states of the smaller layer. If these are too many, annealed importance
 sampling estimates it (Neal, 1998, https://arxiv.org/abs/physics/9803008; for RBMs Salakhutdinov
 and Murray, 2008, https://doi.org/10.1145/1390156.1390266): chains move from the pixels' biases
 alone, beta = 0, to the model, beta = 1, and each collects a weight w,
@@ -28,8 +29,8 @@ alone, beta = 0, to the model, beta = 1, and each collects a weight w,
     E[w] = Z_1 / Z_0,        w = prod_i f_beta_i(v_i) / f_beta_i-1(v_i)
 
 E[w] is exact, so log Z is underestimated on average and the likelihood overstated: it is neither
-exact nor a bound, and is called an estimate. Its standard error knows only the modes that the
-chains have found; where these are sharp, log Z may be missed by many times as much.
+exact nor a bound, and is called an estimate. Its standard error covers only the modes that
+the chains have found; if modes are sharp, the error of log Z may be many times as large.
 
 Differs from the papers: the pixels' biases start at the means of the first batch; the learning rate
 falls linearly to 0 over the training, as persistent chains need it; no weight decay.
@@ -60,18 +61,19 @@ class Estimate(NamedTuple):
 
 
 class RBM(GenerativeModel):
-    """Pixels and hidden units that only see each other.
+    """A restricted Boltzmann machine of binary pixels and binary hidden units.
 
     Args:
         image_shape: (C, H, W).
-        num_classes: K of a class-conditional model; 0: unconditional.
-        hidden: Hidden units.
-        gibbs_steps: Sweeps of a chain for each step of training, the k of CD-k.
-        chains: Persistent chains, over all ranks, at least one for each class on each rank;
-            0: chains start at the data (contrastive divergence).
-        lr: Learning rate of the first step.
-        momentum: Of gradient descent.
-        sweeps: Of the chain that leads from noise to a sample.
+        num_classes: K, the number of classes of a class-conditional model; 0: the model is
+            unconditional.
+        hidden: Number of hidden units.
+        gibbs_steps: Gibbs sweeps of a chain in each training step, the k of CD-k.
+        chains: Number of persistent chains over all ranks, at least one for each class on each
+            rank; 0: chains start at the data (contrastive divergence).
+        lr: Learning rate at the start; it falls linearly to 0.
+        momentum: Momentum of gradient descent.
+        sweeps: Gibbs sweeps of the chain from noise to a sample.
     """
 
     def __init__(
@@ -117,13 +119,13 @@ class RBM(GenerativeModel):
         return (self.visible_bias[y] + h @ self.weight.T).sigmoid()
 
     def free_energy(self, v: Tensor, y: Tensor) -> Tensor:
-        """F, (B, V) to (B,); y (B,) are rows of the biases."""
+        """The free energy F, (B, V) to (B,); y (B,) are rows of the biases."""
         into_hidden = self.hidden_bias[y] + v @ self.weight
         return -(v * self.visible_bias[y]).sum(1) - softplus(into_hidden).sum(1)
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, y: Tensor, sweeps: int, known: Tensor | None = None) -> Tensor:
-        """So many sweeps from v (B, V); what is known (B, V) stays."""
+        """v (B, V) after `sweeps` Gibbs sweeps; units that are `known` (B, V) stay."""
         for _ in range(sweeps):
             h = torch.bernoulli(self.hidden(v, y))
             drawn = torch.bernoulli(self.visible(h, y))
@@ -131,7 +133,7 @@ class RBM(GenerativeModel):
         return v
 
     def _rows(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Which row of the biases each of n images has, (n,)."""
+        """The row of the biases of each of n images, (n,)."""
         if not self.num_classes:
             return torch.zeros(n, dtype=torch.long, device=self.device)
         if y is None:
@@ -150,7 +152,7 @@ class RBM(GenerativeModel):
             )
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Before the first step, the pixels' biases go where they belong without hidden units."""
+        """Before the first step, sets the pixels' biases to their optimum without hidden units."""
         super().on_train_batch_start(batch, batch_idx)
         if self.trainer.global_step == 0:
             bits = to_bits(batch[0], self.image_shape, type(self).__name__)
@@ -171,7 +173,7 @@ class RBM(GenerativeModel):
         return loss
 
     def observed(self, x: Tensor, y: Tensor) -> Tensor:
-        """What the visible units are, given an image: (B, V)."""
+        """The visible units (B, V) of images."""
         return to_bits(x, self.image_shape, type(self).__name__)
 
     def _contrastive(self, v: Tensor, y: Tensor) -> Tensor:
@@ -181,13 +183,14 @@ class RBM(GenerativeModel):
     def _persistent(self, y: Tensor) -> Tensor:
         """The mean of F over this rank's share of the chains, each moved by k sweeps.
 
-        A chain keeps its class; all classes have as many, and count as often as in the batch.
+        A chain keeps its class. All classes have equally many chains, weighted by their frequency
+        in the batch.
         """
         share = len(self.chains) // self.trainer.world_size
         own = slice(self.global_rank * share, (self.global_rank + 1) * share)
         rows = torch.arange(share, device=self.device) % len(self.hidden_bias)
         moved = self.gibbs(self.chains[own], rows, self.gibbs_steps)
-        # Every rank holds all of them, so a checkpoint does, too.
+        # Every rank has all chains, so that a checkpoint has them, too.
         self.chains.copy_(self.all_gather(moved).view_as(self.chains))
         counts = len(self.hidden_bias)
         of_data, of_chains = (one_hot(labels, counts).sum(0) for labels in (y, rows))
@@ -195,7 +198,7 @@ class RBM(GenerativeModel):
         return (weight[rows] * self.free_energy(moved, rows)).mean()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Logs the exact likelihood, where there is one."""
+        """Logs the exact likelihood, if it can be computed."""
         if not self.tractable:
             return
         nats = -self.log_prob(*batch).mean()
@@ -210,8 +213,8 @@ class RBM(GenerativeModel):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
     def _share_left(self, step: int) -> float:
-        """Of the training; 1 where it has no end."""
-        # Not before the first step: asking sets up the loader, which a resumed run has to restore.
+        """The remaining share of the training; 1 if it has no end."""
+        # Not before the first step: this sets up the loader, which a resumed run has to restore.
         return 1 - step / self.trainer.estimated_stepping_batches if step else 1.0
 
     # The likelihood
@@ -222,7 +225,7 @@ class RBM(GenerativeModel):
         return min(self.weight.shape) <= ENUMERABLE
 
     def log_weight(self, x: Tensor, y: Tensor) -> Tensor:
-        """(B,) nats: log p(x) + log Z, where log Z can be summed."""
+        """(B,) nats: log p(x) + log Z."""
         return -self.free_energy(self.observed(x, y), y)
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -235,7 +238,7 @@ class RBM(GenerativeModel):
         return self.log_weight(x, y) - self.log_partition()[y]
 
     def log_prob_ais(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) nats: an estimate, neither exact nor a bound; rather too high than too low."""
+        """An estimate of log p(x), (B,) nats, neither exact nor a bound; more often too high."""
         y = self._rows(len(x), y)
         return self.log_weight(x, y) - self._estimated()[y]
 
@@ -264,7 +267,7 @@ class RBM(GenerativeModel):
 
     @torch.no_grad()
     def _once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
-        """What is computed of the parameters, and remembered until they change."""
+        """A value computed from the parameters, which is cached until they change."""
         now = list(self.parameters())
         before, value = self._summed.get(name, ([], None))
         same = value is not None and value.device == self.device
@@ -284,15 +287,15 @@ class RBM(GenerativeModel):
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
         """Draws the pixels where the mask (B, 1, H, W) is 0, by a chain in which the others stay.
 
-        A draw from p(rest | known), whatever is known, as far as `sweeps` sweeps mix.
+        The result is a draw from p(rest | known), up to the mixing of `sweeps` sweeps.
         """
         x, mask = x.to(self.device, self.dtype), mask.to(self.device)
-        bits, seen = known_bits(x, mask, self.image_shape, type(self).__name__)
+        bits, given = known_bits(x, mask, self.image_shape, type(self).__name__)
         rows = self._rows(len(x), *self.to_draw(len(x), y))
         v = torch.bernoulli(self.visible_bias.detach()[rows].sigmoid())
         known = torch.zeros_like(v, dtype=torch.bool)
-        known[:, : self.pixels] = seen
-        v[:, : self.pixels] = torch.where(seen, bits, v[:, : self.pixels])
+        known[:, : self.pixels] = given
+        v[:, : self.pixels] = torch.where(given, bits, v[:, : self.pixels])
         return self._image(self.gibbs(v, rows, self.sweeps, known))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -312,6 +315,10 @@ class RBM(GenerativeModel):
 @torch.no_grad()
 def log_sum(weight: Tensor, near: Tensor, far: Tensor) -> Tensor:
     """log of the sum of exp(-E) over all states of two layers; the smaller is enumerated.
+
+    >>> zero = torch.zeros(3, 2)
+    >>> log_sum(zero, zero[:1, :1].expand(1, 3), zero[:1])  # log of 2^5 states
+    tensor([3.4657], dtype=torch.float64)
 
     Args:
         weight: (V, H).
@@ -342,9 +349,9 @@ def annealed_sum(
     Args:
         weight: (V, H).
         near, far: The biases of V and H, as for `log_sum`.
-        chains: For each of the K sums.
-        betas: Distributions on the way, both ends included.
-        seed: Of noise of its own, so that a model has one value.
+        chains: Number of chains for each of the K sums.
+        betas: Number of intermediate distributions, both ends included.
+        seed: Seed of the noise, which is separate, so that a model has one value.
     """
     noise = torch.Generator(weight.device).manual_seed(seed)
     y = torch.arange(len(far), device=weight.device).repeat_interleave(chains)

@@ -1,4 +1,4 @@
-"""Parts that two or more papers use: networks are built from numbers, scores are raw."""
+"""Networks and layers that two or more papers use. Constructors take numbers; scores are raw."""
 
 from .autoencoding import Autoencoding
 from .conv import ConvDiscriminator, ConvGenerator, LayerNormConvDiscriminator, reached
@@ -8,7 +8,7 @@ from .mlp import MLP, MLPDiscriminator, MLPGenerator
 from .regularisation import Regularisation
 from .residual import ResidualDiscriminator, ResidualGenerator
 
-# Generator and discriminator of one kind, by the name that a command gives them.
+# Generator and discriminator of each kind of networks, by the value of the argument `network`.
 PAIRS = {
     "mlp": (MLPGenerator, MLPDiscriminator),
     "conv": (ConvGenerator, ConvDiscriminator),
@@ -26,9 +26,10 @@ def pair(
 
     Args:
         name: One of `pairs`; "own"; or "auto": "conv" for images of 16 pixels a side and more that
-            strided convolutions reach, "mlp" for others, and of `own` what is no "mlp" stays.
-        own: Those of a model's class.
-        pairs: What the model knows.
+            strided convolutions reach, "mlp" for others; a class of `own` that is not the default
+            "mlp" stays.
+        own: The classes that the model's class names.
+        pairs: The kinds of networks that the model has.
     """
     if name not in ("auto", "own", *pairs):
         names = ", ".join(("auto", "own", *pairs))

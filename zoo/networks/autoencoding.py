@@ -1,4 +1,4 @@
-"""Discriminators that judge an image by how it comes back from a code."""
+"""Discriminators whose score of an image is minus the error of its reconstruction."""
 
 from typing import Literal
 
@@ -13,10 +13,12 @@ class Autoencoding(nn.Module):
     """An encoder and a decoder; the score is minus the error of the reconstruction.
 
     Args:
-        discriminator: Gives scores by its last layer, in whose stead it gives codes here.
-        decoder: Codes (B, code_dim), with labels (B,) if there are classes, to images.
+        discriminator: A network whose last layer gives scores. A layer that gives codes takes its
+            place.
+        decoder: A network from codes (B, code_dim), with labels (B,) if there are classes, to
+            images.
         code_dim: Entries of the code.
-        power: Of the error of each pixel.
+        power: Exponent of the absolute error of a pixel: 1 or 2.
     """
 
     def __init__(
@@ -28,20 +30,24 @@ class Autoencoding(nn.Module):
         self.encoder = Heads(discriminator, score=False, code=code_dim)
         self.decoder, self.power = decoder, power
 
-    def encode(self, *seen: Tensor) -> Tensor:
-        """(B, code_dim), of images, or of images and labels."""
-        return self.encoder.judge(*seen)["code"]
+    def encode(self, *inputs: Tensor) -> Tensor:
+        """Codes (B, code_dim) of images, or of images and labels."""
+        return self.encoder.outputs(*inputs)["code"]
 
-    def judge(self, *seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw scores (B,), minus the mean error of a pixel, and codes (B, code_dim)."""
-        x, *label = seen
-        code = self.encode(*seen)
+    def score_and_code(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw scores (B,), which are minus the mean error of a pixel, and codes (B, code_dim)."""
+        x, *label = inputs
+        code = self.encode(*inputs)
         error = (self.decoder(code, *label) - x).abs() ** self.power
         return -error.flatten(1).mean(1), code
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return self.judge(*seen)[0]
+    def judge(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The earlier name of `score_and_code`."""
+        return self.score_and_code(*inputs)
 
-    def reconstruct(self, *seen: Tensor) -> Tensor:
-        """(B, C, H, W)"""
-        return self.decoder(self.encode(*seen), *seen[1:])
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.score_and_code(*inputs)[0]
+
+    def reconstruct(self, *inputs: Tensor) -> Tensor:
+        """Images decoded from the codes of images, (B, C, H, W)."""
+        return self.decoder(self.encode(*inputs), *inputs[1:])

@@ -1,4 +1,4 @@
-"""A condition beside the input of a network: a class as one-hot numbers, others as their code."""
+"""A condition appended to the input of a network: a class as one-hot numbers, others as a code."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ def checked(y: Tensor | None, n: int, num_classes: int) -> Tensor:
     """The labels (n,) that are a network's condition.
 
     Raises:
-        ValueError: it got no label, or something else.
+        ValueError: there is no label, or y is not a tensor of labels.
     """
     if y is None:
         raise ValueError(f"y must name a class of 0..{num_classes - 1} for each image, got None")
@@ -21,10 +21,16 @@ def checked(y: Tensor | None, n: int, num_classes: int) -> Tensor:
 def beside(v: Tensor, y: Tensor | None, entries: int) -> Tensor:
     """Appends the code of a condition: to vectors (B, D) as K entries, to images as K planes.
 
-    Labels (B,) are one-hot, numbers (B, K) as they are, words (B, L) the share of each in a text.
+    The code of labels (B,) is one-hot, that of numbers (B, K) the numbers, that of words (B, L) the
+    share of each word in the text.
+
+    >>> beside(torch.zeros(1, 2), torch.tensor([1]), 3)
+    tensor([[0., 0., 0., 1., 0.]])
+    >>> beside(torch.zeros(1, 1, 4, 4), torch.tensor([1]), 3).shape
+    torch.Size([1, 4, 4, 4])
 
     Raises:
-        ValueError: a network that has a condition got none, or something else.
+        ValueError: y is missing, or of another form.
     """
     if not entries:
         return v

@@ -13,7 +13,11 @@ from .conditional import beside
 
 
 def reached(image_shape: tuple[int, ...]) -> bool:
-    """Whether strided convolutions reach the side of such images."""
+    """Whether strided convolutions reach the side of such images.
+
+    >>> reached((1, 28, 28)), reached((1, 30, 30))
+    (True, False)
+    """
     try:
         halvings(image_shape)
     except ValueError:
@@ -22,7 +26,10 @@ def reached(image_shape: tuple[int, ...]) -> bool:
 
 
 def halvings(image_shape: tuple[int, ...]) -> tuple[int, int]:
-    """(base, times): the side is `base` pixels, 4 to 7, doubled so many times.
+    """(base, times): the side of the images is `base` pixels, 4 to 7, doubled `times` times.
+
+    >>> halvings((1, 28, 28))
+    (7, 2)
 
     Raises:
         ValueError: strided convolutions cannot reach this side.
@@ -105,7 +112,7 @@ class ConvDiscriminator(nn.Module):
 
     @property
     def score(self) -> nn.Module:
-        """The last layer, in whose place other heads may stand."""
+        """The last layer, which `Heads` replaces."""
         return self.body[-1]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -113,13 +120,14 @@ class ConvDiscriminator(nn.Module):
 
 
 class LayerNorm(nn.GroupNorm):
-    """Normalises an image's features (C, H, W) together: no image depends on its batch."""
+    """Normalises the features (C, H, W) of an image together, independently of its batch."""
 
     def __init__(self, channels: int):
         super().__init__(1, channels)
 
 
 class LayerNormConvDiscriminator(ConvDiscriminator):
-    """For losses that ask for the gradient at each image by itself, which batch norm ties."""
+    """A discriminator without batch normalisation, for losses that need the gradient of each image
+    alone."""
 
     Norm = LayerNorm

@@ -1,29 +1,31 @@
-"""Encoders: images to latents, by any discriminator's body."""
+"""Encoders: networks from images to latents, made of any discriminator's body."""
 
 from torch import Tensor, nn
 from torch.distributions import Independent
 
 from .distributions import gaussian
 from .heads import Heads
-from .regularisation import refuse_chance, unbound
+from .regularisation import refuse_chance, without_regularisation
 
-REACH = 8.0  # log-variances lie between this and minus this: no precision without end
+REACH = 8.0  # log-variances are in [-REACH, REACH], so no precision is infinite
 
 
 class Encoder(nn.Module):
-    """Images, and labels where they are a condition of the body, to latents (B, D).
+    """Images, with labels if the body has a condition, to latents (B, D).
 
     Args:
-        discriminator: Whose body is used; what is random or bound in it is taken out.
-        latent_dim: D.
+        discriminator: The network whose body is used; its dropout and regularisation are removed.
+        latent_dim: D, entries of a latent.
     """
 
     def __init__(self, discriminator: nn.Module, latent_dim: int):
         super().__init__()
-        self.body = Heads(without_dropout(unbound(discriminator)), score=False, code=latent_dim)
+        self.body = Heads(
+            without_dropout(without_regularisation(discriminator)), score=False, code=latent_dim
+        )
 
-    def forward(self, *seen: Tensor) -> Tensor:
-        return self.body.judge(*seen)["code"]
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.body.outputs(*inputs)["code"]
 
 
 class GaussianEncoder(Encoder):
@@ -32,14 +34,14 @@ class GaussianEncoder(Encoder):
     def __init__(self, discriminator: nn.Module, latent_dim: int):
         super().__init__(discriminator, 2 * latent_dim)
 
-    def forward(self, *seen: Tensor) -> Independent:
-        mean, raw = super().forward(*seen).chunk(2, dim=1)
+    def forward(self, *inputs: Tensor) -> Independent:
+        mean, raw = super().forward(*inputs).chunk(2, dim=1)
         log_variance = REACH * (raw / REACH).tanh()
         return gaussian(mean, (log_variance / 2).exp())
 
 
 def without_dropout(network: nn.Module) -> nn.Module:
-    """The same network; what it says of an image is the same each time."""
+    """The same network without dropout: its output for an image is always the same."""
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -1,11 +1,12 @@
-"""Two stacks of gated convolutions that leave no earlier pixel unseen.
+"""Two stacks of gated convolutions whose receptive field has no blind spot.
 
-van den Oord et al., 2016, https://arxiv.org/abs/1606.05328. The vertical stack sees the rows above
-a pixel, all of their columns within reach; the horizontal stack sees the pixels on its left and,
-in every layer, what the vertical stack has found. Nothing goes back, so the vertical stack needs
-no mask: its first layer looks at the rows above, and later ones may look at its own features in
-all of the row. (The paper shifts its output down by a row; here its input is, once, which is the
-same.) Both stacks are gated, and may have a condition s (eq. 4 and 5):
+van den Oord et al., 2016, https://arxiv.org/abs/1606.05328. The receptive field of the vertical
+stack is the rows above a pixel; that of the horizontal stack is the pixels on the left, and each of
+its layers also gets the features of the vertical stack. The vertical stack does not depend on the
+horizontal one and needs no mask: the input of its first layer is the rows above, and later layers
+may use its own features of the whole row. (The paper shifts its output down by a row; here the
+input is shifted, once, which is equivalent.) Both stacks are gated, and may have a condition s (eq.
+4 and 5):
 
     y = tanh(W_f * x + V_f s) . sigmoid(W_g * x + V_g s)                               (eq. 5)
 """
@@ -17,17 +18,18 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from ...checks import at_least
+from .kept import renamed
 from .masked import Cached, MaskedConv2d, OncePerRow, Place
 
 
 def gate(x: Tensor) -> Tensor:
-    """(B, 2C, ...) to (B, C, ...): one half says what, the other how much of it."""
-    what, how_much = x.chunk(2, dim=1)
-    return what.tanh() * how_much.sigmoid()
+    """Values times gates: (B, 2C, ...) to (B, C, ...)."""
+    value, opening = x.chunk(2, dim=1)
+    return value.tanh() * opening.sigmoid()
 
 
 class VerticalConv2d(Cached, nn.Conv2d):
-    """A convolution that sees whole rows, and no mask.
+    """A convolution over whole rows, without a mask.
 
     Args:
         kernel_size: (rows, columns), columns odd.
@@ -81,30 +83,30 @@ class _RowsAbove:
 
 
 class _RowMemory:
-    """A later layer on one row: it remembers the rows above it that reach this one."""
+    """A later layer on one row: it keeps the rows above that are in its kernel."""
 
     def __init__(self, layer: VerticalConv2d, place: Place):
         self.layer, self.place, self.row = layer, place, -1
-        self.seen: Tensor | None = None  # (n, C, rows above + 1, margin + W + margin)
+        self.kept: Tensor | None = None  # (n, C, rows above + 1, margin + W + margin)
 
     def __call__(self, row: Tensor) -> Tensor | None:
         if self.row != self.place.row:  # else it comes again, as another pixel is drawn
             self.row, layer = self.place.row, self.layer
             row = pad(row, (layer.beside, layer.beside))
-            if self.seen is None:
-                self.seen = torch.zeros_like(row).expand(-1, -1, layer.above + 1, -1)
-            self.seen = torch.cat((self.seen[:, :, 1:], row), dim=2)
+            if self.kept is None:
+                self.kept = torch.zeros_like(row).expand(-1, -1, layer.above + 1, -1)
+            self.kept = torch.cat((self.kept[:, :, 1:], row), dim=2)
             left_out = self.row % layer.stride[0]
-            convolved = (self.seen, layer.weight, layer.bias, layer.stride)
+            convolved = (self.kept, layer.weight, layer.bias, layer.stride)
             self.answer = None if left_out else conv2d(*convolved)
         return self.answer
 
 
 class VerticalLayer(Cached):
-    """The vertical half of a layer, and what the horizontal half gets of it and the condition.
+    """The vertical half of a layer, with its output for the horizontal half.
 
     Features (B, C, H, W) and a condition (B, D, H, W), (B, D, 1, 1) or None, to features
-    (B, width, H, W) and what is added before the horizontal gate, (B, 2 * width, H, W).
+    (B, width, H, W) and a term that is added before the horizontal gate, (B, 2 * width, H, W).
     """
 
     def __init__(self, channels: int, width: int, kernel_size: int, kind: str, condition: int):
@@ -112,14 +114,15 @@ class VerticalLayer(Cached):
         kernel = (kernel_size // 2 + 1, kernel_size)
         self.look = VerticalConv2d(channels, 2 * width, kernel, kind)
         self.across = nn.Conv2d(2 * width, 2 * width, 1, bias=False)
-        self.told = nn.Conv2d(condition, 4 * width, 1, bias=False) if condition else None
+        self.condition = nn.Conv2d(condition, 4 * width, 1, bias=False) if condition else None
+        renamed(self, told="condition")
 
     def whole(self, v: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         v = self.look(v)
         across = self.across(v)
-        if self.told is not None:
-            here, there = self.told(condition).chunk(2, dim=1)
-            v, across = v + here, across + there
+        if self.condition is not None:
+            vertical, horizontal = self.condition(condition).chunk(2, dim=1)
+            v, across = v + vertical, across + horizontal
         return gate(v), across
 
     def stepper(self, place: Place) -> Callable:
@@ -137,13 +140,13 @@ class GatedLayer(nn.Module):
     """One layer of both stacks (fig. 2).
 
     Args:
-        channels: Of the input; only the first layer's may differ from `width`.
+        channels: Channels of the input; only the first layer's may differ from `width`.
         width: Features of each stack.
-        kernel_size: k, odd: the vertical stack sees k columns of k // 2 + 1 rows, the horizontal
-            one k // 2 pixels on the left and its own.
-        kind: "A" for the first layer, of images: it does not see the pixel itself and has no
-            residual connection. "B" for the others.
-        colours: Values that make a pixel, drawn in turn.
+        kernel_size: k, odd: the vertical kernel has k columns and k // 2 + 1 rows, the horizontal
+            one the pixel and k // 2 pixels on its left.
+        kind: "A" for the first layer, of images, which excludes the pixel itself and has no
+            residual connection; "B" for the others.
+        colours: Number of values of a pixel, drawn in turn.
         condition: D, channels of the condition; 0: there is none.
     """
 
@@ -175,8 +178,8 @@ class GatedLayer(nn.Module):
 
 
 class GatedStack(nn.Module):
-    """Images (B, C, H, W) to features (B, width, H, W), each of which has seen all earlier pixels
-    within reach and none other.
+    """Images (B, C, H, W) to features (B, width, H, W), each of which depends on the earlier pixels
+    within its receptive field only.
 
     Args:
         colours: C, values that make a pixel; features belong to them in equal parts.

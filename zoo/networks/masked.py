@@ -1,12 +1,12 @@
-"""Convolutions that see only what was drawn before, and remember what they have seen.
+"""Convolutions of earlier pixels only, with a cache of their inputs for sampling.
 
 The order is that of reading: rows from the top, a row from the left, a pixel's colours in turn.
 A mask keeps each output of a convolution to inputs earlier in that order (van den Oord et al.,
 2016, https://arxiv.org/abs/1601.06759), so one pass over an image gives the conditionals of all
-its pixels. Drawing an image asks for them one pixel after another, and a whole pass for each is
-waste: nearly everything in it was computed for the pixels before (Ramachandran et al., 2017,
+its pixels. Sampling needs them one pixel after another, and a whole pass for each pixel would
+repeat nearly all computations of the pixels before (Ramachandran et al., 2017,
 https://arxiv.org/abs/1704.06001). Within `caching` the same layers, called by the same model,
-therefore answer for one pixel only; an image then costs about the arithmetic of one pass.
+therefore compute one pixel only; sampling an image then takes about the arithmetic of one pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ class _Strided(Place):
 
 
 class Cached(nn.Module):
-    """A layer that knows two ways to compute one function.
+    """A layer with two ways to compute one function.
 
     A subclass writes `whole`, the layer on images, and `stepper(place)`, which gives the same
     layer as a function of one pixel at a time, called for all pixels in order. A stepper answers
@@ -59,13 +59,13 @@ class Cached(nn.Module):
 
 @contextmanager
 def caching(network: nn.Module, width: int) -> Iterator[Place]:
-    """Within, the network answers for the pixel at the Place given, out of what it remembers.
+    """Within this context the network computes the pixel at the given Place, from cached inputs.
 
-    Whatever lies between cached layers must act on each pixel by itself. Weights are read once,
-    on entry.
+    All layers between cached layers must act on each pixel separately. Weights are read once, on
+    entry.
 
     Raises:
-        TypeError: a convolution looks beyond the pixel and cannot remember.
+        TypeError: a convolution has a larger kernel and no cache.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and not isinstance(module, Cached):
@@ -83,18 +83,23 @@ def caching(network: nn.Module, width: int) -> Iterator[Place]:
 
 
 class MaskedConv2d(Cached, nn.Conv2d):
-    """A convolution that sees earlier pixels and, of its own pixel, earlier colours.
+    """A convolution of earlier pixels and, at its own pixel, earlier colours.
 
-    Features belong to colours in equal parts, in their order: of 12 features and three colours,
-    0 to 3 are red. Rows below the pixel, which every mask hides, have no weights; nor have, in a
+    >>> layer = MaskedConv2d(1, 1, 3, "A")
+    >>> layer.mask[0, 0]  # rows above, and pixels on the left
+    tensor([[1., 1., 1.],
+            [1., 0., 0.]])
+
+    Features belong to colours in equal parts, in order: of 12 features and three colours, 0 to 3
+    are red. Rows below the pixel, which every mask hides, have no weights; nor have, in a
     kernel of one row, columns on its right.
 
     Args:
         kernel_size: k, odd, or (k of rows, k of columns).
-        kind: "A", for the first layer, hides of its own pixel also the same colour; "B" shows it.
-        colours: Values that make a pixel, drawn in turn.
-        gates: Outputs come in so many equal blocks, in each of which features belong to colours as
-            above: the gates of one feature then belong to its colour.
+        kind: "A", for the first layer, excludes the same colour of its own pixel; "B" includes it.
+        colours: Number of values of a pixel, drawn in turn.
+        gates: Number of equal blocks of outputs; in each block features belong to colours as
+            above, so that the gates of a feature belong to its colour.
     """
 
     def __init__(
@@ -144,7 +149,7 @@ class MaskedConv2d(Cached, nn.Conv2d):
 
 
 class _Glance:
-    """The first layer at one pixel: it looks at the images themselves."""
+    """The first layer at one pixel: its input is the images themselves."""
 
     def __init__(self, weight: Tensor, bias: Tensor, margin: tuple[int, ...], place: Place):
         self.weight, self.bias, self.place = weight, bias, place
@@ -174,11 +179,11 @@ class _Point:
 
 
 class Memory:
-    """A later layer at one pixel: it remembers its input in this row and those that reach it.
+    """A later layer at one pixel: it keeps its input of this row and of the rows in its kernel.
 
-    What the rows above add to a row is computed once for the whole row, so that a pixel asks for
-    one small product, with its neighbours on the left. Channels come last in memory: the
-    neighbours' features then lie side by side and need not be gathered.
+    The contribution of the rows above is computed once for a whole row, so that a pixel needs one
+    small product, with its neighbours on the left. Channels come last in memory, so that the
+    features of neighbours are contiguous.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, margin: tuple[int, ...], place: Place):
@@ -187,7 +192,7 @@ class Memory:
         self.beside, self.right, *_ = margin
         left = weight[:, :, -1, : self.beside + 1]
         self.left = left.permute(2, 1, 0).flatten(0, 1)  # (taps * C, C')
-        self.seen: Tensor | None = None  # (rows above + 1, n, left + W + right, C)
+        self.kept: Tensor | None = None  # (rows above + 1, n, left + W + right, C)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.row != self.place.row:
@@ -199,15 +204,15 @@ class Memory:
 
     def _next_row(self, x: Tensor) -> None:
         self.row = self.place.row
-        if self.seen is None:
+        if self.kept is None:
             n, channels, rows = len(x), x.shape[1], self.above.shape[2] + 1
             columns = self.beside + self.place.width + self.right
-            self.seen = x.new_zeros(rows, n, columns, channels)
+            self.kept = x.new_zeros(rows, n, columns, channels)
         else:
-            self.seen = self.seen.roll(-1, dims=0)  # the oldest row will be overwritten
-        self.current = self.seen[-1]
+            self.kept = self.kept.roll(-1, dims=0)  # the oldest row will be overwritten
+        self.current = self.kept[-1]
         if self.above.shape[2]:
-            rows = self.seen[:-1].permute(1, 3, 0, 2)  # (n, C, rows above, left + W + right)
+            rows = self.kept[:-1].permute(1, 3, 0, 2)  # (n, C, rows above, left + W + right)
             above = conv2d(rows, self.above, self.bias)[:, :, 0]  # (n, C', W)
             self.from_above = above.transpose(1, 2).contiguous()
         else:
@@ -225,11 +230,11 @@ class ThisPixel(Cached):
 
 
 class OncePerRow:
-    """A layer of the rows above, while an image is drawn: asked at each pixel, it answers for a
-    row at once, as what it sees is done.
+    """A layer of the rows above, in sampling: called at each pixel, it computes a row once, since
+    the rows above are complete.
 
-    The layer gives features for the next layer of its kind, here of the row (n, C, 1, W), and
-    what others get at each pixel, here of the pixel (n, C', 1, 1).
+    The layer gives features for the next layer of its kind, here of the row (n, C, 1, W), and the
+    input of other layers at each pixel, here of the pixel (n, C', 1, 1).
     """
 
     def __init__(self, layer: Callable[..., tuple[Tensor, Tensor]], place: Place):
@@ -238,9 +243,9 @@ class OncePerRow:
     def __call__(self, *inputs) -> tuple[Tensor, Tensor]:
         if self.row != self.place.row:
             self.row = self.place.row
-            self.features, told = self.layer(*inputs)
-            self.told = told.movedim(3, 0).contiguous()  # (W, n, C', 1)
-        return self.features, self.told[self.place.column, ..., None]
+            self.features, row = self.layer(*inputs)
+            self.pixels = row.movedim(3, 0).contiguous()  # (W, n, C', 1)
+        return self.features, self.pixels[self.place.column, ..., None]
 
 
 class ClassBias(nn.Embedding):

@@ -1,6 +1,7 @@
-"""Layers that let a discriminator see its batch, and keep a generator from seeing its own.
+"""Layers by which a discriminator compares the images of a batch, and by which the samples of a
+generator do not depend on their batch.
 
-Both from Salimans et al., 2016, https://arxiv.org/abs/1606.03498 (sec. 3.2 and 3.5).
+Both are from Salimans et al., 2016, https://arxiv.org/abs/1606.03498 (sec. 3.2 and 3.5).
 """
 
 import torch
@@ -10,18 +11,18 @@ from ..._torch import BATCH_NORM
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Appends to each image's features how close the batch's other images come to it.
+    """Appends closenesses to the other images of the batch to the features of each image.
 
-    A tensor T carries the features f_i (A,) to a matrix M_i (kernels, dims); entry b of what is
-    appended is o_b(i) = sum_{j != i} exp(-|M_ib - M_jb|_1), B - 1 where all images are the same
-    and 0 where they are far apart.
+    A tensor T maps the features f_i (A,) to a matrix M_i (kernels, dims); entry b of the appended
+    vector is o_b(i) = sum_{j != i} exp(-|M_ib - M_jb|_1), B - 1 if all images are the same
+    and 0 if they are far apart.
 
-    In evaluation each image is by itself, so that what is said of it depends on no other: o is 0.
+    In evaluation o is 0, so that the score of an image does not depend on other images.
 
     Args:
         num_features: A.
-        kernels: How many closenesses.
-        dims: Entries of a row of M, of which a closeness is made.
+        kernels: Number of closenesses.
+        dims: Entries of a row of M, from which a closeness is computed.
     """
 
     def __init__(self, num_features: int, kernels: int, dims: int):
@@ -43,18 +44,19 @@ class MinibatchDiscrimination(nn.Module):
         return torch.cat((features, near / steepest), dim=1) * 0.5**0.5
 
     def limit_slope(self) -> None:
-        """So that the sum of normal scores has slope at most 1, though images see each other."""
+        """Scales the output so that the sum of spectrally normal scores has a slope of at most 1,
+        though each score depends on all images."""
         self.limited = True
 
 
 class VirtualBatchNorm(nn.Module):
-    """Batch normalisation by the first n rows and, for each of the others, by itself beside them.
+    """Batch normalisation by the statistics of the first n rows; each other row adds itself.
 
-    A row x that is not of the n has mean x / (n + 1) + n mean_n / (n + 1), its second moment
-    likewise; of the pixels of an image x is the mean. So no row depends on any but the n.
+    A row x that is not one of the n has mean x / (n + 1) + n mean_n / (n + 1), its second moment
+    likewise; for images x is the mean over pixels. So a row depends on itself and the n only.
 
     Args:
-        norm: The layer whose place it takes, scale and shift included.
+        norm: The layer that it replaces; scale and shift are kept.
         n: Rows of the reference batch.
     """
 
@@ -79,10 +81,10 @@ class VirtualBatchNorm(nn.Module):
 
 
 class WithReference(nn.Module):
-    """A generator with virtual batch normalisation, by latents that are chosen once.
+    """A generator with virtual batch normalisation, whose reference latents are chosen once.
 
     Args:
-        generator: Has layers of batch normalisation, which are exchanged, and takes (z) or (z, y).
+        generator: A network of (z) or (z, y); its layers of batch normalisation are replaced.
         reference: The latents (n, D).
         num_classes: K; the reference batch has each class equally often. 0: there are none.
     """
@@ -103,7 +105,7 @@ class WithReference(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         n = len(self.reference)
-        seen = [torch.cat((self.reference, z))]
+        inputs = [torch.cat((self.reference, z))]
         if y is not None:
-            seen.append(torch.cat((torch.arange(n, device=y.device) % self.num_classes, y)))
-        return self.generator(*seen)[n:]
+            inputs.append(torch.cat((torch.arange(n, device=y.device) % self.num_classes, y)))
+        return self.generator(*inputs)[n:]

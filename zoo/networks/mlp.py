@@ -8,13 +8,16 @@ from .conditional import beside
 
 
 class MLP(nn.Sequential):
-    """Linear layers with an activation between; the last one's output is raw.
+    """Linear layers with activations between them; the output of the last layer is raw.
+
+    >>> MLP((4, 8, 8, 2))(torch.zeros(3, 4)).shape
+    torch.Size([3, 2])
 
     Args:
         sizes: Units of each layer, input and output included.
         norm: Batch normalisation before each activation.
-        slope: Of the leaky ReLU; 0: ReLU.
-        dropout: Share of hidden units dropped in training.
+        slope: Negative slope of the leaky ReLU; 0: ReLU.
+        dropout: Share of hidden units that are dropped in training; 0: none.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class MLPDiscriminator(nn.Module):
 
     @property
     def score(self) -> nn.Module:
-        """The last layer, in whose place other heads may stand."""
+        """The last layer, which `Heads` replaces."""
         return self.body[-1]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Noise on what a network sees and computes, so that it does not learn images by heart."""
+"""Noise on the input and the activations of a network, against memorising images."""
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,12 @@ class GaussianNoise(nn.Module):
 
 
 def noisy(network: nn.Module, on_input: float, hidden: float) -> nn.Sequential:
-    """The network with noise on its input and behind each leaky ReLU.
+    """The network with Gaussian noise on its input and behind each leaky ReLU.
 
     Args:
-        network: Takes one tensor.
-        on_input: Standard deviation; 0: none.
-        hidden: Likewise.
+        network: A network of one input.
+        on_input: Standard deviation of the noise on the input; 0: none.
+        hidden: Standard deviation of the noise behind each leaky ReLU; 0: none.
     """
     at_least(0, input_noise=on_input, hidden_noise=hidden)
     activations = [name for name, m in network.named_modules() if isinstance(m, nn.LeakyReLU)]

@@ -1,15 +1,15 @@
 """LSTM cells on the grid of an image, a line of them at a time: rows or diagonals.
 
-A cell hears, beside its own input, the states of neighbours that come before it in the order of
-reading; here the input's share of the gates is given, computed for the whole image at once, and
-only what goes from state to state is sequential (van den Oord et al., 2016,
+Besides its input a cell gets the states of neighbours that come before it in reading order. The
+contribution of the input to the gates is computed for the whole image at once; only the recurrence
+is sequential (van den Oord et al., 2016,
 https://arxiv.org/abs/1601.06759, eq. 3):
 
     [o, f, i, g] = [sigmoid, sigmoid, sigmoid, tanh](gates + K * states of the line before)
     c' = f c + i g,   h = o tanh(c')
 
-Drawing an image, the states that the next pixel hears are those of the pixels before it, and are
-kept: one cell for each pixel, not an image of them (see `masked`).
+In sampling the states of the pixels before are kept, so that one cell is computed for each pixel
+(see `masked`).
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hear(gates: Tensor, h: Tensor, weights: tuple[Tensor, ...], n: int) -> Tensor:
-    """Adds to a line's gates (4h, P * n) what its cells hear from the line before (h, P * n).
+    """Adds the recurrent input from the line before (h, P * n) to a line's gates (4h, P * n).
 
-    Cell p hears from p - 1, p and, if there is a third weight (4h, h), p + 1.
+    Cell p gets the states of p - 1, p and, if there is a third weight (4h, h), p + 1.
     """
     for neighbour, weight in enumerate(weights):
         shift = (1 - neighbour) * n
@@ -75,7 +75,7 @@ class Cells(Cached):
         width: h.
     """
 
-    heard: int  # cells of the line before that a cell hears
+    heard: int  # cells of the line before that are inputs of a cell
 
     def __init__(self, width: int):
         super().__init__()
@@ -85,7 +85,7 @@ class Cells(Cached):
 
 
 class RowCells(Cells):
-    """From the top, row by row: (i, j) hears (i-1, j-1), (i-1, j), (i-1, j+1)."""
+    """Cells from the top, row by row: (i, j) gets (i-1, j-1), (i-1, j), (i-1, j+1)."""
 
     heard = 3
 
@@ -97,7 +97,7 @@ class RowCells(Cells):
 
 
 class DiagonalCells(Cells):
-    """From the upper left, diagonal by diagonal: (i, j) hears (i-1, j) and (i, j-1)."""
+    """Cells from the upper left, diagonal by diagonal: (i, j) gets (i-1, j) and (i, j-1)."""
 
     heard = 2
 
@@ -109,7 +109,7 @@ class DiagonalCells(Cells):
 
 
 class DiagonalCellsFromRight(DiagonalCells):
-    """From the upper right: (i, j) hears (i-1, j) and (i, j+1); given to the row below.
+    """Cells from the upper right: (i, j) gets (i-1, j) and (i, j+1); used in the row below.
 
     What was heard from the right comes later than the pixel (i, j), but not than (i+1, j).
     """
@@ -123,7 +123,7 @@ class DiagonalCellsFromRight(DiagonalCells):
 
 
 class _Row:
-    """A row's cells one at a time; what the row above tells them is computed when it is entered."""
+    """The cells of a row one at a time; the input from the row above is computed at its start."""
 
     def __init__(self, weight: Tensor, place: Place):
         self.weights, self.place, self.row = weight.unbind(), place, -1
@@ -148,7 +148,7 @@ class _Row:
 
 
 class _Chain:
-    """A row of diagonal cells, each after the one before it, wherever the row begins."""
+    """A row of diagonal cells, one after the other."""
 
     def __init__(self, weight: Tensor, width: int):
         self.above, self.before = weight.unbind()
@@ -183,7 +183,7 @@ class _LeftToRight:
 
 
 class _RightToLeft:
-    """Gates are kept until the row is complete; then its cells are run, for the row below."""
+    """Gates are kept until the row is complete; then its cells are computed, for the row below."""
 
     def __init__(self, weight: Tensor, place: Place):
         self.chain, self.place, self.row = _Chain(weight, place.width), place, -1

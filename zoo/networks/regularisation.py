@@ -1,4 +1,4 @@
-"""What steadies a discriminator, whatever the game: for any network, beyond the lectures.
+"""Regularisation of a discriminator, for any game and any network.
 
 spectral normalisation   Miyato et al., 2018, https://arxiv.org/abs/1802.05957
 the penalty R1           Mescheder et al., 2018, https://arxiv.org/abs/1801.04406
@@ -33,18 +33,22 @@ LAYERS = (nn.Linear, CONVOLUTION, nn.Embedding)
 
 @dataclass(frozen=True)
 class Regularisation:
-    """What binds a game's discriminator; numbers only, so that a mapping says it in YAML.
+    """How a discriminator is regularised; plain values, so that YAML can give it as a mapping.
+
+    >>> Regularisation.of({"r1": 10.0}, spectral_norm=True).plain()
+    {'spectral_norm': True, 'r1': 10.0}
 
     Args:
-        spectral_norm: Weights are divided by their largest singular values, and normalisation
-            layers are taken out.
-        r1: gamma of the penalty gamma/2 |gradient of the score at data|^2 (eq. 9).
-        r1_every: The penalty is paid at every k-th batch, k times (StyleGAN2's lazy
-            regularisation, https://arxiv.org/abs/1912.04958, sec. 3.1).
-        augment: How images, real or not, are changed at random before they are seen: of
-            "colour", "translation", "cutout".
-        instance_noise: Standard deviation of the noise on all that is seen; 0: none.
-        instance_noise_steps: Steps over which it falls to 0, along a line; 0: it stays.
+        spectral_norm: Whether weights are divided by their largest singular value; normalisation
+            layers are removed.
+        r1: gamma of the penalty gamma/2 |gradient of the score at data|^2 (eq. 9); 0: none.
+        r1_every: The penalty is added at every k-th batch only, with k times its weight
+            (StyleGAN2's lazy regularisation, https://arxiv.org/abs/1912.04958, sec. 3.1).
+        augment: Random changes of real images and samples before the discriminator: "colour",
+            "translation", "cutout"; (): none.
+        instance_noise: Standard deviation of the noise on the discriminator's input; 0: none.
+        instance_noise_steps: Steps over which the instance noise falls linearly to 0; 0: it is
+            constant.
     """
 
     spectral_norm: bool = False
@@ -73,10 +77,10 @@ class Regularisation:
     def of(
         cls, given: "Regularisation | Mapping[str, Any] | None", **short: Any
     ) -> "Regularisation":
-        """What was given as a value or a mapping, and what short options say beside it.
+        """A regularisation from a value or a mapping, combined with separate arguments.
 
         Raises:
-            ValueError: a name that is none of these, or a value that the two give differently.
+            ValueError: a name is unknown, or the two give different values for one name.
         """
         defaults = {field.name: field.default for field in fields(cls)}
         if isinstance(given, Regularisation):
@@ -96,7 +100,7 @@ class Regularisation:
         return cls(**found)
 
     def plain(self) -> dict[str, Any]:
-        """As a mapping, what stands by default left out."""
+        """The values that are not the defaults, as a mapping."""
         values = ((field, getattr(self, field.name)) for field in fields(self))
         changed = {field.name: value for field, value in values if value != field.default}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in changed.items()}
@@ -107,13 +111,13 @@ class Regularisation:
         return bool(self.augment or self.instance_noise)
 
     def refuse_points(self, image_shape: tuple[int, ...]) -> None:
-        """Raises: ValueError: it changes images, and there are none."""
+        """Raises: ValueError: images would be augmented, but the data are points."""
         if self.augment and len(image_shape) != 3:
             got = ", ".join(self.augment)
             raise ValueError(f"augment must be empty for points, got {got}")
 
     def refuse_batch_norm(self, network: nn.Module) -> None:
-        """Raises: ValueError: a slope is punished, and depends on the other images."""
+        """Raises: ValueError: R1 is used with batch normalisation, which couples images."""
         for name, module in network.named_modules() if self.r1 else ():
             if isinstance(module, BATCH_NORM):
                 raise ValueError(
@@ -123,9 +127,9 @@ class Regularisation:
                 )
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The same network, bound; what is bound already stays as it is.
+        """The same network, regularised; parts that are regularised already stay as they are.
 
-        To be done when a network is made, and again when it is a part of a larger one.
+        Call it when a network is made, and again when the network is a part of a larger one.
         """
         if self.spectral_norm:
             spectrally_normal(network)
@@ -145,11 +149,14 @@ class Regularisation:
 def spectrally_normal(network: nn.Module) -> nn.Module:
     """The same network with every weight divided by its largest singular value.
 
-    Its slope is then at most that of its activations, 1, however it is trained. Normalisation
-    layers are taken out, as they would rescale what was just bound. A kernel counts as the
-    matrix (out, in h w), as in the paper; where kernels overlap a convolution can be steeper than
-    that matrix. A part that is steeper by its form says how it is held back, by a method
-    `limit_slope`.
+    The slope of the network is then at most that of its activations, 1. Normalisation layers are
+    removed, since they would rescale the outputs. A kernel is treated as the matrix (out, in h w),
+    as in the paper; where kernels overlap, a convolution can be steeper than this matrix. A module
+    whose form makes it steeper defines a method `limit_slope`, which is called.
+
+    >>> linear = spectrally_normal(nn.Linear(3, 3, bias=False)).eval()
+    >>> bool(torch.linalg.matrix_norm(linear.weight, 2) < 1.1)
+    True
     """
     without_norms(network)
     for module in list(network.modules()):
@@ -164,8 +171,10 @@ def spectrally_normal(network: nn.Module) -> nn.Module:
 
 
 def without_norms(network: nn.Module) -> nn.Module:
-    """The same network without normalisation layers; a layer that had left its bias to one of
-    them gets it back, at 0."""
+    """The same network without normalisation layers.
+
+    A layer that had no bias, because a normalisation layer followed, gets one, 0.
+    """
     layer = None
     for name, module in list(network.named_modules()):
         if isinstance(module, NORMS):
@@ -180,11 +189,11 @@ def without_norms(network: nn.Module) -> nn.Module:
 
 
 def carry_over(network: nn.Module, state: dict[str, Tensor]) -> bool:
-    """Fits the state of an older network to this one, in place; gives whether it had to.
+    """Converts the state of an older network for this one, in place; returns whether it had to.
 
-    Older ones had heads that were not normal, or layers without the bias that a normalisation
-    layer, taken out, had made up for: without any of these. Where only some are missing the file
-    is not older but damaged, and nothing is made up for what it lacks.
+    Older networks had heads without spectral normalisation, or layers without the bias that
+    `without_norms` adds: then all of these biases are missing. If only some are missing, the file
+    is damaged rather than older, and nothing is added.
     """
     changed = False
     returned = [
@@ -212,13 +221,13 @@ def carry_over(network: nn.Module, state: dict[str, Tensor]) -> bool:
 
 
 def outputs(layer: nn.Module) -> int:
-    """Channels or features that a linear or convolutional layer gives."""
+    """Output channels or features of a linear or convolutional layer."""
     return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
 
 def _reduce(layer: nn.Module, protocol: int) -> tuple:
-    """Pickles a normal layer as a plain one and what makes it normal again: its own class is one
-    that torch makes at run time."""
+    """Pickles a spectrally normal layer as a plain layer and the state of its normalisation, since
+    torch makes the layer's own class at run time."""
     normal = layer.parametrizations.weight
     state = state_without(layer, "parametrizations", weight=normal.original)
     return _normal_again, (type(layer).__bases__[0], state, normal.state_dict())
@@ -234,8 +243,8 @@ def _normal_again(kind: type[nn.Module], state: dict[str, Any], normal: dict) ->
     return layer
 
 
-def unbound(network: nn.Module) -> nn.Module:
-    """The same network without any of it: an encoder has nothing to be held back from."""
+def without_regularisation(network: nn.Module) -> nn.Module:
+    """The same network without regularisation, which an encoder does not need."""
     for module in list(network.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
@@ -243,32 +252,32 @@ def unbound(network: nn.Module) -> nn.Module:
     return network
 
 
-# Chance
+# Random changes
 
 
 class Disturbance:
-    """In training every image is changed at random before a network sees it.
+    """Changes the images of a network's input at random in training.
 
-    Data and samples are changed alike, and gradients pass, so that the generator does not learn
-    the changes, and few images last longer. Noise comes last: it gives data and samples, which may
-    have no point in common, a common support, on which the best discriminator is not sure of all
-    it sees.
+    Data and samples are changed in the same way, and gradients pass through the changes. So the
+    generator does not learn the changes, and a small data set is overfitted later. The noise is
+    added last: data and samples may have disjoint supports, and noise gives them a common one, on
+    which the best discriminator is not certain.
 
     Args:
-        policy: Of CHANGES.
-        noise: Its standard deviation at first.
+        policy: Names of CHANGES, in the order in which they are applied.
+        noise: Standard deviation of the noise at the start.
 
     Attributes:
-        left: The share of it that is left.
+        left: Remaining share of the noise, in [0, 1].
     """
 
     def __init__(self, policy: tuple[str, ...], noise: float):
         self.policy, self.noise, self.left = policy, noise, 1.0
 
-    def __call__(self, network: nn.Module, seen: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    def __call__(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if not network.training:
             return None
-        x, *rest = seen
+        x, *rest = inputs
         for change in self.policy:
             x = CHANGES[change](x)
         if self.noise:
@@ -277,7 +286,7 @@ class Disturbance:
 
 
 def disturbances(network: nn.Module) -> Iterator[Disturbance]:
-    """Those of all parts of a network."""
+    """The disturbances of all modules of a network."""
     for module in network.modules():
         for hook in hooks_before(module):
             if isinstance(hook, Disturbance):
@@ -293,14 +302,14 @@ def refuse_chance(network: nn.Module, why: str) -> None:
 
 
 def let_noise_fall(network: nn.Module, left: float) -> None:
-    """To this share of what it was at first."""
+    """Sets the instance noise to a share of its first standard deviation."""
     for found in disturbances(network):
         found.left = left
 
 
 def colour(x: Tensor) -> Tensor:
-    """Brightness by up to a quarter of the range either way, saturation by 0 to 2, contrast by
-    0.5 to 1.5 (B, C, H, W)."""
+    """Images (B, C, H, W) with random brightness (up to a quarter of the range, either way),
+    saturation (times 0 to 2) and contrast (times 0.5 to 1.5)."""
     brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device).to(x)
     x = x + brightness - 0.5
     grey = x.mean(1, keepdim=True)
@@ -310,20 +319,21 @@ def colour(x: Tensor) -> Tensor:
 
 
 def translation(x: Tensor, share: float = 1 / 8) -> Tensor:
-    """Moved by up to this share of the side, each way; what comes in is mid-grey."""
+    """Images moved by up to a share of the side in each direction; the free border is mid-grey."""
     n, _, height, width = x.shape
     reach = [max(1, round(side * share)) for side in (height, width)]
     down, right = (torch.randint(-most, most + 1, (n, 1, 1), device=x.device) for most in reach)
     row = torch.arange(height, device=x.device).view(1, -1, 1) - down
     column = torch.arange(width, device=x.device).view(1, 1, -1) - right
-    seen = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     image = torch.arange(n, device=x.device).view(-1, 1, 1)
     moved = x.movedim(1, -1)[image, row.clamp(0, height - 1), column.clamp(0, width - 1)]
-    return moved.movedim(-1, 1) * seen[:, None]
+    return moved.movedim(-1, 1) * inside[:, None]
 
 
 def cutout(x: Tensor, share: float = 1 / 2) -> Tensor:
-    """A square with this share of the side made mid-grey, anywhere; part of it may be outside."""
+    """Images with one mid-grey square, its side a share of theirs, placed at random; a part of it
+    may be outside."""
     n, _, height, width = x.shape
     hidden = []
     for side in (height, width):

@@ -1,12 +1,12 @@
 """Residual networks in the manner of Gulrajani et al. (https://arxiv.org/abs/1704.00028).
 
-A block is two 3x3 convolutions beside a shortcut; the side doubles on the way up by repeating
-pixels, and halves on the way down by averaging four. No normalisation in the discriminator.
-Weights begin as in the authors' code, by Glorot's rule, and those behind a rectifier by He's.
+A block is two 3x3 convolutions with a shortcut. The generator doubles the side by repeating
+pixels, the discriminator halves it by averaging four; the discriminator has no normalisation.
+Weights are initialised as in the authors' code, by Glorot's rule, and those behind a ReLU by He's.
 
-The class is a condition as Miyato and Koyama have it (https://arxiv.org/abs/1802.05637): in the
-generator it scales and shifts what is normalised, and the score takes in how features project on
-it.
+The class is a condition as in Miyato and Koyama (https://arxiv.org/abs/1802.05637): in the
+generator it sets scale and shift of the normalisation, in the discriminator the score contains a
+projection of the features on an embedding of the class.
 """
 
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ def initialise(module: nn.Module) -> None:
 
 
 class ConditionalBatchNorm2d(nn.Module):
-    """Batch normalisation whose scale and shift are the class's own."""
+    """Batch normalisation with a scale and a shift for each class."""
 
     def __init__(self, channels: int, num_classes: int):
         super().__init__()
@@ -79,10 +79,11 @@ class DownBlock(nn.Module):
 
 
 class Conditional(Stored):
-    """How the class is a condition of one of these networks.
+    """Base of the two networks: how the class is their condition.
 
     Attributes:
-        in_blocks: False in networks of checkpoints from when the class stood beside the input.
+        in_blocks: Whether blocks have the class; False in networks of older checkpoints, in which
+            the class was appended to the input.
     """
 
     in_blocks = True
@@ -130,7 +131,7 @@ class ResidualGenerator(Conditional):
         return self.out(relu(self.norm(x))).tanh()
 
     def join_beside(self) -> None:
-        """Takes the form of a network that has the class beside its latents."""
+        """Changes to the older form, in which the class is appended to the latents."""
         self.in_blocks = False
         self.start = nn.Linear(self.start.in_features + self.num_classes, self.start.out_features)
         for block in self.blocks:
@@ -141,8 +142,8 @@ class ResidualGenerator(Conditional):
 class ResidualDiscriminator(Conditional):
     """Images to one raw score each, (B,); the mirror of `ResidualGenerator`.
 
-    Given the class y, its features are phi(x) + v_y phi(x), entry by entry, so that the score is
-    <w, phi(x)> and a projection on the class, <w v_y, phi(x)>.
+    With a class y its features are phi(x) + v_y phi(x), entry by entry, so that the score is the
+    sum of <w, phi(x)> and a projection on the class, <w v_y, phi(x)>.
     """
 
     default_width = 128
@@ -166,11 +167,12 @@ class ResidualDiscriminator(Conditional):
         return self.score(h).squeeze(1)
 
     def limit_slope(self) -> None:
+        """Scales the features, so that the score has a slope of at most 1 with a class, too."""
         if self.classes is not None:  # of normal weights no entry of v_y is above 1
             self.gain = 0.5
 
     def join_beside(self) -> None:
-        """Takes the form of a network that has the class as planes beside the image."""
+        """Changes to the older form, in which the class is appended to the image as planes."""
         self.in_blocks, self.classes = False, None
         channels, width = self.start.in_channels + self.num_classes, self.start.out_channels
         self.start = nn.Conv2d(channels, width, 3, padding=1)

@@ -1,4 +1,4 @@
-"""Told all that there is to draw: regression to images, without a likelihood or an adversary."""
+"""Regression from a full description to images, without a likelihood or an adversary."""
 
 from .chairs import ChairGenerator
 

@@ -2,24 +2,24 @@
 
 Dosovitskiy, Springenberg and Brox, 2014 (CVPR 2015). https://arxiv.org/abs/1411.5928
 
-A convolutional network for recognition is turned upside down: it is given what to draw, a type c
-and a view v, and draws it. Each goes through fully connected layers of its own, both then through
-common ones, and unpooling with convolutions makes an image of the vector. Nothing is random and
-nothing adversarial, it is plain regression:
+The network is a convolutional network for recognition in reverse: its input is a type c and a view
+v, its output an image. Type and view each go through separate fully connected layers, then together
+through common ones, and unpooling with convolutions maps the vector to an image. The training is
+plain regression, without noise and without an adversary:
 
     min_W  sum_i |u_W(c_i, v_i) - x_i|^2                                      (eq. 1)
 
-Angles are given by sine and cosine, so that a full turn ends where it began. What is learned is
-more than a list: the network draws views that it never saw, and types that are mixed.
+Angles are given by sine and cosine, so that a full turn ends where it began. The network
+generalises: it also draws views that are not in the training data, and mixtures of types.
 
-Pixels are one way to compare images. A thing drawn well but a little to the left costs as much
-as another thing altogether, so `loss="feature"` compares what a classifier of the data's types
-makes of both images, truncated before its last layers:
+In pixels, an object that is drawn well but slightly shifted has as large an error as another
+object. So `loss="feature"` compares features of both images, from a classifier of the data's types
+that is truncated before its last layers:
 
     min_W  sum_i |f(u_W(c_i, v_i)) - f(x_i)|^2 + a |u_W(c_i, v_i) - x_i|^2.
 
-It orders images better, but does not make them: with a = 0, grey images with a pattern too faint
-to see have the features of any chair. A share of the pixel loss keeps to what can be seen.
+This distance ranks images better, but is not enough to train a generator: with a = 0, grey images
+with an invisible pattern have the features of any chair. The pixel loss prevents such images.
 
 Differs from the paper: one grey image, without the second stream for the silhouette and without
 the transformations of the image (both have a part in eq. 1); tanh at the output; Adam.
@@ -76,7 +76,8 @@ def _layers(*sizes: int) -> nn.Sequential:
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Signals keep their size through many rectifiers (He et al., 2015, 1502.01852, eq. 14)."""
+    """Weights that keep the variance of signals through ReLUs (He et al., 2015, 1502.01852,
+    eq. 14)."""
     if isinstance(layer, nn.Linear):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
@@ -89,18 +90,18 @@ def _initialise(layer: nn.Module) -> None:
 class ChairGenerator(GenerativeModel):
     """Draws a type from a view; trained on batches (x, y) with y (B, 3), as `Chairs` gives them.
 
-    Its latent is the view, as sines and cosines: `prior` looks from anywhere, `decode` draws what
-    is seen from there, `interpolate` walks around the thing.
+    Its latent is the view, as sines and cosines: `prior` draws random views, `decode` draws images
+    of views, and `interpolate` moves around the object.
 
     Args:
         image_shape: (C, H, W).
-        num_classes: K types; 0: there is one thing only, or nobody says which.
+        num_classes: K, the number of types; 0: there is one type, or it is not given.
         width: Channels of the smallest image, halved with each doubling of the side; the paper's
             256. Fully connected layers are two and four times as wide.
-        loss: "pixel", or "feature": in the eyes of a classifier, which `fit` trains first on the
-            training images.
-        elevations: Degrees, lowest and highest, between which `sample` looks.
-        pixel_weight: The a of the feature loss.
+        loss: Squared error of pixels, "pixel", or of features of a classifier, "feature"; `fit`
+            trains the classifier first, on the training images.
+        elevations: Lowest and highest elevation of the views of `sample`, in degrees.
+        pixel_weight: The weight a of the pixel loss in the feature loss.
         lr: Adam's learning rate.
     """
 
@@ -135,9 +136,9 @@ class ChairGenerator(GenerativeModel):
         self.network = self.Network(self.image_shape, num_classes, width)
         self.classifier: DomainClassifier | None = None
         if loss == "feature":
-            judge = DomainClassifier(self.image_shape, num_classes)
-            self.classifier = judge.requires_grad_(False).eval()
-            self.register_buffer("taught", torch.tensor(False))  # the classifier, so far
+            classifier = DomainClassifier(self.image_shape, num_classes)
+            self.classifier = classifier.requires_grad_(False).eval()
+            self.register_buffer("taught", torch.tensor(False))  # whether the classifier is trained
 
     # Training
 
@@ -147,11 +148,11 @@ class ChairGenerator(GenerativeModel):
             self.teach()
 
     def teach(self, images: Tensor | None = None, labels: Tensor | None = None, **settings) -> None:
-        """Trains the classifier whose features are the loss; `fit` does, if nobody did.
+        """Trains the classifier of the feature loss; `fit` calls this unless it was called before.
 
         Args:
             images: uint8 (N, C, H, W), with labels (N,); None: the training images of `fit`.
-            settings: Of `train_classifier`.
+            settings: Arguments of `train_classifier`.
         """
         if images is None:
             split = getattr(self.trainer.datamodule, "split", None)
@@ -169,11 +170,11 @@ class ChairGenerator(GenerativeModel):
     def train(self, mode: bool = True) -> "ChairGenerator":
         super().train(mode)
         if self.classifier is not None:
-            self.classifier.eval()  # it judges, and does not learn from what it is shown
+            self.classifier.eval()  # its statistics must not change
         return self
 
     def check_labels(self, batch) -> None:
-        """A view stands beside the type: `_redraw` reads it."""
+        """y has type and view, which `_redraw` checks."""
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         drawn = self._redraw(batch)
@@ -222,14 +223,13 @@ class ChairGenerator(GenerativeModel):
         azimuth: Tensor | float,
         elevation: Tensor | float,
     ) -> Tensor:
-        """Things as they are seen from somewhere, (n, C, H, W).
+        """Images (n, C, H, W) of types from given views.
 
         Args:
-            type: Labels (n,), or shares of the types (n, K), which mixes them; None for a model
-                that has none.
-            azimuth: Degrees that the viewer has walked around the thing from its front, (n,).
-            elevation: Degrees that the viewer looks down on it, (n,).
-            One of anything holds for all.
+            type: Labels (n,), or shares of the types (n, K), which are mixed; None: the model has
+                no types.
+            azimuth: Degrees of the viewer around the object from its front, (n,), or one number.
+            elevation: Degrees by which the viewer looks down, (n,), or one number.
         """
         view, code = self.look(azimuth, elevation), self._code(type)
         if code is not None:
@@ -258,20 +258,20 @@ class ChairGenerator(GenerativeModel):
         return one_hot(self.labels(len(type), type), self.num_classes).to(self.dtype)
 
     def prior(self, n: int) -> Tensor:
-        """Views from all around, between the elevations, (n, 4)."""
+        """Random views (n, 4), with all azimuths, between the elevations."""
         azimuth, t = torch.rand(2, n, device=self.device, dtype=self.dtype)
         low, high = self.elevations
         return self.look(azimuth * 360, low + t * (high - low))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Views (n, 4) to what is seen, (n, C, H, W); y (n,) types, or drawn at random."""
+        """Images (n, C, H, W) of views (n, 4); types y (n,) are drawn at random if not given."""
         angles = normalize(z.unflatten(1, (2, 2)), dim=2)  # back to the circle, from a walk's chord
         with evaluating(self):
             code = self._code(self.labels(len(z), y))
             return self.network(code, angles.flatten(1))
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Types y, or random ones, from random views."""
+        """n images from random views; types y (n,) are drawn at random if not given."""
         return self.decode(self.prior(n), *self.to_draw(n, y))
 
     interpolate = latent.interpolate

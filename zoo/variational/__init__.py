@@ -1,4 +1,4 @@
-"""Explicit densities that are approximated: a bound is trained."""
+"""Autoencoders, and latent-variable models that are trained on a bound of their likelihood."""
 
 from .autoencoder import Autoencoder
 from .beta_vae import BetaVAE

@@ -2,22 +2,22 @@
 
 Hinton and Salakhutdinov, 2006. https://doi.org/10.1126/science.1127647
 
-An encoder f carries an image to a code of few numbers, a decoder g carries the code back, and both
-are trained to lose little:
+An encoder f maps an image to a code of few numbers, a decoder g maps the code to an image, and both
+are trained to reconstruct the image:
 
     min_{f, g}  E |x - g(f(x))|^2
 
-With linear f and g that is principal component analysis (`LinearAutoencoder`). Deep networks, of
-1000, 500 and 250 units with a linear code between them, bend the plane of the codes to follow the
-data, and lose less at the same size of code, on unseen images too.
+With linear f and g this is principal component analysis (`LinearAutoencoder`). Deep networks, of
+1000, 500 and 250 units with a linear code between them, are nonlinear, and have a smaller error at
+the same size of code, also on held-out images.
 
-Nothing here says how codes are distributed: z from N(0, I) decodes to nothing in particular, and
-this is no generative model by itself. So a Gaussian is fitted to the codes of the training images
-(`CodeGaussian`), and that is what `prior` and `sample` draw from.
+The loss does not fix the distribution of codes, so the model alone is not generative: z from N(0,
+I) decodes to no image of the data. Therefore a Gaussian is fitted to the codes of the training
+images (`CodeGaussian`), from which `prior` and `sample` draw.
 
-Differs from the paper: no pretraining by restricted Boltzmann machines, which rectifiers and Adam
-make needless at this depth; squared error also where the paper takes the cross-entropy; tanh at the
-end, for images in [-1, 1]. A squared error is four times what it is for pixels in [0, 1].
+Differs from the paper: no pretraining by restricted Boltzmann machines, which are not needed with
+ReLU and Adam at this depth; squared error also where the paper uses cross-entropy; tanh at the end,
+for images in [-1, 1]. A squared error is four times what it is for pixels in [0, 1].
 """
 
 import math
@@ -32,7 +32,7 @@ from ...modes import evaluating
 from .. import networks
 from ..base import GenerativeModel
 
-MEMORY = 10_000  # codes that a Gaussian remembers
+MEMORY = 10_000  # codes that count in a Gaussian
 
 
 def funnel(width: int) -> tuple[int, int, int]:
@@ -65,16 +65,16 @@ class Decoder(nn.Module):
 
 
 class CodeGaussian(nn.Module):
-    """The Gaussian, of full covariance, of the latest codes; of K classes one each.
+    """A Gaussian of full covariance, fitted to the latest codes; one for each of K classes.
 
-    Its moments run along with the training. New codes of a class are merged into its mean and
-    covariance (Chan, Golub and LeVeque, 1979, eq. 2.1), and each lets those before it count a
-    little less, so that a class is described by its latest `MEMORY` codes, more or less, however
-    rare it is. N(0, I) until the first code.
+    Its moments are updated during training. New codes of a class are merged into its mean and
+    covariance (Chan, Golub and LeVeque, 1979, eq. 2.1), and reduce the weight of the earlier ones,
+    so that a class is described by about its latest `MEMORY` codes, however rare it is. It is
+    N(0, I) before the first code.
 
     Args:
-        latent_dim: D.
-        num_classes: K; 0: one Gaussian of all codes.
+        latent_dim: D, numbers in a code.
+        num_classes: K, the number of Gaussians; 0: one Gaussian of all codes.
     """
 
     def __init__(self, latent_dim: int, num_classes: int = 0):
@@ -86,10 +86,10 @@ class CodeGaussian(nn.Module):
 
     @torch.no_grad()
     def remember(self, z: Tensor, y: Tensor | None = None) -> None:
-        """Codes (B, D) and their labels (B,); where a label is -1, the code is passed over.
+        """Updates the moments by codes (B, D) with labels (B,); codes with label -1 are left out.
 
         Raises:
-            ValueError: there are classes and no labels, or a label is not below their number.
+            ValueError: there are classes and no labels, or a label is K or more.
         """
         groups = len(self.weight)
         if groups > 1:
@@ -110,7 +110,7 @@ class CodeGaussian(nn.Module):
             apart = (z[:, None] - mean) * member[:, :, None]  # (B, K, D)
             covariance = torch.einsum("bki,bkj->kij", apart, apart) / n.clamp(min=1)[:, None, None]
             weight = self.weight * (1 - 1 / MEMORY) ** n + n
-            share = (n / weight.clamp(min=1))[:, None]  # of what is new; 0 where nothing is
+            share = (n / weight.clamp(min=1))[:, None]  # of new codes; 0 where there are none
             step = mean - self.mean
             between = (1 - share)[:, :, None] * step[:, :, None] * step[:, None]
             self.covariance.lerp_(covariance + between, share[:, :, None])
@@ -118,7 +118,7 @@ class CodeGaussian(nn.Module):
             self.weight.copy_(weight)
 
     def draw(self, group: Tensor) -> Tensor:
-        """Codes (n, D) of these classes (n,)."""
+        """Random codes (n, D) of classes (n,)."""
         values, vectors = torch.linalg.eigh(self.covariance)
         roots = vectors * values.clamp(min=0).sqrt()[:, None]  # (K, D, D)
         noise = torch.randn_like(self.mean[:1].expand(len(group), -1))
@@ -127,18 +127,23 @@ class CodeGaussian(nn.Module):
 
 
 class Autoencoder(GenerativeModel):
-    """A deep encoder and decoder trained to give images back; the base of the autoencoders.
+    """A deep encoder and decoder trained to reconstruct images; base class of the autoencoders.
 
-    The Gaussian of codes is a function of the codes that all ranks saw in training, in their
-    order, and lies in buffers: ranks hold the same, checkpoints bring it along, and a resumed
-    training goes on with it.
+    The Gaussian of codes depends on the training codes of all ranks, in their order. Its moments
+    are
+    buffers: they are equal on all ranks, are saved in checkpoints, and a resumed training continues
+    with them.
+
+    >>> model = Autoencoder((1, 8, 8), latent_dim=4, width=32)
+    >>> model.reconstruct(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 1, 8, 8])
 
     Args:
         image_shape: (C, H, W), or (D,) for points.
-        num_classes: K, and each class has a Gaussian of its own codes, from which samples of the
-            class are drawn; the networks do not see the class. 0: one Gaussian.
+        num_classes: K, the number of classes. Samples of a class are drawn from the Gaussian of its
+            codes; the networks do not depend on the class. 0: one Gaussian of all codes.
         latent_dim: D, numbers in a code.
-        width: Units of the first hidden layer; the next two have a half and a quarter.
+        width: Units of the first hidden layer; the next two have a half and a quarter of it.
         lr: Adam's learning rate.
     """
 
@@ -165,7 +170,7 @@ class Autoencoder(GenerativeModel):
     # Training
 
     def corrupt(self, x: Tensor) -> Tensor:
-        """What the encoder is shown of an image in training: here the image itself."""
+        """The encoder's input in training: here the image itself."""
         return x
 
     def error(self, x: Tensor, x_hat: Tensor) -> Tensor:
@@ -182,7 +187,7 @@ class Autoencoder(GenerativeModel):
 
     def _remember(self, z: Tensor, y: Tensor | None) -> None:
         known = dict(zip("zy", (z, *self.condition.arguments(y)), strict=False))
-        every = self.all_gather(known)  # of ranks, if there are several: (ranks, B, ...)
+        every = self.all_gather(known)  # of several ranks: (ranks, B, ...)
         if self.trainer.world_size > 1:
             every = {name: part.flatten(0, 1) for name, part in every.items()}
         self.codes.remember(**every)
@@ -205,26 +210,27 @@ class Autoencoder(GenerativeModel):
     # What it can do
 
     def prior(self, n: int, y: Tensor | None = None) -> Tensor:
-        """(n, D) from the Gaussian of codes; of classes y (n,), or of random ones."""
+        """Codes (n, D) from the Gaussian of codes; of classes y (n,), or of random classes."""
         one = torch.zeros(n, dtype=torch.long, device=self.device)
         return self.codes.draw(*(self.to_draw(n, y) or (one,)))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, D) to (n, C, H, W). The decoder needs no y: a code says all."""
+        """Images (n, C, H, W) of codes (n, D). The decoder does not use y."""
         with evaluating(self):
             x = self.decoder(z)
             return x if len(self.image_shape) == 1 else x.clamp(-1, 1)
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """n images decoded from codes of the Gaussian; labels y (n,) are drawn if not given."""
         return self.decode(self.prior(n, y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, D), whatever the class."""
+        """Codes (B, D) of images (B, C, H, W). The encoder does not use y."""
         with evaluating(self):
             return self.encoder(x)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """What is left of images after encoding and decoding."""
+        """Images decoded from the codes of images."""
         return self.decode(self.encode(x))
 
     interpolate = latent.interpolate

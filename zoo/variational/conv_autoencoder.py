@@ -2,12 +2,12 @@
 
 Masci, Meier, Ciresan and Schmidhuber, 2011. https://doi.org/10.1007/978-3-642-21735-7_7
 
-An autoencoder whose layers look at neighbourhoods, with the same weights everywhere: what is
-learned of an edge in one place is known in all places, and images keep their locality (sec. 3). It
-has far fewer weights than one of full layers, and needs fewer images to learn them.
+An autoencoder of convolutional layers: a feature learned in one place is detected in all places,
+and images keep their locality (sec. 3). It has far fewer weights than an autoencoder of fully
+connected layers, and needs fewer images to train them.
 
-Differs from the paper: DCGAN's networks (strides for pooling, several layers trained at once,
-batch normalisation), and a code of few numbers at the narrowest place.
+Differs from the paper: DCGAN's networks (strides for pooling, all layers trained together,
+batch normalisation), and a code of few numbers between them.
 """
 
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from .autoencoder import Autoencoder
 
 
 class ConvEncoder(networks.ConvDiscriminator):
-    """Images to codes, (B, D): a discriminator that gives D numbers for one score."""
+    """Images to codes (B, D): a discriminator with D outputs in place of the score."""
 
     def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
         super().__init__(image_shape, num_classes, width)
@@ -29,11 +29,10 @@ class ConvEncoder(networks.ConvDiscriminator):
 
 
 class ConvAutoencoder(Autoencoder):
-    """An autoencoder of convolutions, for square images of 8, 16, 28, 32 or 64 pixels a side.
+    """A convolutional autoencoder, for square images of 8, 16, 28, 32 or 64 pixels a side.
 
     Args:
         width: Channels at half the full side; they double with each halving.
-            Other arguments as `Autoencoder`.
     """
 
     Encoder = ConvEncoder

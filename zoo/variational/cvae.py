@@ -3,22 +3,24 @@
 Sohn, Lee and Yan, 2015.
 https://papers.nips.cc/paper/5775-learning-structured-output-representation-using-deep-conditional-generative-models
 
-Everything in a VAE has a condition c, the prior too, which is learned:
+All networks of a VAE have a condition c, and the prior is learned, too:
 
     log p(x|c) >= E_q(z|x,c)[log p(x|z,c)] - KL(q(z|x,c) || p(z|c))         (eq. 4)
 
-What c says z need not, so the bound rises by what c tells about x. Here c is the class (`CVAE`),
-or a part of the image, quarters of it, and x is the rest (`QuadrantCVAE`, sec. 5.1). There lies
-the point of the paper: a network that maps c to each hidden pixel's chance treats them as
-independent and answers a blur; z makes them one of several whole answers.
+z need not contain the information in c, so the bound rises by the information of c about x. Here c
+is the class (`CVAE`), or some quadrants of the image, and x is the rest (`QuadrantCVAE`, sec. 5.1).
+The latter is the main case of the paper: a network that maps c to the probability of each hidden
+pixel treats the pixels as independent and predicts a blur; with z it predicts one of several sharp
+images.
 
 With p(z|c) = N(0, I), `prior="standard"`, this is model M2 of Kingma et al., 2014
-(https://arxiv.org/abs/1406.5298). A latent that `prior` gives and `encode` finds is counted from
-the mean of p(z|c) in its standard deviations: N(0, I) whatever c is, and no divergence changes.
+(https://arxiv.org/abs/1406.5298). The latents of `prior` and `encode` are standardised by the
+mean and the standard deviations of p(z|c), so that they are N(0, I) for every c; no divergence
+changes.
 
-Differs from the paper, which writes x for the condition and y for what is drawn: no first guess
-by a deterministic network is fed to the others (its recurrent connection), and one network
-serves any number of known quadrants.
+Differs from the paper, which writes x for the condition and y for the output: there is no first
+prediction of a deterministic network (its recurrent connection), and one network is trained for any
+number of known quadrants.
 """
 
 import math
@@ -33,11 +35,11 @@ from ...modes import evaluating
 from ..networks.distributions import coins, gaussian
 from .vae import VAE, Decoder, Encoder
 
-CERTAIN = 1e3  # a logit whose chance is 1 to the last bit
+CERTAIN = 1e3  # a logit whose probability is 1 in floating point
 
 
 class ClassPrior(nn.Embedding):
-    """Mean and log-variance of p(z|y) for each class, (n, D) each: a table, N(0, I) at first."""
+    """Mean and log-variance (n, D) of p(z|y) for each class: a table, at first of N(0, I)."""
 
     def __init__(self, image_shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int):
         super().__init__(max(num_classes, 1), 2 * latent_dim)
@@ -52,11 +54,12 @@ class ClassPrior(nn.Embedding):
 
 
 class CVAE(VAE):
-    """A VAE whose networks have the class as a condition, the prior too.
+    """A VAE of which all networks, the prior included, have the class as a condition.
 
     Args:
-        num_classes: K; 0: there is no condition, and the prior is one learned Gaussian.
-        prior: "learned", p(z|c) of the paper, or "standard", N(0, I). Other arguments as `VAE`.
+        num_classes: K, the number of classes; 0: there is no condition, and the prior is one
+            learned Gaussian.
+        prior: Distribution of z: "learned", p(z|c) of the paper, or "standard", N(0, I).
     """
 
     Prior = ClassPrior
@@ -87,7 +90,7 @@ class CVAE(VAE):
         return gaussian(mean, (log_variance / 2).exp())
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The posterior's mean as the prior counts, (B, D)."""
+        """Means (B, D) of the posterior of images, standardised by the prior p(z|c)."""
         with evaluating(self):
             condition = self.given(len(x), y)
             z = self.posterior(x, *condition).mean
@@ -101,7 +104,7 @@ class CVAE(VAE):
 
 
 class Known(NamedTuple):
-    """A condition: what is known of binary images, and their classes."""
+    """A condition: the known pixels of binary images, and their classes."""
 
     image: Tensor  # (B, C, H, W): -1 or 1 where known, 0 where hidden
     condition: tuple[Tensor, ...]
@@ -131,13 +134,13 @@ class CompletingPrior(Encoder):
 class QuadrantCVAE(CVAE):
     """Completes binary images of which whole quadrants are known.
 
-    In training each image shows none to three of its quadrants, at random. With none this is a
-    model of whole images, which `sample` and `elbo(x)` speak of; `elbo(x, seen(x, mask))` and
-    `importance_weighted(x, seen(x, mask))` bound log p(hidden | known).
+    In training none to three quadrants of each image are known, at random. With none this is a
+    model of whole images, the one of `sample` and `elbo(x)`; `elbo(x, known(x, mask))` and
+    `importance_weighted(x, known(x, mask))` are bounds of log p(hidden | known).
 
     Args:
-        num_classes: K, and the class is a condition as well; 0: it is not. Other arguments as
-            `CVAE`.
+        num_classes: K, the number of classes, which are a further condition; 0: the known quadrants
+            are the only condition.
     """
 
     Encoder, Decoder, Prior = CompletingEncoder, CompletingDecoder, CompletingPrior
@@ -166,8 +169,8 @@ class QuadrantCVAE(CVAE):
         nothing = torch.zeros(n, *self.image_shape, device=self.device, dtype=self.dtype)
         return (Known(nothing, super().given(n, y)),)
 
-    def seen(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Known:
-        """The condition that images x (B, C, H, W) are known where the mask (B, 1, H, W) is 1.
+    def known(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Known:
+        """The condition of the pixels of images x (B, C, H, W) where the mask (B, 1, H, W) is 1.
 
         Raises:
             ValueError: the mask cuts through a quadrant, or a known pixel is grey.
@@ -189,12 +192,16 @@ class QuadrantCVAE(CVAE):
         )
         return Known(image, super().given(len(x), y))
 
+    def seen(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Known:
+        """The earlier name of `known`."""
+        return self.known(x, mask, y)
+
     def masks(self, known: Tensor) -> Tensor:
-        """Whether each quadrant is known, (B, 4) in the order of reading, to (B, 1, H, W)."""
+        """Masks (B, 1, H, W) from whether each quadrant is known, (B, 4), in reading order."""
         return known[:, None, self.quadrant]
 
     def likelihood(self, z: Tensor, known: Known) -> Distribution:
-        """p(x|z,c), over (B, C, H, W), which is sure of the known pixels: they cost nothing."""
+        """p(x|z,c), over (B, C, H, W), in which known pixels are certain and cost 0 nats."""
         (logits,) = self.decoder(z, known)
         logits = torch.where(known.image != 0, CERTAIN * known.image, logits)
         return coins(len(self.image_shape), logits=logits)
@@ -202,12 +209,12 @@ class QuadrantCVAE(CVAE):
     def training_step(self, batch, batch_idx) -> Tensor:
         x, y = batch
         order = torch.rand(len(x), 4, device=x.device).argsort(1)
-        count = torch.randint(4, (len(x), 1), device=x.device)  # how many each image shows
-        seen = self.seen(x, self.masks(order < count), y)
-        return super().training_step((x, seen), batch_idx)
+        count = torch.randint(4, (len(x), 1), device=x.device)  # of known quadrants
+        known = self.known(x, self.masks(order < count), y)
+        return super().training_step((x, known), batch_idx)
 
     def complete(self, x: Tensor, mask: Tensor, y: Tensor | None = None) -> Tensor:
-        """One draw of z, and the mean of p(x|z,c); where the mask is 1, x as it is."""
+        """Images x, completed by the mean of p(x|z,c) for one draw of z; x where the mask is 1."""
         x, mask = x.to(self.device, self.dtype), mask.to(self.device)
-        seen = self.seen(x, mask, self.labels(len(x), y))
-        return self._mean(self.prior(len(x)), seen)
+        known = self.known(x, mask, self.labels(len(x), y))
+        return self._mean(self.prior(len(x)), known)

@@ -3,11 +3,11 @@
 Vincent, Larochelle, Bengio and Manzagol, 2008. https://doi.org/10.1145/1390156.1390294
 At length: Vincent et al., 2010, https://jmlr.org/papers/v11/vincent10a.html
 
-An image is corrupted, and the clean one is asked for:
+An image is corrupted, and the network predicts the clean image:
 
     min  E_x E_{x~ ~ C(x~|x)} |x - r(x~)|^2,    r = decoder after encoder
 
-Copying does not help, so no bottleneck is needed to make the code say something about the data.
+Copying the input is not a solution, so the code needs no bottleneck to be informative.
 The loss is over all pixels, corrupted or not, and corruption is drawn anew at every step.
 
 At the optimum r(x~) = E[x | x~]. For Gaussian noise of standard deviation sigma this gives the
@@ -19,7 +19,7 @@ score of the noisy density (Miyasawa, 1961; for small sigma of the data's own: A
 the quantity that diffusion models estimate, exact for any sigma.
 
 Differs from the paper: deep and trained at once, not layer by layer; Gaussian noise, which is
-from the second paper, beside masking; squared error.
+from the second paper, besides masking; squared error.
 """
 
 from typing import Literal
@@ -34,16 +34,15 @@ Corruption = Literal["masking", "gaussian", "salt_and_pepper"]
 
 
 class DenoisingAutoencoder(Autoencoder):
-    """An autoencoder that is shown corrupted images and asked for the clean ones.
+    """An autoencoder that reconstructs clean images from corrupted ones.
 
     Args:
-        latent_dim: D; it may be as large as one likes. `sample` draws from the Gaussian of the
-            codes of corrupted images, which the decoder knows.
+        latent_dim: D, numbers in a code; it may exceed the number of pixels. `sample` draws from
+            the Gaussian of the codes of corrupted images, on which the decoder is trained.
         corruption: "gaussian" adds noise; "masking" makes pixels black, -1; "salt_and_pepper"
-            makes them black or white by a fair coin. Of points, "gaussian" only.
+            makes them black or white with equal probability. For points only "gaussian".
         amount: Standard deviation of the noise, on [-1, 1] (twice what it is on [0, 1]); or the
-            share of pixels, each colour by itself, that are made black or white.
-            Other arguments as `Autoencoder`.
+            share of values, each colour separately, that are made black or white.
     """
 
     def __init__(
@@ -79,17 +78,17 @@ class DenoisingAutoencoder(Autoencoder):
         return torch.where(u < self.amount / 2, 1.0, hidden)
 
     def denoise(self, x: Tensor) -> Tensor:
-        """The mean of the clean images that may lie behind corrupted ones, (B, C, H, W)."""
+        """Expected clean images, (B, C, H, W), given corrupted images."""
         return self.reconstruct(x)
 
     def score(self, x: Tensor, sigma: float | None = None) -> Tensor:
-        """grad log p_sigma(x), the shape of x, where p_sigma is the density of data plus noise.
+        """grad log p_sigma(x), of the shape of x, where p_sigma is the density of data plus noise.
 
         Args:
-            sigma: Of the noise, by default and only what the model was trained with.
+            sigma: Standard deviation of the noise, which must be that of training; None: the same.
 
         Raises:
-            ValueError: the model does not know this noise.
+            ValueError: the model was trained with other noise.
         """
         if self.corruption != "gaussian":
             raise ValueError(f"corruption must be 'gaussian' for a score, got {self.corruption!r}")

@@ -5,13 +5,13 @@ decomposition. https://doi.org/10.1007/BF00332918
 Baldi and Hornik, 1989, Neural networks and principal component analysis: Learning from examples
 without local minima. https://doi.org/10.1016/0893-6080(89)90014-2
 
-Encoder and decoder are one matrix, there and back:
+Encoder and decoder share one matrix:
 
     z = W^T (x - b),    x^ = W z + b,    min_{W, b}  E |x - x^|^2
 
-There is no local minimum but the global ones (Baldi and Hornik, sec. 3). There the columns of W
-are an orthonormal basis of the D first principal directions, and b is the mean but for what lies
-in their span. Which basis is not determined: any rotation of it loses as little.
+All local minima are global (Baldi and Hornik, sec. 3). At a minimum the columns of W are an
+orthonormal basis of the span of the first D principal directions, and b is the mean, up to a vector
+of this span. The basis is not determined: every rotation of it has the same error.
 """
 
 import math
@@ -49,10 +49,7 @@ class Expansion(Projection):
 class LinearAutoencoder(Autoencoder):
     """An autoencoder of one matrix, which finds the principal subspace of the images.
 
-    Its images may lie outside [-1, 1], and `decode` cuts them there; `decoder(z)` does not.
-
-    Args:
-        Those of `Autoencoder`, but for the width of hidden layers, of which there are none.
+    Values of decoded images may be outside [-1, 1]; `decode` clamps them, `decoder(z)` does not.
     """
 
     Encoder = Projection

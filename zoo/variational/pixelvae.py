@@ -2,21 +2,24 @@
 
 Gulrajani et al., 2016. https://arxiv.org/abs/1611.05013
 
-A VAE's decoder draws all pixels independently given z, so z must say everything, down to the
-texture. A PixelCNN knows texture at once, and needs many layers to see an object whole. Here the
-decoder is a product of conditionals too, by few masked layers given z (sec. 3.1):
+In a VAE all pixels are independent given z, so z must contain all information, down to the texture.
+A PixelCNN models texture easily, and needs many layers to model whole objects. Here the decoder is
+a product of conditionals given z, computed by a few masked layers (sec. 3.1):
 
     p(x|z) = prod_i p(x_i | x_1, ..., x_{i-1}, z)
 
-trained on the same bound as a VAE. What the neighbours tell costs no rate: so z says less, and
-says what is global, and few layers do what without z takes many. With layers enough none needs z
-at all, and the divergence goes to 0 (sec. 4.1): it is logged as `kl`.
+trained on the same bound as a VAE. Information that neighbouring pixels have need not be in z: so z
+contains less, and global, information, and few layers suffice where a PixelCNN needs many. With
+enough layers z is not used at all, and the KL divergence goes to 0 (sec. 4.1); it is logged as
+`kl`.
 
-z becomes a plane for each colour by the VAE's own decoder, as large as the image, and every gated
-layer has it as a condition, as Gated PixelCNN has one of a place (1606.05328, eq. 5).
+The VAE's decoder maps z to a plane of the size of the image for each colour, and the planes are a
+condition of every gated layer, as the location-dependent condition of Gated PixelCNN (1606.05328,
+eq. 5).
 
 Differs from the paper: one level of latents, fully connected networks around z and Adam for its
-convolutions; the plane is given to every layer and not put beside the first one's features.
+convolutions; the planes are a condition of every layer, and not appended to the features of the
+first.
 """
 
 import torch
@@ -72,16 +75,16 @@ class GivenPlanes(Distribution):
 
 
 class PixelVAE(VAE):
-    """A VAE whose decoder draws pixel by pixel.
+    """A VAE with an autoregressive decoder.
 
     Args:
-        width: Units of each hidden layer of the encoder, and from z to its planes.
-        levels: Values of a pixel, 2 to 256, evenly from -1 to 1. Images between them are rounded.
-        features: Of each of the two stacks of gated convolutions.
-        layers: Of gated convolutions; the first has 7x7 kernels.
-        warm_up: Steps in which the divergence's weight rises from 0 to beta. Without, the masked
-            layers learn what is local before z means anything, and it may never be used.
-        Other arguments as `VAE`.
+        width: Units of each hidden layer of the encoder and of the network from z to planes.
+        levels: Number of values of a pixel, 2 to 256, evenly from -1 to 1; images are rounded to
+            them.
+        features: Channels of each of the two stacks of gated convolutions.
+        layers: Number of layers of gated convolutions; the first has 7x7 kernels.
+        warm_up: Steps over which the weight of the KL divergence rises from 0 to beta. Without it
+            the masked layers learn first, and z may never be used.
     """
 
     Network = GatedDecoder
@@ -118,7 +121,7 @@ class PixelVAE(VAE):
         return self.likelihood(z, *condition).log_prob(x)
 
     def divergence_weight(self) -> float:
-        """That of this step."""
+        """Weight of the KL divergence in this training step."""
         if self.trainer.global_step >= self.warm_up:
             return self.beta
         return self.beta * self.trainer.global_step / self.warm_up
@@ -130,7 +133,8 @@ class PixelVAE(VAE):
             return self.likelihood(z, *condition).sample(uniforms=half)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, D) to (n, C, H, W): each pixel the median given z and those before it, no noise."""
+        """Images (n, C, H, W) of latents (n, D): each pixel is its median given z and the earlier
+        pixels."""
         return super().decode(z, y)
 
     def sample(
@@ -144,11 +148,11 @@ class PixelVAE(VAE):
         """Draws images, exactly from the model: z, and then each pixel.
 
         Args:
-            n: How many.
-            y: (n,) labels; at random if not given.
+            n: Number of images.
+            y: Labels (n,); None: drawn at random.
             method: "cached", or "naive": a whole pass for each value, for comparison.
-            uniforms: (n, H, W, C) in [0, 1), the randomness of the pixels.
-            progress: Show a bar over rows.
+            uniforms: Random numbers (n, H, W, C) in [0, 1) for the pixels; None: drawn.
+            progress: Whether to show a progress bar over rows.
 
         Returns:
             (n, C, H, W) in [-1, 1], on the grid of levels.

@@ -10,7 +10,7 @@ its posterior, are trained together on a lower bound of the likelihood:
 q is Gaussian with diagonal covariance, so that the second term has a closed form (app. B), and
 z = mu + sigma * epsilon carries gradients to the encoder (sec. 2.4). The decoder is Bernoulli
 for binary images, or Gaussian with mean and diagonal covariance (app. C). The gap of the bound
-is KL(q(z|x) || p(z|x)); averaging importance weights closes it
+is KL(q(z|x) || p(z|x)); averaging importance weights reduces it
 (Burda et al., 2015, https://arxiv.org/abs/1509.00519, eq. 8).
 
 Every bound here is in nats of the *discrete* image, so that models can be compared. For the
@@ -38,7 +38,7 @@ from ..networks.conditional import beside
 from ..networks.distributions import coins, gaussian, standard_gaussian
 
 LEVELS = 256
-LEAST_LOG_VARIANCE = 2 * math.log(2 / LEVELS)  # one level: more precision would gain nothing
+LEAST_LOG_VARIANCE = 2 * math.log(2 / LEVELS)  # of one level; a smaller variance is not needed
 
 
 class Encoder(nn.Module):
@@ -76,6 +76,7 @@ class Decoder(nn.Module):
 
 
 def not_binary() -> ValueError:
+    """The error for grey images and a Bernoulli decoder."""
     return ValueError(
         "a Bernoulli decoder must get binary images (its cross-entropy on grey values "
         "is no likelihood): set --data.binarise threshold, or --model.decoder gaussian"
@@ -85,15 +86,21 @@ def not_binary() -> ValueError:
 class VAE(GenerativeModel):
     """A latent-variable model and its encoder, trained on the evidence lower bound.
 
+    >>> model = VAE((1, 8, 8), latent_dim=2, width=16)
+    >>> x = torch.ones(3, 1, 8, 8)
+    >>> model.elbo(x).shape, model.encode(x).shape
+    (torch.Size([3]), torch.Size([3, 2]))
+
     Args:
         image_shape: (C, H, W).
-        num_classes: K, and the class is a condition of encoder and decoder; 0: unconditional.
+        num_classes: K, the number of classes, which are a condition of encoder and decoder; 0: the
+            model is unconditional.
         latent_dim: D, entries of z.
         width: Units of each hidden layer.
         decoder: "bernoulli" for binary images (`--data.binarise`), "gaussian" for 256 levels.
         lr: Adam's learning rate.
-        beta: Weight of the divergence in training; 1: the bound itself. What is reported as
-            ELBO is the bound whatever beta is.
+        beta: Weight of the KL divergence in training; 1: the bound itself. The reported ELBO is
+            always the bound with weight 1.
     """
 
     Encoder = Encoder
@@ -147,7 +154,7 @@ class VAE(GenerativeModel):
         """(B,) nats: log p(x|z) of the discrete image, for the Gaussian a bound by one draw of u.
 
         Raises:
-            ValueError: a Bernoulli decoder got grey values, of which it has no likelihood.
+            ValueError: images are grey and the decoder is Bernoulli.
         """
         p = self.likelihood(z, *condition)
         if self.bernoulli:
@@ -159,7 +166,7 @@ class VAE(GenerativeModel):
         return p.log_prob(dequantised) + math.prod(self.image_shape) * math.log(level)
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """(B,) nats, by one draw of z: eq. 3."""
+        """Lower bound of log p(x) (eq. 3) by one draw of z, (B,) nats."""
         reconstruction, divergence = self.terms(x, y)
         return reconstruction - divergence
 
@@ -173,7 +180,8 @@ class VAE(GenerativeModel):
 
     @torch.no_grad()
     def importance_weighted(self, x: Tensor, y: Tensor | None = None, samples: int = 50) -> Tensor:
-        """(B,) nats: Burda et al.'s bound by so many draws of z; it rises with their number."""
+        """Burda et al.'s bound of log p(x), (B,) nats, by `samples` draws of z; it is tighter with
+        more draws."""
         condition = self.given(len(x), y)
         q = self.posterior(x, *condition)
         log_weights = []
@@ -196,6 +204,7 @@ class VAE(GenerativeModel):
         return self.divergence_weight() * divergence - reconstruction
 
     def divergence_weight(self) -> float:
+        """Weight of the KL divergence in this training step."""
         return self.beta
 
     def validation_step(self, batch, batch_idx) -> None:
@@ -217,10 +226,11 @@ class VAE(GenerativeModel):
     # What it can do
 
     def prior(self, n: int) -> Tensor:
+        """Latents z (n, D) from N(0, I)."""
         return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, D) to the mean of p(x|z), (n, C, H, W): an image without its pixel noise."""
+        """Means of p(x|z), (n, C, H, W), of latents (n, D): images without pixel noise."""
         return self._mean(z, *self.given(len(z), self.labels(len(z), y)))
 
     def _mean(self, z: Tensor, *condition: Tensor) -> Tensor:
@@ -229,10 +239,11 @@ class VAE(GenerativeModel):
             return mean * 2 - 1 if self.bernoulli else mean
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """n images (n, C, H, W) in [-1, 1]; labels y (n,) are drawn at random if not given."""
         return self.decode(self.prior(n), *self.to_draw(n, y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The posterior's mean, (B, D)."""
+        """Means (B, D) of the posterior of images."""
         with evaluating(self):
             return self.posterior(x, *self.given(len(x), y)).mean
 

@@ -58,7 +58,7 @@ def test_the_gate_of_a_class_is_equation_4():
             if getattr(part, "bias", None) is not None:
                 part.bias.zero_()
         v, _ = layer(zeros, zeros, h)
-    v_f, v_g = layer.vertical.told.weight[:8, :, 0, 0].detach().split(4)  # (4, K) each
+    v_f, v_g = layer.vertical.condition.weight[:8, :, 0, 0].detach().split(4)  # (4, K) each
     expected = (v_f.tanh() * v_g.sigmoid()).T[:, :, None, None].expand(-1, -1, 5, 5)
     torch.testing.assert_close(v, expected)
 

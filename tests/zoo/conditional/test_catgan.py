@@ -63,10 +63,10 @@ def costs(model, of_data, of_samples):
     z = model.prior(6)
     model.prior = lambda n: z
 
-    def judge(seen):
-        return {"classes": of_data if seen is x else of_samples}
+    def outputs(inputs):
+        return {"classes": of_data if inputs is x else of_samples}
 
-    model.discriminator.judge = judge
+    model.discriminator.outputs = outputs
     return model.discriminator_loss((x, y)).item(), model.generator_loss((x, y)).item()
 
 
@@ -93,7 +93,7 @@ def test_labels_teach_where_the_model_is_told_how_many_there_are():
         model.prior = lambda n, z=z: z.repeat(n // 2, 1)  # samples are as many as images
         costs[num_classes] = model.discriminator_loss(game[num_classes]).item()
     known = [0, 2, 3, 5]
-    nats = -model.discriminator.judge(x)["classes"].log_softmax(1)[known, y[known]]
+    nats = -model.discriminator.outputs(x)["classes"].log_softmax(1)[known, y[known]]
     assert costs[2] - costs[0] == pytest.approx(3 * nats.mean().item(), rel=1e-5)
 
 

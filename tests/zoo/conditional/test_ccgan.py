@@ -75,11 +75,11 @@ def test_the_losses_are_those_of_the_paper(y):
     model.masks, model.prior = (lambda n: mask), (lambda n: z)
 
     def d(images, head):
-        return model.discriminator.judge(images)[head].flatten().sigmoid()
+        return model.discriminator.outputs(images)[head].flatten().sigmoid()
 
     filled = mask * x + (1 - mask) * model.generator(z, mask * x, mask)
     whole = model.generator(z)
-    logits = model.discriminator.judge(x)["classes"]
+    logits = model.discriminator.outputs(x)["classes"]
     named = cross_entropy(logits[known], y[known]) if known.any() else 0
     paid = [
         -d(x[plays], head).log().mean() - (1 - d(made, head)).log().mean()

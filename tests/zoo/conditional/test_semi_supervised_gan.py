@@ -39,7 +39,7 @@ def test_the_score_is_that_of_a_softmax_of_k_plus_1_classes_whose_last_logit_is_
     model = tiny()
     x = images(6)
     with torch.no_grad():
-        logits = model.discriminator.eval().judge(x)["classes"]
+        logits = model.discriminator.eval().outputs(x)["classes"]
     p = nn.functional.pad(logits, (0, 1)).softmax(dim=1)  # (B, K + 1)
     torch.testing.assert_close(model.score(x).sigmoid(), 1 - p[:, -1])
     torch.testing.assert_close(model.predict_proba(x), p[:, :-1] / (1 - p[:, -1:]))
@@ -56,7 +56,7 @@ def test_the_loss_is_the_supervised_and_the_unsupervised_part_of_the_paper(y):
     z = model.prior(5)
     model.prior = lambda n: z[:n]
     data, samples = (
-        nn.functional.pad(model.discriminator.judge(v)["classes"], (0, 1)).log_softmax(dim=1)
+        nn.functional.pad(model.discriminator.outputs(v)["classes"], (0, 1)).log_softmax(dim=1)
         for v in (x, model.generator(z))
     )
     unsupervised = -(1 - data[unknown, 3].exp()).log().mean() - samples[:, 3].mean()

@@ -90,7 +90,7 @@ def test_levels_train_on_real_images_and_know_nothing_of_each_other():
         }
         level = player.name[-1]
         assert {key.split(".")[2] for key in touched} == {level}
-    real, fake = model.seen(batch, 2)
+    real, fake = model.inputs(batch, 2)
     assert torch.equal(real[0], batch[0]) and torch.equal(real[1], up(down(batch[0])))
     assert torch.equal(fake[1], real[1])
 

@@ -90,8 +90,8 @@ def test_the_classifier_learns_from_real_images_and_each_player_has_its_turn():
     assert [player.name for player in model.players()] == names
     assert [player.modules for player in model.players()] == [(getattr(model, n),) for n in names]
     seen = []
-    judge = model.classifier.judge
-    model.classifier.judge = lambda *images: seen.append(images) or judge(*images)
+    judge = model.classifier.outputs
+    model.classifier.outputs = lambda *images: seen.append(images) or judge(*images)
     model.classifier_loss(BATCH)
     ((images,),) = seen
     assert torch.equal(images, BATCH[0])

@@ -17,7 +17,7 @@ def test_the_score_is_the_discriminators_own_and_heads_see_its_features(network,
     expected = plain(*seen)
     headed = Heads(plain, logits=4, q=7).eval()
     torch.testing.assert_close(headed(*seen), expected)
-    said = headed.judge(*seen)
+    said = headed.outputs(*seen)
     assert said.keys() == {"score", "logits", "q", "features"}
     assert said["logits"].shape == (5, 4) and said["q"].shape == (5, 7)
     assert said["features"].shape == (5, headed.num_features)
@@ -30,7 +30,7 @@ def test_the_score_is_the_discriminators_own_and_heads_see_its_features(network,
 
 def test_heads_without_a_score_have_no_weights_for_one():
     headed = Heads(PAIRS["mlp"][1]((1, 4, 4), 0, 8), score=False, logits=3)
-    assert headed.judge(torch.zeros(2, 1, 4, 4)).keys() == {"logits", "features"}
+    assert headed.outputs(torch.zeros(2, 1, 4, 4)).keys() == {"logits", "features"}
     assert all(len(p) != 1 for p in headed.parameters())
 
 

@@ -36,7 +36,7 @@ def steepest(model, x):
         for part in model.eval().real(*model.conditioned((x, y)))
     )
     x.requires_grad_()
-    (slope,) = torch.autograd.grad(model.verdict(x, *rest).sum(), x)
+    (slope,) = torch.autograd.grad(model.raw_scores(x, *rest).sum(), x)
     return slope.flatten(1).norm(dim=1).max().item()
 
 
@@ -60,7 +60,7 @@ def test_no_weight_on_the_way_to_a_score_is_left_out(name):
             for parameter in model.discriminator.parameters():
                 parameter.copy_(10 * torch.randn_like(parameter))
             for _ in range(10):  # so that the largest singular values are found
-                model.train().verdict(*model.real(*model.conditioned((x, y))))
+                model.train().raw_scores(*model.real(*model.conditioned((x, y))))
         assert steepest(model, x) < 1.05
         layers = [m for m in model.discriminator.modules() if isinstance(m, LAYERS)]
         assert layers and all(parametrize.is_parametrized(m, "weight") for m in layers)
@@ -136,7 +136,7 @@ def test_every_model_pickles(name):
             ]
             if name in ("AAE", "BiGAN", "ALI", "LFVI"):  # a code is drawn, or comes by way of E
                 seen = seen[:1] if name == "AAE" else seen
-            assert torch.equal(model.eval().verdict(*seen), again.eval().verdict(*seen))
+            assert torch.equal(model.eval().raw_scores(*seen), again.eval().raw_scores(*seen))
             fit(again, batches(name), steps=1)
 
 
@@ -332,7 +332,7 @@ def test_only_training_sees_changes():
     x = torch.rand(4, 1, 8, 8)
     assert torch.equal(model.score(x), model.score(x))
     model.train()
-    assert not torch.equal(model.verdict(x), model.verdict(x))
+    assert not torch.equal(model.raw_scores(x), model.raw_scores(x))
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_a_checkpoint_holds_it_as_plain_values(way, tmp_path):
         == load_model(tmp_path / "m.ckpt").regularisation
     )
     x = bits(4)
-    assert torch.equal(loaded.eval().verdict(x), model.eval().verdict(x))
+    assert torch.equal(loaded.eval().raw_scores(x), model.eval().raw_scores(x))
 
 
 def test_the_command_line_takes_the_mapping(genzoo, tmp_path):

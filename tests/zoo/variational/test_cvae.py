@@ -106,7 +106,7 @@ def test_bounds_rise_to_the_exact_conditional_likelihood():
         nn.init.normal_(p, std=0.7)
     x = every_image()
     known = torch.tensor([True, False, False, False]).expand(16, 4)
-    seen = model.seen(x, model.masks(known))
+    seen = model.known(x, model.masks(known))
     z = torch.linspace(-10, 10, 2001, dtype=torch.double)[:, None]
 
     def told(i, n):
@@ -131,14 +131,14 @@ def test_known_pixels_cost_nothing_and_hidden_ones_what_they_cost_alone():
     model = QuadrantCVAE((1, 4, 6), latent_dim=2, width=8)
     x, z = bits(5, (1, 4, 6)), torch.randn(5, 2)
     known = torch.tensor([[1, 0, 0, 1]]).bool().expand(5, 4)
-    seen = model.seen(x, model.masks(known))
+    seen = model.known(x, model.masks(known))
     hidden = ~model.masks(known).expand_as(x)
     assert hidden[0, 0].tolist() == [[False] * 3 + [True] * 3] * 2 + [[True] * 3 + [False] * 3] * 2
     (logits,) = model.decoder(z, seen)
     alone = Bernoulli(logits=logits).log_prob((x + 1) / 2)
     expected = torch.where(hidden, alone, 0.0).sum((1, 2, 3))
     torch.testing.assert_close(model.log_likelihood(x, z, seen), expected)
-    everything = model.seen(x, torch.ones(5, 1, 4, 6))
+    everything = model.known(x, torch.ones(5, 1, 4, 6))
     assert torch.equal(model.log_likelihood(x, z, everything), torch.zeros(5))
 
 
@@ -258,7 +258,7 @@ def worth_of_latents(data, epochs: int, lr: float, width: int, **settings):
     mask = model.masks(torch.tensor([0, 0, 1, 0]).expand(len(x), 4))
     with torch.no_grad():
         deterministic = cost(x, mask).item()
-        seen = model.seen(x, mask)
+        seen = model.known(x, mask)
         return deterministic, -model.importance_weighted(x, seen).mean().item()
 
 
