@@ -10,6 +10,7 @@ measured, a file a model), results/tables/*.yaml, examples/ and the code, withou
 
 import argparse
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ class Model:
         self.tree = ast.parse(self.path.read_text(encoding="utf-8"))
         self.title, _, body = (ast.get_docstring(self.tree) or "").partition("\n\n")
         self.paper, self.not_held, self.differs = parts_of(body)
+        self.claims: dict[str, Any] = claims().get(self.stem, {})
 
     @property
     def page(self) -> str:
@@ -81,6 +83,12 @@ class Model:
             for node in self.tree.body
             if isinstance(node, ast.ClassDef) and node.name == "BayesClassifier"
         ]
+
+
+@cache
+def claims() -> dict[str, Any]:
+    """What tests recorded, by model (tests/claims.py)."""
+    return json.loads((ROOT / "results" / "claims.json").read_text(encoding="utf-8"))
 
 
 @cache
@@ -203,7 +211,12 @@ def model_page(model: Model) -> str:
         shown = config.read_text(encoding="utf-8").rstrip()
         out.append(f'```yaml title="{config.relative_to(ROOT)}"\n{shown}\n```')
     out += ["## The claim, and what was measured", sentence(results["claim"])]
-    out.append("\n".join(measured(results)))
+    if model.claims:
+        out.append("\n".join(recorded(model.claims)))
+    if results["measured"]:
+        if model.claims:
+            out.append("By hand, of runs that take long or of an earlier day:")
+        out.append("\n".join(measured(results)))
     test = ROOT / "tests" / "zoo" / f"test_{model.stem}.py"
     setting = f"Setting: {results['setting']}. " if results["setting"] else ""
     out.append(
@@ -245,6 +258,36 @@ def measured(results: dict[str, Any]) -> Iterator[str]:
     for what, *values in rows:
         apart = [""] * len(seeds) + values if len(values) == 1 else values + [""] * len(together)
         yield f"| {what} | " + " | ".join(apart) + " |"
+
+
+def recorded(claims: dict[str, Any]) -> Iterator[str]:
+    """A table of what the tests of a model recorded: values by seed, and what was asked of them."""
+    rows = [(what, row) for kept in claims.values() for what, row in kept["numbers"].items()]
+    seeds = sorted({seed for _, row in rows for seed in row["value"]})
+    names = ["one run" if seed == "all" else f"seed {seed}" for seed in seeds]
+    yield "| " + " | ".join(["", *names, "asserted"]) + " |"
+    yield "|---" * (len(seeds) + 2) + "|"
+    for what, row in rows:
+        values = [shown(row["value"][seed]) if seed in row["value"] else "" for seed in seeds]
+        yield "| " + " | ".join([what, *values, asserted(row)]) + " |"
+
+
+def asserted(row: dict[str, dict[str, float]]) -> str:
+    """In words; a bound that differs from seed to seed, as a baseline does, for each."""
+    words = [
+        f"{word} {', '.join(dict.fromkeys(map(shown, row[word].values())))}"
+        for word in ("above", "below")
+        if word in row
+    ]
+    if "near" in row:
+        centre, within = (next(iter(row[word].values())) for word in ("near", "within"))
+        words.append(f"{shown(centre)} ± {shown(within)}")
+    return "; ".join(words)
+
+
+def shown(value: float) -> str:
+    """Three significant digits, and whole numbers as they are."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def readme_table(every: list[Model]) -> str:

@@ -126,8 +126,10 @@ def _renamed(made: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]
 
 def load_model(
     path: str | Path, model_class: type | None = None, device: Any = "cpu", **arguments: Any
-) -> L.LightningModule:
+) -> Any:
     """A model with its weights, in evaluation mode, from the checkpoint alone.
+
+    A LightningModule; what else it can do is known when the checkpoint is read.
 
     Args:
         path: A file or an http(s) address.

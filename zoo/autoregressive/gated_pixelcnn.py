@@ -65,7 +65,7 @@ class GatedPixelCNN(Autoregressive):
         Other arguments as `Autoregressive`.
     """
 
-    Network = GatedNetwork
+    Network: type[nn.Module] = GatedNetwork
 
     def __init__(
         self,

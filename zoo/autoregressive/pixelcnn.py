@@ -78,7 +78,7 @@ class PixelCNN(Autoregressive):
         Other arguments as `Autoregressive`.
     """
 
-    Network = MaskedResNet
+    Network: type[nn.Module] = MaskedResNet
 
     def __init__(
         self,

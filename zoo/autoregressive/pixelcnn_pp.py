@@ -219,7 +219,7 @@ class PixelCNNpp(Averaging, Autoregressive):
             as `Autoregressive`.
     """
 
-    Network = ShiftedUNet
+    Network: type[nn.Module] = ShiftedUNet
     averaged = "network"
 
     def __init__(

@@ -44,7 +44,7 @@ class RowBlock(nn.Module):
 class RecurrentNet(MaskedResNet):
     """The network of table 1 with recurrent blocks."""
 
-    Block = RowBlock
+    Block: type[nn.Module] = RowBlock
 
     def __init__(
         self, image_shape: tuple[int, ...], num_classes: int, levels: int, width: int, layers: int
@@ -64,7 +64,7 @@ class RowLSTM(PixelCNN):
             never. Other arguments as `PixelCNN`.
     """
 
-    Network = RecurrentNet
+    Network: type[nn.Module] = RecurrentNet
 
     def __init__(
         self,

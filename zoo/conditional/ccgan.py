@@ -94,7 +94,7 @@ class CCGAN(SemiSupervisedGAN):
     """
 
     Judge = Heads
-    Generator = ContextGenerator
+    Generator: type[nn.Module] = ContextGenerator
     pairs = {
         "mlp": (ContextGenerator, networks.MLPDiscriminator),
         "conv": (ConvContextGenerator, networks.ConvDiscriminator),

@@ -268,8 +268,8 @@ class ProgressiveGAN(Kept, WGANGP):
             by hand outside of training, it draws with the smaller networks.
     """
 
-    Generator = GrowingGenerator
-    Discriminator = GrowingDiscriminator
+    Generator: type[nn.Module] = GrowingGenerator
+    Discriminator: type[nn.Module] = GrowingDiscriminator
     pairs = {}
     kept = ("growth",)
     growth = 0.0

@@ -93,7 +93,7 @@ class AAE(GAN):
             that of codes.
     """
 
-    Encoder = Encoder
+    Encoder: type[nn.Module] = Encoder
     Discriminator = EncoderBody  # the encoder's body; the discriminator sees codes
     pairs = PAIRS | {"mlp": (MLPGenerator, EncoderBody)}
 

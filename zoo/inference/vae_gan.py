@@ -24,7 +24,7 @@ layer; Adam for RMSProp.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from ...checks import at_least
@@ -45,7 +45,7 @@ class VAEGAN(GAN):
             Other arguments as `GAN`.
     """
 
-    Encoder = GaussianEncoder
+    Encoder: type[nn.Module] = GaussianEncoder
 
     def __init__(
         self,

@@ -85,7 +85,7 @@ class ConvGenerator(nn.Module):
 class ConvDiscriminator(nn.Module):
     """Images to one raw score each, (B,); the mirror of `ConvGenerator`."""
 
-    Norm = nn.BatchNorm2d
+    Norm: type[nn.Module] = nn.BatchNorm2d
     default_width = 64
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
@@ -122,4 +122,4 @@ class LayerNorm(nn.GroupNorm):
 class LayerNormConvDiscriminator(ConvDiscriminator):
     """For losses that ask for the gradient at each image by itself, which batch norm ties."""
 
-    Norm = LayerNorm
+    Norm: type[nn.Module] = LayerNorm

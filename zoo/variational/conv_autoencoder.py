@@ -36,8 +36,8 @@ class ConvAutoencoder(Autoencoder):
             Other arguments as `Autoencoder`.
     """
 
-    Encoder = ConvEncoder
-    Decoder = networks.ConvGenerator
+    Encoder: type[nn.Module] = ConvEncoder
+    Decoder: type[nn.Module] = networks.ConvGenerator
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class CVAE(VAE):
         prior: "learned", p(z|c) of the paper, or "standard", N(0, I). Other arguments as `VAE`.
     """
 
-    Prior = ClassPrior
+    Prior: type[nn.Module] = ClassPrior
 
     def __init__(
         self,

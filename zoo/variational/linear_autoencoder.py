@@ -55,8 +55,8 @@ class LinearAutoencoder(Autoencoder):
         Those of `Autoencoder`, but for the width of hidden layers, of which there are none.
     """
 
-    Encoder = Projection
-    Decoder = Expansion
+    Encoder: type[nn.Module] = Projection
+    Decoder: type[nn.Module] = Expansion
 
     def __init__(
         self,

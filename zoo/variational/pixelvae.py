@@ -84,7 +84,7 @@ class PixelVAE(VAE):
         Other arguments as `VAE`.
     """
 
-    Network = GatedDecoder
+    Network: type[nn.Module] = GatedDecoder
 
     def __init__(
         self,

@@ -96,8 +96,8 @@ class VAE(GenerativeModel):
             ELBO is the bound whatever beta is.
     """
 
-    Encoder = Encoder
-    Decoder = Decoder
+    Encoder: type[nn.Module] = Encoder
+    Decoder: type[nn.Module] = Decoder
 
     def __init__(
         self,
