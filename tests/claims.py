@@ -7,7 +7,7 @@ A test records a number where it asserts it, so that page, threshold and baselin
         measured("digits named", ..., above=naive)
 
 The file has, by model (`test_<model>.py`), test and number, the values by seed and what was asked
-of them. A run replaces what its tests recorded and leaves the others; tests that fail leave no trace.
+of them. A run replaces what its tests recorded and leaves the others; failed tests leave no trace.
 """
 
 import json
