@@ -6,7 +6,7 @@
 Made are the pages of docs/models, docs/inside/layers.svg, and in README.md, mkdocs.yml and some
 pages the part between `made: NAME` and `made: end`. It reads results/models/*.yaml (what was
 measured, a file a model), results/claims.json (what tests recorded), results/examples/*.json (what
-results/measure.py measured), results/tables/*.yaml, examples/ and the code, without importing torch.
+results/measure.py measured), results/tables/*.yaml, examples/ and the code. It imports no torch.
 """
 
 import argparse

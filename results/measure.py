@@ -1,4 +1,4 @@
-"""Measures an example: trains it and keeps the figures of its report card, its time and its picture.
+"""Measures an example: trains it and keeps the figures of its report card, its time, a picture.
 
     python results/measure.py examples/conditional/ccgan.yaml
     python results/measure.py examples/gan/gan.yaml --data.root FOLDER
