@@ -214,6 +214,11 @@ def model_page(model: Model) -> str:
     if config.is_file():
         shown = config.read_text(encoding="utf-8").rstrip()
         out.append(f'```yaml title="{config.relative_to(ROOT)}"\n{shown}\n```')
+    large = ROOT / "examples" / "64" / f"{model.stem}.yaml"
+    if large.is_file():
+        shown = large.read_text(encoding="utf-8").rstrip()
+        out += ["### At 64 pixels in colour", "On a folder of images, with the authors' settings:"]
+        out.append(f'```yaml title="{large.relative_to(ROOT)}"\n{shown}\n```')
     if model.example:
         out += ["## Its report card", *card(model.example)]
     out += ["## The claim, and what was measured", sentence(results["claim"])]
