@@ -51,7 +51,8 @@ def page(path: Path) -> str:
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
         fence = line.startswith("```")
         lines.append(line if inside and not fence else "")
-        inside = fence and not inside and line.startswith("```python")
+        if fence:
+            inside = not inside and line.startswith("```python")
     return "\n".join(lines) + "\n"
 
 
