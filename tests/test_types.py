@@ -1,12 +1,13 @@
 """A type checker reads examples and pages against the installed wheel, as an editor of a user does.
 
-It is mypy with the settings of pyproject.toml (`pip install -e '.[types]'`); without it these tests
+It is mypy with the settings of pyproject.toml (`pip install -e '.[test]'`); without it these tests
 are skipped. The wheel lies in an environment of its own, so that what is checked is `py.typed` and
 the annotations that ship.
 """
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -74,11 +75,15 @@ def place(tmp_path_factory) -> Path:
     for path in sorted((ROOT / "examples").rglob("*.py")):
         name = "_".join(path.relative_to(ROOT).parts)
         (folder / name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    for path in sorted((ROOT / "docs" / "tutorials").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        (folder / f"notebook_{path.stem}.py").write_text("\n\n".join(code), encoding="utf-8")
     (folder / "wrong.py").write_text(WRONG)
     return folder
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy needed: '.[types]'")
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy needed: '.[test]'")
 def test_examples_and_pages_are_typed_rightly_and_mistakes_are_seen(place):
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
     command += ["--python-executable", str(place / "env" / "bin" / "python")]
