@@ -116,7 +116,8 @@ class Keeper:
             file, _, test = nodeid.partition("::")
             model = Path(file).stem.removeprefix("test_")
             merged(known, model, test.partition("[")[0], notes, versions)
-        self.path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        known = dict(sorted(known.items()))  # numbers stay in the order of their tests
+        self.path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
 
 def pytest_configure(config):
