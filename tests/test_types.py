@@ -25,19 +25,18 @@ ROOT = Path(__file__).parents[1]
 OF_THE_READER = ("my_lightning_module", "my_datamodule", "my_generator", "pipeline")
 # Wrong on purpose: were a name of ours without a type, its line would pass.
 WRONG = """\
-from genzoo.callbacks import Realism, evaluations, report_card
+from genzoo.callbacks import make_evaluable, report_card
 from genzoo.datamodules import Digits
 from genzoo.latent import traverse
-from genzoo.zoo import DCGAN, VAE, BayesClassifier, load_model
+from genzoo.zoo import DCGAN, GAN, VAE, BayesClassifier, load_model
 
 DCGAN("digits")
-DCGAN((1, 8, 8), latent_dimm=3)
+GAN((1, 8, 8), latent_dimm=3)
 DCGAN((1, 8, 8)).sample("many")
 VAE((1, 8, 8)).elbo(3)
-Digits(batch_size="large")
-evaluations(num_samples="many")
+Digits(test_size="all")
 report_card()
-Realism(num_real="all")
+make_evaluable(3)
 traverse(VAE((1, 8, 8)), 3)
 BayesClassifier(3)
 load_model(3)
