@@ -1,11 +1,11 @@
 """Evaluation and pictures, for any Trainer: `Trainer(callbacks=evaluations())`.
 
 Each name is imported when it is first asked for: some bring half of the scientific libraries with
-them, and what only reads a card needs not even torch.
+them, and what only reads a card needs not even torch. Type checkers read `__init__.pyi`.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 _HOMES = {
     "ChannelsLast": "channels_last",
@@ -41,40 +41,6 @@ _HOMES = {
     "make_evaluable": "evaluation",
     "report_card": "report_cards",
 }
-
-if TYPE_CHECKING:  # the same for a type checker, which does not run `__getattr__`
-    from ..features.evidence import Evidence as Evidence
-    from ..features.evidence import Features as Features
-    from ..metrics.torchmetrics import DensityCoverage as DensityCoverage
-    from ..metrics.torchmetrics import FrechetDistance as FrechetDistance
-    from ..metrics.torchmetrics import InceptionScore as InceptionScore
-    from ..metrics.torchmetrics import KernelDistance as KernelDistance
-    from ..metrics.torchmetrics import PrecisionRecall as PrecisionRecall
-    from ..report.card import Number as Number
-    from ..report.card import Report as Report
-    from ..report.card import Section as Section
-    from ..runs.wandb import SafeWandbLogger as SafeWandbLogger
-    from .channels_last import ChannelsLast as ChannelsLast
-    from .compile import Compile as Compile
-    from .diversity import Diversity as Diversity
-    from .evaluation import Evaluation as Evaluation
-    from .evaluation import make_evaluable as make_evaluable
-    from .filters import Filters as Filters
-    from .game_monitor import GameMonitor as GameMonitor
-    from .latents import Edits as Edits
-    from .latents import Manifold as Manifold
-    from .latents import Traversals as Traversals
-    from .likelihood import Likelihood as Likelihood
-    from .memorisation import Memorisation as Memorisation
-    from .pictures import Interpolations as Interpolations
-    from .pictures import Reconstructions as Reconstructions
-    from .pictures import Samples as Samples
-    from .probe import LinearProbe as LinearProbe
-    from .realism import Realism as Realism
-    from .report_cards import ReportCard as ReportCard
-    from .report_cards import evaluations as evaluations
-    from .report_cards import report_card as report_card
-    from .throughput import Throughput as Throughput
 
 __all__ = [*_HOMES]
 

@@ -89,8 +89,6 @@ def imported(path: Path, text: str | None = None, within_functions: bool = True)
 
 def nodes(tree: ast.AST, within_functions: bool) -> Iterator[ast.AST]:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue  # nothing is imported there
         if within_functions or not isinstance(node, ast.FunctionDef):
             yield node
             yield from nodes(node, within_functions)
