@@ -9,6 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from genzoo.report.card import Number, Report, Section
+
 ROOT = Path(__file__).parents[1]
 measure = runpy.run_path(str(ROOT / "results" / "measure.py"), run_name="measure")
 make = runpy.run_path(str(ROOT / "docs" / "make.py"))
@@ -18,6 +20,31 @@ COMMENT = re.compile(
 )
 
 
+def test_the_headlines_time_and_picture_of_a_card_are_kept(tmp_path, monkeypatch):
+    """Of a card that is given here; the test below trains for it."""
+    numbers = {"fd/domain": Number(12.5, 11.0, 14.0), "rarity": Number(1.0)}
+    section = Section("realism", "Yes.", "good", numbers, {}, {"n_generated": 60})
+    Image.new("RGB", (1800, 900), "red").save(tmp_path / "samples.png")
+    shown = {"samples": tmp_path / "samples.png"}
+    report = Report("LFVI", "Digits", 2, [section], shown, {"samples": "samples.png"})
+    (tmp_path / "report.json").write_text(report.to_json())
+    given = {"train": lambda *_: (tmp_path / "report.json", 41.7)}
+    for name, function in given.items():
+        monkeypatch.setitem(measure["main"].__globals__, name, function)
+    example = ROOT / "examples" / "inference" / "lfvi.yaml"
+    places = ["--results", str(tmp_path), "--pictures", str(tmp_path)]
+    assert measure["main"]([str(example), *places, "--data.root", "/home/me", "--x", "1"]) == 0
+    found = json.loads((tmp_path / "lfvi.json").read_text())
+    assert found["cpu_seconds"] == 42 and found["arguments"] == ["--x", "1"]
+    kept = {"fd/domain": {"value": "12.5", "interval": "11 to 14"}}
+    assert found["sections"]["realism"]["numbers"] == kept
+    assert found["protocol"] == {"n_generated": 60}
+    assert Image.open(tmp_path / "lfvi.png").size == (900, 450)
+    text = "\n".join(make["card"](found))
+    assert "✅ **Does it look real?** | Yes. |" in text and "| `fd/domain` | 12.5 |" in text
+
+
+@pytest.mark.slow
 def test_one_command_measures_an_example(tmp_path):
     example = ROOT / "examples" / "inference" / "lfvi.yaml"
     quick = ["--trainer.max_steps", "2", "--evaluation.num_samples", "60", "--data.seed=1"]
