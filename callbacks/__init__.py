@@ -1,10 +1,11 @@
 """Evaluation and pictures, for any Trainer: `Trainer(callbacks=evaluations())`.
 
 Each name is imported on its first use: some of them import large scientific libraries, and a script
-that only reads a card does not need torch.
+that only reads a card does not need torch. Type checkers read `__init__.pyi`.
 """
 
 from importlib import import_module
+from typing import Any
 
 _HOMES = {
     "ChannelsLast": "channels_last",
@@ -44,7 +45,7 @@ _HOMES = {
 __all__ = [*_HOMES]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,11 +5,13 @@
 
 Made are the pages of docs/models, docs/inside/layers.svg, and in README.md, mkdocs.yml and some
 pages the part between `made: NAME` and `made: end`. It reads results/models/*.yaml (what was
-measured, a file a model), results/tables/*.yaml, examples/ and the code, without importing torch.
+measured, a file a model), results/claims.json (what tests recorded), results/examples/*.json (what
+results/measure.py measured), results/tables/*.yaml, examples/ and the code. It imports no torch.
 """
 
 import argparse
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -63,6 +65,9 @@ class Model:
         self.tree = ast.parse(self.path.read_text(encoding="utf-8"))
         self.title, _, body = (ast.get_docstring(self.tree) or "").partition("\n\n")
         self.paper, self.not_held, self.differs = parts_of(body)
+        self.claims: dict[str, Any] = claims().get(self.stem, {})
+        kept = ROOT / "results" / "examples" / f"{self.stem}.json"
+        self.example = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None
 
     @property
     def page(self) -> str:
@@ -81,6 +86,12 @@ class Model:
             for node in self.tree.body
             if isinstance(node, ast.ClassDef) and node.name == "BayesClassifier"
         ]
+
+
+@cache
+def claims() -> dict[str, Any]:
+    """What tests recorded, by model (tests/claims.py)."""
+    return json.loads((ROOT / "results" / "claims.json").read_text(encoding="utf-8"))
 
 
 @cache
@@ -158,23 +169,36 @@ def model_page(model: Model) -> str:
         f"**Paper** {model.cited}: {links}<br>\n**Class** {kinds}, in `{results['file']}`<br>\n"
         f"**Family** {FAMILIES[model.family]}"
     )
-    if "picture" in results:
+    picture = f"pictures/{model.stem}.png" if model.example else results.get("picture")
+    if picture:
         out.append(
-            f"![Drawn by {model.name}]({up(model.page)}{results['picture']})\n\n"
+            f"![Drawn by {model.name}]({up(model.page)}{picture})\n\n"
             "*Drawn by the example below; not chosen by hand.*"
         )
     out += ["## What it is", prose(strip_authors(model.paper))]
     out += ["## Train it", f"    {example['command']}"]
-    found = f"{results['example']['result']}"
+    found, time = outcome(model)
     where = f" ({example['data']})" if "data" in example else ""
-    time = f", after {example['time']} on one core" if "time" in example else ""
+    time = f", after {time} on one core" if time else ""
     out.append(f"Measured{where}: {found}{time}. [What these numbers are](../../evaluate/real.md).")
     config = ROOT / "examples" / model.family / f"{model.stem}.yaml"
     if config.is_file():
         shown = config.read_text(encoding="utf-8").rstrip()
         out.append(f'```yaml title="{config.relative_to(ROOT)}"\n{shown}\n```')
+    large = ROOT / "examples" / "64" / f"{model.stem}.yaml"
+    if large.is_file():
+        shown = large.read_text(encoding="utf-8").rstrip()
+        out += ["### At 64 pixels in colour", "On a folder of images, with the authors' settings:"]
+        out.append(f'```yaml title="{large.relative_to(ROOT)}"\n{shown}\n```')
+    if model.example:
+        out += ["## Its report card", *card(model.example)]
     out += ["## The claim, and what was measured", sentence(results["claim"])]
-    out.append("\n".join(measured(results)))
+    if model.claims:
+        out.append("\n".join(recorded(model.claims)))
+    if results["measured"]:
+        if model.claims:
+            out.append("By hand, of runs that take long or of an earlier day:")
+        out.append("\n".join(measured(results)))
     file = Path(results["file"])
     setting = f"Setting: {results['setting']}. " if results["setting"] else ""
     out.append(
@@ -193,6 +217,36 @@ def model_page(model: Model) -> str:
         out += [f"### {entry.name}", "\n".join(arguments(entry))]
     out += ["## The file", f"<!-- source: {results['file']} -->"]
     return "\n\n".join(out) + "\n"
+
+
+def outcome(model: Model) -> tuple[str, str]:
+    """What the example gives, and its time: measured by results/measure.py, or by hand."""
+    if not model.example:
+        return model.results["example"]["result"], model.results["example"].get("time", "")
+    numbers = model.example["sections"]["realism"]["numbers"]
+    shown = [f"`{name}` {numbers[name]['value']}" for name in numbers if re.match("f(id|d/)", name)]
+    seconds = model.example["cpu_seconds"]
+    return ", ".join(shown), f"{seconds} CPU-seconds with the report card"
+
+
+def card(example: dict[str, Any]) -> Iterator[str]:
+    """The report card that results/measure.py kept."""
+    signs = {"good": "✅", "bad": "❌", "unsure": "❔"}
+    sections = example["sections"].values()
+    rows = [f"| {signs[s['flag']]} **{s['question']}** | {s['verdict']} |" for s in sections]
+    yield "| Question | Answer |\n|---|---|\n" + "\n".join(rows)
+    numbers = [
+        f"| `{name}` | {number['value']} | {number['interval']} |"
+        for section in sections
+        for name, number in section["numbers"].items()
+    ]
+    yield "| Number | Value | 95 % interval |\n|---|---|---|\n" + "\n".join(numbers)
+    versions = ", ".join(f"{name} {number}" for name, number in example["versions"].items())
+    protocol = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in example["protocol"].items())
+    yield (
+        f"By `python results/measure.py {example['example']}` at commit `{example['commit']}`, "
+        f"{versions}; {protocol}. [How to read a card](../../evaluate/card.md)."
+    )
 
 
 def strip_authors(paper: str) -> str:
@@ -216,6 +270,36 @@ def measured(results: dict[str, Any]) -> Iterator[str]:
     for what, *values in rows:
         apart = [""] * len(seeds) + values if len(values) == 1 else values + [""] * len(together)
         yield f"| {what} | " + " | ".join(apart) + " |"
+
+
+def recorded(claims: dict[str, Any]) -> Iterator[str]:
+    """A table of what the tests of a model recorded: values by seed, and what was asked of them."""
+    rows = [(what, row) for kept in claims.values() for what, row in kept["numbers"].items()]
+    seeds = sorted({seed for _, row in rows for seed in row["value"]})
+    names = ["one run" if seed == "all" else f"seed {seed}" for seed in seeds]
+    yield "| " + " | ".join(["", *names, "asserted"]) + " |"
+    yield "|---" * (len(seeds) + 2) + "|"
+    for what, row in rows:
+        values = [shown(row["value"][seed]) if seed in row["value"] else "" for seed in seeds]
+        yield "| " + " | ".join([what, *values, asserted(row)]) + " |"
+
+
+def asserted(row: dict[str, dict[str, float]]) -> str:
+    """In words; a bound that differs from seed to seed, as a baseline does, for each."""
+    words = [
+        f"{word} {', '.join(dict.fromkeys(map(shown, row[word].values())))}"
+        for word in ("above", "below")
+        if word in row
+    ]
+    if "near" in row:
+        centre, within = (next(iter(row[word].values())) for word in ("near", "within"))
+        words.append(f"{shown(centre)} ± {shown(within)}")
+    return "; ".join(words)
+
+
+def shown(value: float) -> str:
+    """Three significant digits, and whole numbers as they are."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def readme_table(every: list[Model]) -> str:
@@ -259,9 +343,10 @@ def results_table(every: list[Model]) -> str:
             if model.family == family:
                 example = model.results["example"]
                 data = f" ({example['data']})" if "data" in example else ""
+                found, time = outcome(model)
                 rows.append(
                     f"| [{model.name}](../{model.page}) | {sentence(model.results['claim'])} "
-                    f"| {upper(example['result'])}{data} | {example.get('time', 'not measured')} |"
+                    f"| {upper(found)}{data} | {time or 'not measured'} |"
                 )
         head = "| Model | Claim that is tested | Its example | Time |\n|---|---|---|---|\n"
         out += [f"## {title}", head + "\n".join(rows)]

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from genzoo.datamodules import Digits
 from genzoo.images import from_uint8
+from genzoo.protocols import Density
 from genzoo.zoo import BayesClassifier, PixelCNN
 from genzoo.zoo.bayes import IndependentPixels
 
@@ -21,7 +22,10 @@ if __name__ == "__main__":
     train, x = (from_uint8(data.split(part).images) for part in ("train", "test"))
     validation = from_uint8(data.split("val").images)
     labels, y = data.split("train").labels, data.split("test").labels
-    densities = {"PixelCNN": model, "naive Bayes": IndependentPixels(train, labels, levels=17)}
+    densities: dict[str, Density] = {
+        "PixelCNN": model,
+        "naive Bayes": IndependentPixels(train, labels, levels=17),
+    }
 
     empty = torch.full_like(x[:1], -1)
     outliers = {

@@ -47,7 +47,7 @@ class ZeroToOne(GAN):
 class NormedDiscriminator(MLPDiscriminator):
     """With batch normalisation."""
 
-    Norm = nn.BatchNorm1d
+    Norm: type[nn.Module] = nn.BatchNorm1d
 
     def __init__(self, image_shape, num_classes, width):
         super().__init__(image_shape, num_classes, width)

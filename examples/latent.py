@@ -13,8 +13,9 @@ import lightning as L
 import torch
 from torchvision.utils import save_image
 
+from genzoo import latent
 from genzoo.datamodules import MNIST10k
-from genzoo.zoo import VAE, GatedPixelCNN, latent
+from genzoo.zoo import VAE, GatedPixelCNN
 
 
 def trained(model, data, epochs):

@@ -49,7 +49,14 @@ def independent(data) -> float:
     """Nats of test images under the training images' means, pixel by pixel."""
     bits = {part: (data.split(part).images > 127).double() for part in ("train", "test")}
     chance = (bits["train"].sum(0) + 1) / (len(bits["train"]) + 2)
-    return -torch.distributions.Bernoulli(chance).log_prob(bits["test"]).flatten(1).sum(1).mean()
+    return (
+        -torch.distributions.Bernoulli(chance)
+        .log_prob(bits["test"])
+        .flatten(1)
+        .sum(1)
+        .mean()
+        .item()
+    )
 
 
 def nats(model, x) -> float:
@@ -57,7 +64,7 @@ def nats(model, x) -> float:
     model.eval()
     measure = getattr(model, "log_prob", None) or model.importance_weighted
     with torch.no_grad():
-        return -torch.cat([measure(block) for block in x.split(250)]).mean()
+        return -torch.cat([measure(block) for block in x.split(250)]).mean().item()
 
 
 if __name__ == "__main__":

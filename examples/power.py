@@ -55,7 +55,7 @@ def power(data: str, repeats: int, pool_size: int = 4500) -> dict[str, list[floa
     spaces = spaces_of(images[: TRAIN + HELD_OUT])
     fresh = looked_up(spaces, images[TRAIN + HELD_OUT :])
     generator = torch.Generator().manual_seed(1)
-    found = {}
+    found: dict[str, list[float]] = {}
     for kind in kinds(images.shape[-1]):
         copies = looked_up(spaces, plant(images[:TRAIN][:SAMPLES], kind, generator))
         found[kind] = []

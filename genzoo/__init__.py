@@ -7,7 +7,7 @@ from pathlib import Path as _Path
 
 from ._moved import forward as _forward
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Three of its packages lie at the root of a checkout, and are installed within this one.
 _root = _Path(__file__).resolve().parent.parent

@@ -14,6 +14,8 @@ from tests.helpers.browser import Browser
 from tests.helpers.clock import Clock
 from tests.helpers.command_lines import FAST
 
+pytest_plugins = ["tests.claims"]  # the fixture `measured`
+
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # some CPUs die in AMX products
 os.environ["WANDB_MODE"] = "offline"
 if "PYTEST_XDIST_WORKER" not in os.environ:  # one cache for a run: its workers inherit it

@@ -7,13 +7,18 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from genzoo.__main__ import main
 from tests.helpers.dataset_files import mnist_layout
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+LARGE = sorted((ROOT / "examples" / "64").glob("*.yaml"))  # at 64 pixels in colour
+EXAMPLES = sorted({*(ROOT / "examples").rglob("*.yaml")} - {*LARGE})
+# So that two steps cost seconds: what is wide is narrow here, and both players move.
+NARROW = {"pixelcnn_pp": {"width": 4, "layers": 1}, "wgan_gp": {"d_steps": 1, "width": 16}}
+NARROW["geometric_gan"] = NARROW["wgan_gp"]
 
 
 @pytest.fixture
@@ -37,6 +42,25 @@ def test_a_yaml_runs(path, data, capsys):
     out, err = capsys.readouterr()
     assert code == 0, out + err
     assert "Has it memorised?" in out
+
+
+@pytest.mark.parametrize("path", LARGE, ids=lambda path: path.stem)
+def test_an_example_at_64_pixels_takes_two_steps(path, data, capsys):
+    line = f"fit --config {path} --data.root {data} --data.batch_size 2 --evaluate false"
+    narrow = " ".join(f"--model.{k} {v}" for k, v in NARROW.get(path.stem, {}).items())
+    quick = "--trainer.fast_dev_run 2 --trainer.accelerator cpu --test_after_fit false"
+    assert main(f"{line} {narrow} {quick}".split()) == 0, capsys.readouterr()
+
+
+def test_ten_examples_are_at_64_pixels_in_colour_on_any_folder():
+    """And of models that have a page, which shows them."""
+    assert len(LARGE) == 10
+    for path in LARGE:
+        told = yaml.safe_load(path.read_text())
+        data = told["data"]["init_args"]
+        assert told["data"]["class_path"] == "ImageFolder" and data["image_size"] == 64
+        assert "levels" not in told["model"]["init_args"] and data.get("channels", 3) == 3
+        assert (ROOT / "results" / "models" / path.name).is_file()
 
 
 def test_the_python_quickstart_runs(data, monkeypatch):

@@ -1,6 +1,5 @@
 import ast
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,29 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.built import build
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("zoo", "datamodules", "callbacks")
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    """A folder with the wheel and the sdist, built of a copy: building leaves files behind."""
+    """A folder with the wheel and the sdist."""
     pytest.importorskip("setuptools")
-    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "data", "build")
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        return ignored(folder, names) | ({"runs"} if Path(folder) == ROOT else set())
-
-    shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=left_out)
-    program = f"""
-from setuptools import build_meta
-build_meta.build_wheel({str(out)!r})
-build_meta.build_sdist({str(out)!r})
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=copy, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return out
+    return build(tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist"))
 
 
 def modules() -> set[str]:
@@ -50,7 +37,7 @@ def test_the_wheel_has_every_module_and_nothing_else(built):
     names = set(zipfile.ZipFile(wheel).namelist())
     code = {name for name in names if name.endswith(".py")}
     assert code == modules()
-    assert "genzoo/py.typed" in names
+    assert {"genzoo/py.typed", "genzoo/callbacks/__init__.pyi"} <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"genzoo"}
     entry = next(name for name in names if name.endswith("entry_points.txt"))
     assert b"genzoo = genzoo.__main__:main" in zipfile.ZipFile(wheel).read(entry)

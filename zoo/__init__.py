@@ -14,3 +14,23 @@ from .inference import *  # noqa: F403
 from .markov import *  # noqa: F403
 from .supervised import *  # noqa: F403
 from .variational import *  # noqa: F403
+
+# isort: split
+from . import autoregressive, conditional, gan, inference, markov, supervised, variational
+
+__all__ = [
+    "BayesClassifier",
+    "GivenSamples",
+    "RealFolder",
+    "SampleFolder",
+    "Wrapped",
+    "init_from",
+    "load_model",
+]
+__all__ += autoregressive.__all__
+__all__ += conditional.__all__
+__all__ += gan.__all__
+__all__ += inference.__all__
+__all__ += markov.__all__
+__all__ += supervised.__all__
+__all__ += variational.__all__

@@ -189,7 +189,9 @@ class IndependentPixels(nn.Module):
         chance = torch.stack([count / count.sum(-1, keepdim=True) for count in counts])
         self.register_buffer("log_chance", chance.log())  # (K, C, H, W, L)
 
-    def log_prob(self, x: Tensor, y: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) nats."""
+        if y is None:
+            raise ValueError(f"y must be labels in 0..{self.num_classes - 1}, got None")
         level = to_levels(x, self.levels)[..., None]
         return self.log_chance[y].gather(-1, level).flatten(1).sum(1)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -40,7 +41,7 @@ SAME = {
     "betas": (0.5, 0.999),
     "d_steps": 1,
 }
-MODELS = {
+MODELS: dict[str, tuple[type[L.LightningModule], dict[str, Any]]] = {
     "GAN": (gan.GAN, {}),
     "GAN, spectral_norm": (gan.GAN, {"spectral_norm": True}),
     "LSGAN": (gan.LSGAN, {}),

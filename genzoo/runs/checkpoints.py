@@ -141,8 +141,10 @@ def _renamed(made: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]
 
 def load_model(
     path: str | Path, model_class: type | None = None, device: Any = "cpu", **arguments: Any
-) -> L.LightningModule:
+) -> Any:
     """The model of a checkpoint with its weights, in evaluation mode, from the file alone.
+
+    A LightningModule; what else it can do is known when the checkpoint is read.
 
     Args:
         path: A file or an http(s) address.

@@ -194,7 +194,7 @@ def share(part) -> float:
 
 @pytest.mark.claim
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
-def test_digits_are_named_and_what_is_none_is_rejected(seed):
+def test_digits_are_named_and_what_is_none_is_rejected(seed, measured):
     data = Digits(seed=seed)
     bayes, naive = taught(data, 17, epochs=10, seed=seed, width=24, layers=2, lr=5e-3)
     test = data.split("test")
@@ -204,9 +204,12 @@ def test_digits_are_named_and_what_is_none_is_rejected(seed):
     strange = outliers(x)
     found = {name: auroc(-nats, bayes.strangeness(s, "L")) for name, s in strange.items()}
     print(right, right_naively, nats.mean().item(), naive_nats.mean().item(), found)
-    assert right > 0.93 and right > right_naively and nats.mean() > naive_nats.mean() + 8
-    assert min(found.values()) > 0.95
-    assert share(bayes.reject(x, "T")) < 0.05
+    measured("8x8: naive Bayes", right_naively, below=right)
+    measured("8x8: digits named", right, above=0.93)
+    ahead = (nats.mean() - naive_nats.mean()).item()
+    measured("8x8: nats ahead of naive Bayes", ahead, above=8)
+    measured("8x8: least AUROC of four kinds of outliers", min(found.values()), above=0.95)
+    measured("8x8: digits rejected by typicality", share(bayes.reject(x, "T")), below=0.05)
     sure = bayes.predict_proba(strange["noise"]).max(1).values
     assert sure.median() > 0.99  # p(y|x) has no doubt of noise
 

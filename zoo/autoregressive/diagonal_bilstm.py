@@ -60,7 +60,7 @@ class EmptyColumn(Cached):
 class DiagonalNet(RecurrentNet):
     """The network of table 1 with blocks that depend on all earlier pixels."""
 
-    Block = DiagonalBlock
+    Block: type[nn.Module] = DiagonalBlock
 
     def __init__(self, *sizes):
         super().__init__(*sizes)
@@ -76,5 +76,5 @@ class DiagonalBiLSTM(RowLSTM):
     Arguments as `RowLSTM`.
     """
 
-    Network = DiagonalNet
+    Network: type[nn.Module] = DiagonalNet
     margin = 1

@@ -65,7 +65,7 @@ class GatedPixelCNN(Autoregressive):
             `log_prob` without labels, or with label -1, is log p(x).
     """
 
-    Network = GatedNetwork
+    Network: type[nn.Module] = GatedNetwork
 
     def __init__(
         self,

@@ -84,7 +84,7 @@ class PixelCNN(Autoregressive):
             convolution only.
     """
 
-    Network = MaskedResNet
+    Network: type[nn.Module] = MaskedResNet
 
     def __init__(
         self,

@@ -220,7 +220,7 @@ class PixelCNNpp(Averaging, Autoregressive):
         ema_warmup: Whether the decay of the moving average is smaller at first (see `zoo/ema.py`).
     """
 
-    Network = ShiftedUNet
+    Network: type[nn.Module] = ShiftedUNet
     averaged = "network"
 
     def __init__(

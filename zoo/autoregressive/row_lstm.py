@@ -44,7 +44,7 @@ class RowBlock(nn.Module):
 class RecurrentNet(MaskedResNet):
     """The network of table 1 with recurrent blocks."""
 
-    Block = RowBlock
+    Block: type[nn.Module] = RowBlock
 
     def __init__(
         self, image_shape: tuple[int, ...], num_classes: int, levels: int, width: int, layers: int
@@ -63,7 +63,7 @@ class RowLSTM(PixelCNN):
         clip_norm: Maximum norm of the gradient, unless the Trainer clips; 0: no clipping.
     """
 
-    Network = RecurrentNet
+    Network: type[nn.Module] = RecurrentNet
 
     def __init__(
         self,

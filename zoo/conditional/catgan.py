@@ -24,7 +24,7 @@ discriminator; the fully connected one has batch normalisation.
 
 import math
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import networks
 from ..adversarial import Batch
@@ -76,7 +76,7 @@ class CatGAN(SemiSupervisedGAN):
     """
 
     DiscriminatorHeads = Categories
-    Discriminator = BatchNormMLPDiscriminator
+    Discriminator: type[nn.Module] = BatchNormMLPDiscriminator
     pairs = {
         **networks.PAIRS,
         "mlp": (networks.MLPGenerator, BatchNormMLPDiscriminator),

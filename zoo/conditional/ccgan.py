@@ -96,7 +96,7 @@ class CCGAN(SemiSupervisedGAN):
     """
 
     DiscriminatorHeads = Heads
-    Generator = ContextGenerator
+    Generator: type[nn.Module] = ContextGenerator
     pairs = {
         "mlp": (ContextGenerator, networks.MLPDiscriminator),
         "conv": (ConvContextGenerator, networks.ConvDiscriminator),

@@ -16,6 +16,8 @@ light skin) + z(woman with light skin).
 Differs from the paper: kernels 4x4 for 5x5; half its width by default.
 """
 
+from torch import nn
+
 from ... import latent
 from .. import networks
 from .gan import GAN
@@ -33,8 +35,8 @@ class DCGAN(GAN):
             three times, and further only up to 512.
     """
 
-    Generator = networks.ConvGenerator
-    Discriminator = networks.ConvDiscriminator
+    Generator: type[nn.Module] = networks.ConvGenerator
+    Discriminator: type[nn.Module] = networks.ConvDiscriminator
 
     def __init__(
         self,

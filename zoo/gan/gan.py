@@ -125,8 +125,8 @@ class GAN(Averaging, Adversarial):
     """
 
     loss: Payoff = non_saturating
-    Generator = networks.MLPGenerator
-    Discriminator = networks.MLPDiscriminator
+    Generator: type[nn.Module] = networks.MLPGenerator
+    Discriminator: type[nn.Module] = networks.MLPDiscriminator
     pairs = networks.PAIRS
     averaged = "generator"
     average_generator, sampling_generator = Averaging.average, Averaging.average_network

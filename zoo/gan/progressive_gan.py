@@ -275,8 +275,8 @@ class ProgressiveGAN(Kept, WGANGP):
             can be set outside of training, to sample with the smaller networks.
     """
 
-    Generator = GrowingGenerator
-    Discriminator = GrowingDiscriminator
+    Generator: type[nn.Module] = GrowingGenerator
+    Discriminator: type[nn.Module] = GrowingDiscriminator
     pairs = {}
     kept = ("growth",)
     growth = 0.0

@@ -100,7 +100,7 @@ class AAE(GAN):
             or a mapping of its fields. The most common fields are arguments, too.
     """
 
-    Encoder = Encoder
+    Encoder: type[nn.Module] = Encoder
     Discriminator = EncoderBody  # of the encoder; the discriminator's inputs are codes
     pairs = PAIRS | {"mlp": (MLPGenerator, EncoderBody)}
 

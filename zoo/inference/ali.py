@@ -16,7 +16,7 @@ Differs from the paper: no maxout; the decoder adds no noise.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ...modes import evaluating
@@ -27,7 +27,7 @@ from .bigan import BiGAN
 class ALI(BiGAN):
     """A BiGAN with a stochastic encoder."""
 
-    Encoder = GaussianEncoder
+    Encoder: type[nn.Module] = GaussianEncoder
 
     def prior(self, n: int) -> Tensor:
         """Latents z (n, D) from N(0, I)."""

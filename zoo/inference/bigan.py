@@ -62,7 +62,7 @@ class BiGAN(GAN):
             together.
     """
 
-    Encoder = Encoder
+    Encoder: type[nn.Module] = Encoder
 
     def __init__(
         self, image_shape: tuple[int, ...], num_classes: int = 0, pair_width: int = 256, **kwargs

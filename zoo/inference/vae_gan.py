@@ -24,7 +24,7 @@ layer; Adam for RMSProp.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from ...checks import at_least
@@ -44,7 +44,7 @@ class VAEGAN(GAN):
             sum over features: with more features the weight should be smaller.
     """
 
-    Encoder = GaussianEncoder
+    Encoder: type[nn.Module] = GaussianEncoder
 
     def __init__(
         self,

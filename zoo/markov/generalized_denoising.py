@@ -80,7 +80,7 @@ class GeneralizedDenoisingAutoencoder(GenerativeModel):
         lr: Adam's learning rate.
     """
 
-    Denoiser = Denoiser
+    Denoiser: type[nn.Module] = Denoiser
 
     def __init__(
         self,

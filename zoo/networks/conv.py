@@ -92,7 +92,7 @@ class ConvGenerator(nn.Module):
 class ConvDiscriminator(nn.Module):
     """Images to one raw score each, (B,); the mirror of `ConvGenerator`."""
 
-    Norm = nn.BatchNorm2d
+    Norm: type[nn.Module] = nn.BatchNorm2d
     default_width = 64
 
     def __init__(self, image_shape: tuple[int, ...], num_classes: int, width: int):
@@ -130,4 +130,4 @@ class LayerNormConvDiscriminator(ConvDiscriminator):
     """A discriminator without batch normalisation, for losses that need the gradient of each image
     alone."""
 
-    Norm = LayerNorm
+    Norm: type[nn.Module] = LayerNorm

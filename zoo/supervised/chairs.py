@@ -105,7 +105,7 @@ class ChairGenerator(GenerativeModel):
         lr: Adam's learning rate.
     """
 
-    Network = Upconvolutions
+    Network: type[nn.Module] = Upconvolutions
     latent_dim = 4
 
     def __init__(

@@ -147,8 +147,8 @@ class Autoencoder(GenerativeModel):
         lr: Adam's learning rate.
     """
 
-    Encoder = Encoder
-    Decoder = Decoder
+    Encoder: type[nn.Module] = Encoder
+    Decoder: type[nn.Module] = Decoder
 
     def __init__(
         self,

@@ -35,8 +35,8 @@ class ConvAutoencoder(Autoencoder):
         width: Channels at half the full side; they double with each halving.
     """
 
-    Encoder = ConvEncoder
-    Decoder = networks.ConvGenerator
+    Encoder: type[nn.Module] = ConvEncoder
+    Decoder: type[nn.Module] = networks.ConvGenerator
 
     def __init__(
         self,

@@ -62,7 +62,7 @@ class CVAE(VAE):
         prior: Distribution of z: "learned", p(z|c) of the paper, or "standard", N(0, I).
     """
 
-    Prior = ClassPrior
+    Prior: type[nn.Module] = ClassPrior
 
     def __init__(
         self,

@@ -52,8 +52,8 @@ class LinearAutoencoder(Autoencoder):
     Values of decoded images may be outside [-1, 1]; `decode` clamps them, `decoder(z)` does not.
     """
 
-    Encoder = Projection
-    Decoder = Expansion
+    Encoder: type[nn.Module] = Projection
+    Decoder: type[nn.Module] = Expansion
 
     def __init__(
         self,

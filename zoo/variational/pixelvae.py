@@ -87,7 +87,7 @@ class PixelVAE(VAE):
             the masked layers learn first, and z may never be used.
     """
 
-    Network = GatedDecoder
+    Network: type[nn.Module] = GatedDecoder
 
     def __init__(
         self,

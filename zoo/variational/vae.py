@@ -103,8 +103,8 @@ class VAE(GenerativeModel):
             always the bound with weight 1.
     """
 
-    Encoder = Encoder
-    Decoder = Decoder
+    Encoder: type[nn.Module] = Encoder
+    Decoder: type[nn.Module] = Decoder
 
     def __init__(
         self,

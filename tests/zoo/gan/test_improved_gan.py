@@ -180,12 +180,12 @@ def radius_after(steps: int, **settings) -> float:
 
 
 @pytest.mark.claim
-def test_averages_of_the_past_end_the_chase_round_an_equilibrium():
+def test_averages_of_the_past_end_the_chase_round_an_equilibrium(measured):
     """Sec. 3.3: min max xy, on which gradient descent runs away."""
     without, averaged = radius_after(1000), radius_after(1000, historical_weight=0.1)
     print(f"from 1.41 to {without:.2f}, with averages {averaged:.4f}")
-    assert without > 4
-    assert averaged < 0.05
+    measured("min max xy: distance after 1,000 steps, from 1.41", without, above=4)
+    measured("min max xy: with averages of the past", averaged, below=0.05)
 
 
 def test_the_past_is_the_mean_of_all_steps():
@@ -255,13 +255,13 @@ def error_of_best_answer(smoothing: float) -> float:
 
 @pytest.mark.claim
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_best_answer_is_never_sure_of_data(seed):
+def test_the_best_answer_is_never_sure_of_data(seed, measured):
     """Sec. 3.4: 0.9 p / (p + q), from which a discriminator without smoothing stays away."""
     torch.manual_seed(seed)
     smoothed, plain = error_of_best_answer(0.1), error_of_best_answer(0.0)
     print(f"error {smoothed:.4f}, without smoothing {plain:.4f}")
-    assert smoothed < 0.03
-    assert plain > 2 * smoothed
+    measured("smoothing: error of the best answer", smoothed, below=0.03)
+    measured("without smoothing", plain, above=2 * smoothed)
 
 
 # Virtual batch normalisation

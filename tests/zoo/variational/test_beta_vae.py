@@ -40,7 +40,7 @@ def test_beta_is_4_unless_said_otherwise_and_1_is_a_vae():
 
 @pytest.mark.claim
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_higher_price_buys_less_rate_and_more_distortion(seed):
+def test_a_higher_price_buys_less_rate_and_more_distortion(seed, measured):
     """At beta 2: at 4, digits of 64 pixels are not worth a single dimension."""
     rates, distortions, active = [], [], []
     for beta in (1.0, 2.0):
@@ -55,6 +55,8 @@ def test_a_higher_price_buys_less_rate_and_more_distortion(seed):
         distortions.append(-reconstruction.mean().item())
         active.append((model.encode(x).var(0) > 0.01).sum().item())
     print(f"rate {rates}, distortion {distortions} nats, active dimensions {active}")
-    assert 0.1 < rates[1] < 0.6 * rates[0]
-    assert distortions[1] > distortions[0]
+    measured("rate at beta 1, nats", rates[0])
+    measured("rate at beta 2, nats", rates[1], above=0.1, below=0.6 * rates[0])
+    measured("distortion at beta 1, nats", distortions[0])
+    measured("distortion at beta 2, nats", distortions[1], above=distortions[0])
     assert active[1] <= active[0]

@@ -112,7 +112,7 @@ def test_the_score_of_a_gaussian():
 
 @pytest.mark.claim
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_score_of_a_mixture(seed):
+def test_the_score_of_a_mixture(seed, measured):
     """Three Gaussians on the plane: within 15 % of the noisy density's score.
 
     The best linear denoiser is not, nor is this the score of the density without the noise.
@@ -154,8 +154,9 @@ def test_the_score_of_a_mixture(seed):
     found = model.score(x)
     cosine = torch.cosine_similarity(found, expected).mean().item()
     print(f"error {error(found):.3f}, cosine {cosine:.4f}; linear {error(linear):.3f}")
-    assert error(found) < 0.15 < error(linear)
-    assert cosine > 0.99
+    measured("error of the score", error(found), below=0.15)
+    measured("by the best linear denoiser", error(linear), above=0.15)
+    measured("cosine with the score", cosine, above=0.99)
     assert error(found, score(x, spread**2)) > 0.3
 
 
@@ -185,7 +186,7 @@ class WideDenoising(DenoisingAutoencoder):
 
 @pytest.mark.claim
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_digits_come_out_of_noise(seed):
+def test_digits_come_out_of_noise(seed, measured):
     """At least 4 dB better than the noisy digits, and 3 better than what a plain one makes of them.
 
     256 hidden units for 64 pixels, noise of 0.3 on a scale from 0 to 1. The plain autoencoder
@@ -210,6 +211,7 @@ def test_digits_come_out_of_noise(seed):
     print(
         f"noisy {before:.1f}, plain {copied:.1f}, denoised {after:.1f} dB; clean copies {kept:.1f}"
     )
-    assert after > before + 4
-    assert after > copied + 3
-    assert kept > 30
+    measured("noisy digits, dB", before)
+    measured("after a plain autoencoder", copied)
+    measured("after denoising", after, above=max(before + 4, copied + 3))
+    measured("clean digits after the plain one, dB", kept, above=30)
