@@ -250,10 +250,7 @@ class ImageData(Described, L.LightningDataModule, ABC):
         return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Scales uint8 images of a batch to [-1, 1] in the model's dtype; y does not change.
-
-        (y may be uint8, too, e.g. a class for each pixel.)
-        """
+        """Scales uint8 images of a batch to [-1, 1] in the model's dtype; y does not change."""
         dtype = self.trainer.lightning_module.dtype if self.trainer is not None else torch.float32
 
         def scale(x: Tensor) -> Tensor:

@@ -77,7 +77,9 @@ def test_a_docstring_is_taken_apart():
 def test_arguments_mean_what_the_nearest_class_says():
     entry = next(entry for entry in make["entries"]() if entry.name == "WGANGP")
     lines = dict(line.split("<br>") for line in make["arguments"](entry))
-    assert lines["- `d_steps: int = 5`"] == "The paper's n_critic."  # its own, not GAN's
+    assert lines["- `d_steps: int = 5`"] == (
+        "Steps of the critic for each step of the generator, the paper's n_critic."
+    )  # its own, not GAN's
     assert lines["- `latent_dim: int = 32`"].startswith("D, entries")  # GAN's
 
 

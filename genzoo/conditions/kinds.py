@@ -33,8 +33,6 @@ class Condition(ABC):
         """Checks that y is a condition of n images.
 
         Args:
-            y: The condition.
-            n: Number of images.
             withheld: Whether the condition of some images may be withheld, as by `drop`.
 
         Raises:
@@ -45,8 +43,6 @@ class Condition(ABC):
         """Random conditions of n images; rows of the bank if conditions must come from data.
 
         Args:
-            n: Number of images.
-            device: Device of the result.
             bank: Conditions of training images.
         """
         if bank is None or not size(bank):
@@ -149,9 +145,6 @@ class Classes(_OneTensor):
     >>> classes = Classes(3, ("cat", "dog", "bird"))
     >>> classes.encode("bird, 0"), classes.words(torch.tensor([2, 0]))
     (tensor([2, 0]), ['bird', 'cat'])
-    >>> classes.check(torch.tensor([3]), 1)
-    Traceback (most recent call last):
-    ValueError: y must be in 0..2, got 3..3
 
     Args:
         num_classes: K, the number of classes.
@@ -209,9 +202,6 @@ class Classes(_OneTensor):
 @dataclass(frozen=True)
 class Vector(_OneTensor):
     """Numbers: y float (n, D).
-
-    >>> Vector(2, ("pose", "age")).words(torch.tensor([[0.5, 30.0]]))
-    ['pose 0.5, age 30']
 
     Args:
         entries: D, the count of numbers.

@@ -76,16 +76,9 @@ class GAN(Averaging, Adversarial):
     A subclass changes what its paper changes: the losses (`loss`), the classes of the networks, the
     inputs of the discriminator (`real`, `fake`), its penalty (`penalty`), or the players.
 
-    >>> model = GAN((1, 8, 8), num_classes=3, latent_dim=4, width=16)
-    >>> model.sample(5, torch.tensor([0, 1, 2, 0, 1])).shape  # images in [-1, 1]
-    torch.Size([5, 1, 8, 8])
-    >>> model.score(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2])).shape
-    torch.Size([2])
-
     Args:
         image_shape: (C, H, W), or (D,) for points.
-        num_classes: K, the number of classes, which are a condition of both networks; 0: the model
-            is unconditional.
+        num_classes: K, the number of classes, a condition of both networks; 0: unconditional.
         latent_dim: D, entries of the noise z.
         width: Units of the hidden layers; of convolutional networks channels at half the full
             side. None: 256 units, 64 channels, or 128 channels of residual networks.
@@ -106,8 +99,7 @@ class GAN(Averaging, Adversarial):
         ema_warmup: Whether the decay of the moving average is smaller at first (see `zoo/ema.py`).
         network: Kind of the networks: "mlp", "conv" or "residual"; "own": the attributes
             `Generator` and `Discriminator` of the class; "auto": "conv" for images of 16 pixels a
-            side and more that strided convolutions reach, "mlp" for others and for points, but
-            networks that the class itself chose stay.
+            side and more that strided convolutions reach, "mlp" for others; own choices stay.
         regularisation: Regularisation of the discriminator: a `networks.Regularisation`, or a
             mapping of its fields. Its most common fields are also arguments of the model.
         spectral_norm: Whether the discriminator's weights are divided by their largest singular
@@ -120,8 +112,7 @@ class GAN(Averaging, Adversarial):
         prior: Distribution of z: "uniform" on [-1, 1], or "gaussian", N(0, I).
         instance_noise: Standard deviation of the noise on the discriminator's input
             (https://arxiv.org/abs/1610.04490); 0: none.
-        instance_noise_steps: Steps over which the instance noise falls linearly to 0; 0: it is
-            constant.
+        instance_noise_steps: Steps over which the instance noise falls linearly to 0; 0: constant.
     """
 
     loss: Payoff = non_saturating
@@ -206,22 +197,13 @@ class GAN(Averaging, Adversarial):
         return self.width or getattr(network, "default_width", 256)
 
     def make_generator(self, latent_dim: int | None = None) -> nn.Module:
-        """A new generator.
-
-        Args:
-            latent_dim: Entries of its latents; None: those of the model.
-        """
+        """A new generator of latents of `latent_dim` entries; None: those of the model."""
         entries = self.latent_dim if latent_dim is None else latent_dim
         width = self.width_of(self.Generator)
         return self.Generator(self.image_shape, entries, self.condition.entries, width)
 
     def make_discriminator(self, num_classes: int | None = None) -> nn.Module:
-        """A new, regularised discriminator. Where it becomes a part of a larger network, this one
-        must be regularised again.
-
-        Args:
-            num_classes: Classes of its condition; None: those of the model.
-        """
+        """A new, regularised discriminator of `num_classes` classes; None: those of the model."""
         classes = self.condition.entries if num_classes is None else num_classes
         width = self.width_of(self.Discriminator)
         return self.regularisation.wrap(self.Discriminator(self.image_shape, classes, width))
@@ -260,20 +242,14 @@ class GAN(Averaging, Adversarial):
         return self.generator(z, *condition), *condition
 
     def penalty(self, real: tuple[Tensor, ...], fake: tuple[Tensor, ...]) -> Tensor | float:
-        """A term that the discriminator descends besides `loss`.
-
-        Args:
-            real: The discriminator's inputs for data.
-            fake: Its inputs for samples.
-        """
+        """A term of the discriminator's loss, of its inputs for data and for samples."""
         return 0.0
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         """What the discriminator descends, a scalar."""
         x, *condition = self.conditioned(batch)
         real, fake = self.real(x, *condition), self.fake(self.prior(len(x)), *condition)
-        # Two passes: batch normalisation must not mix data and samples.
-        scores = self.discriminator(*real), self.discriminator(*fake)
+        scores = self.discriminator(*real), self.discriminator(*fake)  # batch norm: apart
         return self.loss.discriminator(*scores) + self.penalty(real, fake)
 
     def generator_loss(self, batch: Batch) -> Tensor:
@@ -321,18 +297,13 @@ class GAN(Averaging, Adversarial):
         return z.normal_() if self.gaussian_prior else z.uniform_(-1, 1)
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Images (n, C, H, W) in [-1, 1] of latents (n, D), by the averaged generator if there is
-        one."""
+        """Images (n, C, H, W) of latents (n, D), by the averaged generator if there is one."""
         network = self.sampling_generator
         with evaluating(self):
             return network(z, *self.to_draw(len(z), y))
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """n images (n, C, H, W) in [-1, 1].
-
-        Args:
-            y: Condition of each image, e.g. labels (n,); None: drawn at random.
-        """
+        """n images (n, C, H, W) in [-1, 1]; conditions y are drawn at random if not given."""
         return self.decode(self.prior(n), *self.to_draw(n, y))
 
     interpolate = latent.interpolate
@@ -346,7 +317,6 @@ class GAN(Averaging, Adversarial):
         return self.raw_scores(*inputs)
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Raw scores (B,) of images; at the optimum log p(x)/q(x), the log-ratio of the densities
-        of data and samples."""
+        """Raw scores (B,) of images; at the optimum log p(x)/q(x), of data over samples."""
         with evaluating(self):
             return self.raw_scores(*self.real(x, *self.condition.arguments(y)))

@@ -165,8 +165,8 @@ def test_what_is_hidden_is_not_seen():
 def test_training_shows_none_to_three_quadrants():
     model = QuadrantCVAE((1, 4, 4), latent_dim=2, width=8)
     shown = []
-    seen = model.seen
-    model.seen = lambda x, mask, y: shown.append(mask) or seen(x, mask, y)
+    seen = model.known
+    model.known = lambda x, mask, y: shown.append(mask) or seen(x, mask, y)
     fit(model, loader(bits(64, (1, 4, 4)), batch_size=64), steps=8)
     quadrants = torch.cat(shown)[:, 0, ::3, ::3].flatten(1)  # (512, 4)
     count = quadrants.sum(1)
