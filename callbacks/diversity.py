@@ -256,7 +256,7 @@ class Diversity(Evaluation):
             space = min(found.repeats, key=lambda space: found.repeats[space][0].high)
             ours, real = found.repeats[space]
             repeated = (
-                f"the samples repeat themselves in {space} like {_about(ours)} different images; "
+                f"the samples repeat themselves in {space} like {_about(ours)} images; "
                 f"as many real images like {_at_least(real)}"
             )
             if ours.high < n:
