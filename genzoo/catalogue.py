@@ -97,7 +97,7 @@ def _resolve(path: Path, name: str) -> tuple[Path, ast.ClassDef] | None:
         if isinstance(node, ast.ImportFrom) and node.level:
             for alias in node.names:
                 source = _source(path, node)
-                if source and (alias.asname or alias.name) == name:
+                if source not in (None, path) and (alias.asname or alias.name) == name:
                     return _resolve(source, alias.name)
     return None
 

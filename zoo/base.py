@@ -21,6 +21,7 @@ from .. import __version__, batches, checks, conditions
 from .._lightning import keep_place, place_of, trainer_of
 from .._lightning.training import UnpackedBatches
 from ..arguments import Described, parameters
+from ..arguments import parameters as arguments  # noqa: F401  its name of before
 from ..checks import PutOff, put_off
 from ..conditions import Classes, Condition, Nothing, condition_of
 from ..rng import seed_of

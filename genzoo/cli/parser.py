@@ -99,7 +99,7 @@ def with_class(args: list[str], known: dict[str, Any]) -> list[str]:
     """The same arguments, in which `--model.help` and `--data.help` name the class that the rest
     of the command line chose, and come last: by themselves they are about all classes."""
     others, helps = [], []
-    for argument, behind in zip(args, [*args[1:], "-"], strict=True):
+    for argument, behind in zip(args, [*args[1:], "-"], strict=False):
         kind = None
         if argument in ("--model.help", "--data.help") and behind.startswith("-"):
             kind = class_path_of(known.get(argument[2:].removesuffix(".help")))

@@ -121,7 +121,7 @@ def test_what_is_no_model_yet_is_taken(tmp_path):
         return pictures(n, seed=3)[0].movedim(1, -1).numpy()
 
     assert report_card(last, Data(), **settings).model == "last"
-    with pytest.raises(TypeError, match=r"what Linear is to be given: Wrapped\(model, latent_dim"):
+    with pytest.raises(TypeError, match=r"the inputs of Linear: Wrapped\(model, latent_dim"):
         report_card(torch.nn.Linear(2, 64), Data())
     with pytest.raises(TypeError, match="a path or images, got a int"):
         report_card(3, Data())

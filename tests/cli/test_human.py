@@ -43,7 +43,7 @@ def test_from_folders_to_the_report_card(tmp_path, capsys):
         0.375, 0.375, 0.375, "by resampling raters"
     )
     for page in ("report.md", "report.html"):
-        assert "took 37.5 % of the images" in (run / page).read_text()
+        assert "gave wrong answers to 37.5 % of the images" in (run / page).read_text()
     assert json.loads((tmp_path / "out" / "judge.json").read_text())["study"] == key["study"]
     assert "| error rate | 37.5 % |" in (tmp_path / "out" / "judge.md").read_text()
 
