@@ -232,7 +232,7 @@ def learn(model, train, epochs=30):
 
 
 @pytest.mark.claim
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 @pytest.mark.parametrize(
     "kind", ["contrastive", pytest.param("persistent", marks=pytest.mark.slow)]
 )

@@ -185,7 +185,7 @@ class WideDenoising(DenoisingAutoencoder):
 
 
 @pytest.mark.claim
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_digits_come_out_of_noise(seed, measured):
     """At least 4 dB better than the noisy digits, and 3 better than what a plain one makes of them.
 
