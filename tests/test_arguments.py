@@ -6,9 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from lightning.pytorch import Callback
 
-import genzoo.callbacks
 import genzoo.datamodules
 import genzoo.zoo
 from genzoo import catalogue
@@ -16,14 +14,8 @@ from genzoo.__main__ import main
 from genzoo.arguments import Described, completed, described, parameters
 from genzoo.cli.fit import run
 from genzoo.zoo import GAN, WGANGP, AdaGAN
+from tests.helpers.public import PUBLIC
 
-PUBLIC = {
-    f"{module.__name__.removeprefix('genzoo.')}.{name}": getattr(module, name)
-    for module in (genzoo.zoo, genzoo.datamodules, genzoo.callbacks)
-    for name in sorted({*vars(module), *getattr(module, "__all__", ())})
-    if inspect.isclass(kind := getattr(module, name))
-    if module is not genzoo.callbacks or issubclass(kind, Callback)
-}
 each = pytest.mark.parametrize("name", PUBLIC)
 
 
