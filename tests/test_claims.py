@@ -1,7 +1,10 @@
 """What claim tests measure is kept as it was asserted, and shown."""
 
 import json
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,16 +46,17 @@ def test_a_number_that_is_not_as_asked_fails_the_test(value, asked, said):
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_run_records_what_passed_and_keeps_the_rest(tmp_path, workers):
-    import subprocess
-    import sys
-
     (tmp_path / "test_toy.py").write_text(OUTER)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     before = {"other": {"test_it": {"numbers": {"x": {"value": {"all": 1}}}, "versions": {}}}}
     (tmp_path / "kept.json").write_text(json.dumps(before))
     command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "-p", "tests.claims"]
     done = subprocess.run(
-        [*command, "--claims", "kept.json"], cwd=tmp_path, capture_output=True, text=True
+        [*command, "--claims", "kept.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
     )
     assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
     kept = json.loads((tmp_path / "kept.json").read_text())
