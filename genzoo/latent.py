@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from .batches import given, repeat
 from .checks import at_least
+from .modes import evaluating
 from .protocols import Decoder, Encoder
 
 
@@ -40,6 +42,30 @@ def slerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
     arc = ((1 - t) * angle).sin() * z0[:, None] + (t * angle).sin() * z1[:, None]
     # Parallel vectors span no circle: the result is the line, not 0 / 0.
     return torch.where(angle.sin() < 1e-4, lerp(z0, z1, t.flatten()), arc / angle.sin())
+
+
+# What models with an encoder have in common, methods of theirs
+
+
+def standard_gaussian(self, n: int) -> Tensor:
+    """Latents z (n, D) from N(0, I)."""
+    return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+
+
+def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
+    """q(z|x), over (B, D); y is required for a conditional model."""
+    with evaluating(self):
+        return self.infer(x, *self.condition.arguments(y))
+
+
+def posterior_mean(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    """Means (B, D) of the posterior of images; y is required for a conditional model."""
+    return self.posterior(x, y).mean
+
+
+def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    """Images (B, C, H, W) decoded from the codes of x."""
+    return self.decode(self.encode(x, y), y)
 
 
 WALKS = {"slerp": slerp, "lerp": lerp}

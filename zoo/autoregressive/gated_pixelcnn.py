@@ -50,8 +50,7 @@ class GatedNetwork(nn.Module):
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         """h: (B, K, 1, 1), one-hot classes, or zeros where the class is withheld."""
-        features = self.mix(relu(self.stack(x, h)))
-        return self.logits(relu(features))
+        return self.logits(relu(self.mix(relu(self.stack(x, h)))))
 
 
 class GatedPixelCNN(Autoregressive):

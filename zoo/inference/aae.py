@@ -43,6 +43,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ... import latent
 from ...modes import evaluating
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
@@ -208,9 +209,7 @@ class AAE(GAN):
         with evaluating(self):
             return self.encoder(x, *self.condition.arguments(y))
 
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x)): images decoded from the codes of images."""
-        return self.decode(self.encode(x, y), y)
+    reconstruct = latent.reconstruct
 
     def score(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(B,) raw scores of codes; at the optimum log p(z)/q(z), of the prior over all codes."""

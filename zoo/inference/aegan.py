@@ -26,6 +26,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ... import latent
 from ...checks import at_least
 from ...modes import evaluating
 from ..adversarial import Batch, Phase, Player
@@ -103,9 +104,7 @@ class AEGAN(GAN):
         with evaluating(self):
             return self.code(*self.real(x, *self.condition.arguments(y)))
 
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x)): the images that the generator gives for the codes of x."""
-        return self.decode(self.encode(x, y), y)
+    reconstruct = latent.reconstruct
 
     def search(
         self,

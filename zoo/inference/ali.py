@@ -15,11 +15,10 @@ q(z|x) is the posterior p(z|x), and the codes of all images have the distributio
 Differs from the paper: no maxout; the decoder adds no noise.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ...modes import evaluating
+from ... import latent
 from ..networks import GaussianEncoder
 from .bigan import BiGAN
 
@@ -29,18 +28,12 @@ class ALI(BiGAN):
 
     Encoder: type[nn.Module] = GaussianEncoder
 
-    def prior(self, n: int) -> Tensor:
-        """Latents z (n, D) from N(0, I)."""
-        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+    prior, posterior = latent.standard_gaussian, latent.posterior
+    encode = latent.posterior_mean
+
+    def infer(self, x: Tensor, *condition: Tensor) -> Distribution:
+        """q(z|x), over (B, D)."""
+        return self.encoder(x, *condition)
 
     def code(self, x: Tensor, *condition: Tensor) -> Tensor:
-        return self.encoder(x, *condition).rsample()
-
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
-        """q(z|x), over (B, D)."""
-        with evaluating(self):
-            return self.encoder(x, *self.condition.arguments(y))
-
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Means (B, D) of the posterior of images."""
-        return self.posterior(x, y).mean
+        return self.infer(x, *condition).rsample()

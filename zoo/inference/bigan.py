@@ -27,6 +27,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ... import latent
 from ...checks import at_least
 from ...modes import evaluating
 from ..adversarial import Batch, Player
@@ -104,6 +105,4 @@ class BiGAN(GAN):
         with evaluating(self):
             return self.encoder(*super().real(x, *self.condition.arguments(y)))
 
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x)): similar images."""
-        return self.decode(self.encode(x, y), y)
+    reconstruct = latent.reconstruct

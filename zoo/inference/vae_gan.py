@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
+from ... import latent
 from ...checks import at_least
-from ...modes import evaluating
 from ..adversarial import Batch, Player
 from ..gan.gan import GAN
 from ..networks import GaussianEncoder, Heads, without_dropout
@@ -108,19 +108,5 @@ class VAEGAN(GAN):
 
     # What it can do
 
-    def prior(self, n: int) -> Tensor:
-        """Latents z (n, D) from N(0, I)."""
-        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
-
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Distribution:
-        """q(z|x), over (B, D); y is required for a conditional model."""
-        with evaluating(self):
-            return self.infer(x, *self.condition.arguments(y))
-
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Means (B, D) of the posterior of images."""
-        return self.posterior(x, y).mean
-
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """G(E(x)): images with similar features in the discriminator."""
-        return self.decode(self.encode(x, y), y)
+    prior, posterior = latent.standard_gaussian, latent.posterior
+    encode, reconstruct = latent.posterior_mean, latent.reconstruct

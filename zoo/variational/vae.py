@@ -225,9 +225,7 @@ class VAE(GenerativeModel):
 
     # What it can do
 
-    def prior(self, n: int) -> Tensor:
-        """Latents z (n, D) from N(0, I)."""
-        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+    prior = latent.standard_gaussian
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Means of p(x|z), (n, C, H, W), of latents (n, D): images without pixel noise."""
