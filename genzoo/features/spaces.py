@@ -108,13 +108,20 @@ class Spaces:
         if not self._planted:
             generator = torch.Generator().manual_seed(self.seed)
             trained = self.pool.trained.nonzero()[:, 0]
+            sets = []
             for kind in self.kinds:
                 chosen = torch.randperm(len(trained), generator=generator)[:count]
                 images = self.images[trained[chosen]]
-                if kind != "unchanged":
-                    images = plant(images, kind, generator)
-                features = {name: _extracted(part[0], images) for name, part in self.real.items()}
-                self._planted[kind] = self.look(images, features)
+                sets.append(images if kind == "unchanged" else plant(images, kind, generator))
+            images = torch.cat(sets)  # one search for all kinds
+            features = {name: _extracted(part[0], images) for name, part in self.real.items()}
+            near = self.look(images, features)
+            for kind, of in zip(
+                self.kinds, torch.arange(len(images)).split(len(sets[0])), strict=True
+            ):
+                self._planted[kind] = {
+                    name: Nearest(part.index[of], part.gap[of]) for name, part in near.items()
+                }
         return self._planted
 
 

@@ -46,27 +46,29 @@ def _aligned(x: Tensor, y: Tensor, steps: int) -> Tensor:
     )
     places = torch.stack(
         [right.expand(height, -1), down[:, None].expand(-1, width), x.new_ones(height, width)]
-    ).flatten(1)  # (3, HW)
+    ).flatten(1)[None, :, None]  # (1, 3, 1, HW)
     identity = torch.eye(3, dtype=x.dtype, device=x.device)
     warp = identity[:2].repeat(b, 1, 1)
     best = x.new_full((b,), torch.inf)
+    jacobian = x.new_empty(b, 8, c, height * width)  # one buffer for all steps
     for step in range(steps):
         grid = F.affine_grid(warp, [b, c, height, width], align_corners=False)
         moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-        inside = (grid.abs().amax(-1) <= 1).to(x.dtype).flatten(1).repeat(1, c)  # (B, CHW)
-        slopes = [
-            (_slope(moved, axis) * (side / 2)).flatten(2)[:, :, None] * places
-            for axis, side in ((3, width), (2, height))
-        ]
-        flat = moved.flatten(2)[:, :, None]
-        jacobian = torch.cat([*slopes, flat, torch.ones_like(flat)], 2)  # (B, C, 8, HW)
-        jacobian = jacobian.transpose(1, 2).flatten(2) * inside[:, None]  # (B, 8, CHW)
-        rest = (y - moved).flatten(1) * inside
-        normal, towards = jacobian @ jacobian.mT, jacobian @ rest[:, :, None]
+        inside = (grid.abs().amax(-1) <= 1).to(x.dtype).flatten(1)[:, None]  # (B, 1, HW)
+        torch.mul(moved.flatten(2), inside, out=jacobian[:, 6])
+        jacobian[:, 7] = inside
+        parts = slice(6, 8) if step == steps - 1 else slice(0, 8)  # the last map is not changed
+        if step < steps - 1:
+            for first, axis, side in ((0, 3, width), (3, 2, height)):
+                slope = (_slope(moved, axis) * (side / 2)).flatten(2).mul_(inside)[:, None]
+                torch.mul(slope, places, out=jacobian[:, first : first + 3])
+        rows = jacobian[:, parts].flatten(2)  # (B, 8 or 2, CHW)
+        rest = ((y - moved).flatten(2) * inside).flatten(1)
+        normal, towards = rows @ rows.mT, rows @ rest[:, :, None]
         # Gain and offset are solved exactly in every step.
-        gain = torch.linalg.solve(normal[:, 6:, 6:] + 1e-3 * identity[:2, :2], towards[:, 6:])
-        left = rest - (gain.mT @ jacobian[:, 6:])[:, 0]
-        best = torch.minimum(best, left.square().sum(1) / inside.sum(1).clamp(min=1))
+        gain = torch.linalg.solve(normal[:, -2:, -2:] + 1e-3 * identity[:2, :2], towards[:, -2:])
+        left = rest - (gain.mT @ rows[:, -2:])[:, 0]
+        best = torch.minimum(best, left.square().sum(1) / (c * inside.sum((1, 2))).clamp(min=1))
         if step < steps - 1:
             damping = DAMPING * normal.diagonal(dim1=1, dim2=2).clamp(min=1e-3)
             change = torch.linalg.solve(normal + torch.diag_embed(damping), towards)[:, :6, 0]

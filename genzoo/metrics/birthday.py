@@ -14,13 +14,14 @@ size.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..rng import shuffled
 from .intervals import NORMAL
-from .neighbours import closest_pairs, collisions
+from .neighbours import closest_pairs, collisions_of
 from .number import Number
 
 # Half-width of the jackknife's interval in deviations: with one image of high probability the
@@ -80,8 +81,18 @@ class Birthday:
     @classmethod
     def of(cls, samples: Tensor, threshold: float, size: int, seed: int = 0) -> "Birthday":
         """Counts the pairs nearer than the threshold, in disjoint random batches."""
-        found = [collisions(batch, threshold) for batch in batches(samples, size, seed)]
-        return cls(*(torch.stack(part) for part in zip(*found, strict=True)))
+        return cls.of_each(samples, (threshold,), size, seed)[0]
+
+    @classmethod
+    def of_each(
+        cls, samples: Tensor, thresholds: Sequence[float], size: int, seed: int = 0
+    ) -> list["Birthday"]:
+        """`of` for each of several thresholds, in the time of one."""
+        found = [collisions_of(batch, thresholds) for batch in batches(samples, size, seed)]
+        return [
+            cls(*(torch.stack(part) for part in zip(*of, strict=True)))
+            for of in zip(*found, strict=True)
+        ]
 
     def poisson(self) -> tuple[float, float]:
         """95 % interval of q for rare, independent collisions (Garwood, 1936), as they are under
@@ -218,11 +229,11 @@ def count_support(
         threshold: Distance below which two samples collide, see `duplicate_threshold`.
         size: Number of samples in a batch.
     """
-    found = Birthday.of(samples, threshold, size, seed)
+    each = [threshold / 2, threshold, 2 * threshold]
+    narrow, found, wide = Birthday.of_each(samples, each, size, seed)
     number = found.support()
     if not found.colliding:
         return found, Number(math.inf, note=number.note)
-    narrow, wide = (Birthday.of(samples, f * threshold, size, seed) for f in (0.5, 2))
     if wide.colliding <= GAP * narrow.colliding + 1:
         low = min(number.low, wide.support().low)
         return found, Number(number.value, low, number.high, number.note)

@@ -1,18 +1,19 @@
 """Exact Euclidean distances between many images, from which all neighbour statistics are computed.
 
-The fast formula, |q|^2 + |r|^2 - 2 q.r by matrix products in float32, loses digits by cancellation:
-it gives an exact copy a distance of about 1e-3 |q|. So it only selects a shortlist. Distances to
-the shortlist are computed again by direct subtraction in float64, and a bound on the rounding error
-of the products certifies that no point outside the shortlist is nearer. A query that cannot be
-certified is searched again with products in float64. Memory does not grow with the number of
-images.
+The fast formula, |q|^2 + |r|^2 - 2 q.r by a matrix product in float32, loses digits by
+cancellation: it gives an exact copy a distance of about 1e-3 |q|. So it only selects a shortlist.
+Distances to the shortlist are computed again by direct subtraction in float64, and a bound on the
+rounding error of the products certifies that no point outside the shortlist is nearer. A query that
+cannot be certified is searched again with products in float64. Memory does not grow with the number
+of images.
 
 Images are uint8 (n, C, H, W), compared as floats in [0, 1]; features are floats (n, d). Units of
 all distances are therefore those of [0, 1] pixels, or of the features.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from ..watch import watched
 QUERIES, REFERENCES = 4096, 8192  # rows of a block of products: 128 MiB in float32
 ELEMENTS = 2**24  # entries of a block of rows
 CACHED = 2**16  # entries of a chunk of differences: three times as fast, as it fits in the cache
+PART = 512  # rows whose pairs are compared with a radius at a time
 GROUP = 8  # entries of a row whose minimum is compared first
 SPARE = {torch.float32: 8, torch.float64: 64}  # references in the shortlist beyond the k
 
@@ -56,16 +58,20 @@ def nearest(
         )
     if not 1 <= k <= len(references) - exclude_self:
         raise ValueError(f"k must be 1..{len(references) - exclude_self} here, got {k}")
-    own = torch.arange(len(queries), device=queries.device) if exclude_self else None
+    n = len(queries)
+    distances = torch.empty(n, k, dtype=torch.float64, device=queries.device)
+    indices = torch.empty(n, k, dtype=torch.int64, device=queries.device)
+    left = torch.arange(n, device=queries.device)
     with _full_precision(queries.device):
         centre = _centre(references)
-        distances, indices, certain = _search(queries, references, own, k, centre, torch.float32)
-        again = (~certain).nonzero()[:, 0]
-        if len(again):
-            own = again if exclude_self else None
-            distances[again], indices[again], _ = _search(
-                queries[again], references, own, k, centre, torch.float64
-            )
+        for dtype in (torch.float32, torch.float64):
+            some = queries if len(left) == n else queries[left]
+            own = left if exclude_self else None
+            found = _search(some, references, own, k, centre, dtype)
+            distances[left], indices[left], certain = found
+            left = left[~certain]
+            if not len(left):
+                break
     return distances * unit, indices
 
 
@@ -86,10 +92,11 @@ def count_below(
     counts = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     with _full_precision(queries.device):
         centre = _centre(references)
-        for rows, q, columns, r in _blocks(queries, references, centre, torch.float32):
-            bound = radius[columns], unit, inclusive
-            inside = _below(queries, references, rows, q, columns, r, *bound)
-            counts[rows] += inside.sum(1)
+        for block in _blocks(queries, references, centre, torch.float32):
+            bound = radius[block.columns], unit, inclusive
+            for part in torch.arange(len(block.q_norms), device=queries.device).split(PART):
+                inside = _inside(queries, references, block, part, *bound)
+                counts[block.rows.start + part] += _row_sums(inside)
     return counts
 
 
@@ -105,21 +112,34 @@ def collisions(x: Tensor, threshold: float, inclusive: bool = False) -> tuple[Te
         Number of images that each image collides with, int64 (n,), and the index of the last
         earlier image that it collides with, or -1, int64 (n,).
     """
+    return collisions_of(x, (threshold,), inclusive)[0]
+
+
+def collisions_of(
+    x: Tensor, thresholds: Sequence[float], inclusive: bool = False
+) -> list[tuple[Tensor, Tensor]]:
+    """`collisions` for each of several thresholds, in the time of one."""
     x, _, unit = _pair(x, x)
-    radius = torch.full((len(x),), threshold, dtype=torch.float64, device=x.device)
-    degrees = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    radii = torch.tensor([*thresholds], dtype=torch.float64, device=x.device)
+    degrees = torch.zeros(len(radii), len(x), dtype=torch.int64, device=x.device)
     previous = torch.full_like(degrees, -1)
     with _full_precision(x.device):
-        for rows, q, columns, r in _blocks(x, x, _centre(x), torch.float32, upper=True):
-            inside = _below(x, x, rows, q, columns, r, radius[columns], unit, inclusive)
-            inside.triu_(rows.start - columns.start + 1)
-            hit = inside.any(0).nonzero()[:, 0]  # few columns, if any, so the sums cost nothing
-            inside = inside[:, hit]
-            degrees[rows] += inside.sum(1)
-            degrees[columns.start + hit] += inside.sum(0)
-            after = inside.flip(0).to(torch.uint8).argmax(0)  # of the first, from behind
-            previous[columns.start + hit] = rows.stop - 1 - after
-    return degrees, previous
+        for block in _blocks(x, x, _centre(x), torch.float32, upper=True):
+            start = block.rows.start
+            _, most = _limits(block, radii.max() / unit)
+            # Few rows if any, unless the set has collapsed.
+            rows = (block.score.amin(1) <= most.max()).nonzero()[:, 0]
+            for part in rows.split(PART) if len(rows) else ():
+                for radius, degree, last in zip(radii, degrees, previous, strict=True):
+                    radius = radius.expand(len(block.r_norms))
+                    inside = _inside(x, x, block, part, radius, unit, inclusive)
+                    hit = inside.any(0).nonzero()[:, 0]
+                    inside = inside[:, hit]
+                    degree[start + part] += inside.sum(1)
+                    degree[block.columns.start + hit] += inside.sum(0)
+                    after = inside.flip(0).to(torch.uint8).argmax(0)  # of the first, from behind
+                    last[block.columns.start + hit] = start + part[len(part) - 1 - after]
+    return [*zip(degrees, previous, strict=True)]
 
 
 def closest_pairs(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
@@ -175,36 +195,41 @@ def _search(
 
     `own` (n,) is the index of the one reference that is excluded for each query.
     """
-    n, d = queries.shape
+    n = len(queries)
     keep = min(k + SPARE[dtype], len(references) - (own is not None))
     distances = torch.empty(n, k, dtype=torch.float64, device=queries.device)
     indices = torch.empty(n, k, dtype=torch.int64, device=queries.device)
     certain = torch.empty(n, dtype=torch.bool, device=queries.device)
-    for rows, q, columns, r in _blocks(queries, references, centre, dtype):
+    for block in _blocks(queries, references, centre, dtype):
+        rows, columns, score = block.rows, block.columns, block.score
         if columns.start == 0:
-            best = torch.empty(len(q), 0, dtype=dtype, device=q.device)
-            found = torch.empty(len(q), 0, dtype=torch.int64, device=q.device)
-        score = _products(q, r, r.square().sum(1).expand(len(q), -1))  # |r|^2 - 2 q.r
+            best = torch.empty(len(score), 0, dtype=dtype, device=score.device)
+            found = torch.empty(len(score), 0, dtype=torch.int64, device=score.device)
         if own is not None:
             row = ((own[rows] >= columns.start) & (own[rows] < columns.stop)).nonzero()[:, 0]
             score[row, own[rows][row] - columns.start] = torch.inf
-        least, place = _smallest(score, min(keep, len(r)), dtype)
+        least, place = _smallest(score, min(keep, score.shape[1]), dtype)
         best, found = torch.cat([best, least], 1), torch.cat([found, place + columns.start], 1)
         best, place = _smallest(best, min(keep, best.shape[1]), dtype)
         found = found.gather(1, place)
         if columns.stop < len(references):
             continue
-        found, _ = found.sort(1)  # then a stable sort by distance leaves ties in order of index
-        exact, order = _measure(queries[rows], references, found).sort(dim=1, stable=True)
+        # Of the shortlist only those are measured that can be nearer than the first k.
+        exact = torch.full(best.shape, torch.inf, dtype=torch.float64, device=best.device)
+        exact[:, :k] = _measure(queries[rows], references, found[:, :k])
+        worst = exact[:, :k].amax(1)
+        # A reference nearer than `worst` has norm at most |q| + worst.
+        error = _error(block.width, dtype) * (2 * block.q_norms.sqrt() + worst).square()
+        limit = worst.square() + error
+        row, place = (best[:, k:] <= limit[:, None]).nonzero(as_tuple=True)
+        exact[row, place + k] = _measure_pairs(
+            queries, references, row + rows.start, found[row, place + k]
+        )
+        found, order = found.sort(1)  # then a stable sort by distance leaves ties in order of index
+        exact, order = exact.gather(1, order).sort(dim=1, stable=True)
         distances[rows], indices[rows] = exact[:, :k], found.gather(1, order)[:, :k]
-        norm = q.double().square().sum(1)
-        worst = exact[:, k - 1]
-        if keep == len(references) - (own is not None):
-            certain[rows] = True  # the shortlist holds all references
-        else:
-            # A reference nearer than `worst` has norm at most |q| + worst.
-            error = _error(d, dtype) * (2 * norm.sqrt() + worst).square()
-            certain[rows] = worst.square() + error < norm + best.amax(1)
+        # A shortlist of all references needs no certificate.
+        certain[rows] = (limit < best.amax(1)) | (keep == len(references) - (own is not None))
     return distances, indices, certain
 
 
@@ -214,15 +239,15 @@ def _search_pairs(x: Tensor, m: int, dtype: torch.dtype) -> tuple[Tensor, Tensor
     best = torch.empty(0, dtype=dtype, device=x.device)
     found = torch.empty(0, 2, dtype=torch.int64, device=x.device)
     largest = 0.0
-    for rows, q, columns, r in _blocks(x, x, _centre(x), dtype, upper=True):
-        norms = q.square().sum(1)
+    for rows, columns, score, norms, *_ in _blocks(x, x, _centre(x), dtype, upper=True):
         largest = max(largest, norms.max().item())
-        score = _products(q, r, r.square().sum(1).expand(len(q), -1)).add_(norms[:, None])
-        if columns.start < rows.stop:
-            past = torch.ones_like(score, dtype=torch.bool).tril_(rows.start - columns.start)
-            score.masked_fill_(past, torch.inf)
-        least, place = score.flatten().topk(min(keep, score.numel()), largest=False)
-        pairs = torch.stack([place // len(r) + rows.start, place % len(r) + columns.start], 1)
+        # The smallest of the block lie in as many of its rows, those with the smallest minima.
+        row = score.amin(1).topk(min(keep, len(score)), largest=False)[1].sort()[0]
+        least, place = (
+            score[row].flatten().topk(min(keep, len(row) * score.shape[1]), largest=False)
+        )
+        place, column = row[place // score.shape[1]], place % score.shape[1]
+        pairs = torch.stack([place + rows.start, column + columns.start], 1)
         pairs, least = pairs[least < torch.inf], least[least < torch.inf]
         best, found = torch.cat([best, least]), torch.cat([found, pairs])
         best, place = best.topk(min(keep, len(best)), largest=False)
@@ -235,38 +260,63 @@ def _search_pairs(x: Tensor, m: int, dtype: torch.dtype) -> tuple[Tensor, Tensor
     return exact[:m], found[order][:m], certain
 
 
-def _below(
+class _Block(NamedTuple):
+    """A block of squared distances, in a buffer that the next block overwrites."""
+
+    rows: slice
+    columns: slice
+    score: Tensor  # (rows, columns)
+    q_norms: Tensor  # float64 (rows,), squared, of the centred images
+    r_norms: Tensor  # float64 (columns,)
+    width: int  # entries of an image
+
+
+def _limits(block: _Block, reach: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores below which a pair lies within reach and above which it does not, (columns,)."""
+    # A query inside the ball has norm at most |r| + reach.
+    error = _error(block.width, block.score.dtype) * (2 * block.r_norms.sqrt() + reach).square()
+    return (reach.square() - error).float(), (reach.square() + error).float()
+
+
+def _inside(
     queries: Tensor,
     references: Tensor,
-    rows: slice,
-    q: Tensor,
-    columns: slice,
-    r: Tensor,
+    block: _Block,
+    part: Tensor,
     radius: Tensor,
     unit: float,
     inclusive: bool,
 ) -> Tensor:
-    """Whether the pairs of a block lie inside the references' radii, bool (rows, columns).
-
-    Only pairs within the rounding error of the products are measured directly.
+    """Whether the pairs of some rows of a block lie inside the references' radii, bool (part,
+    columns). Only pairs within the rounding error of the products are measured directly.
     """
-    norm, reach = r.double().square().sum(1), radius / unit
-    # A query inside the ball has norm at most |r| + reach.
-    error = _error(r.shape[1], r.dtype) * (2 * norm.sqrt() + reach).square()
-    score = _products(q, r, q.square().sum(1)[:, None].expand(-1, len(r)))  # |q|^2 - 2 q.r
-    inside = score < (reach.square() - error - norm).float()
-    doubt = (score <= (reach.square() + error - norm).float()).logical_xor_(inside)
-    row, column = doubt.nonzero(as_tuple=True)
+    least, most = _limits(block, radius / unit)
+    whole = len(part) and part[-1] - part[0] == len(part) - 1
+    score = block.score[part[0] : part[-1] + 1] if whole else block.score[part]
+    inside, possible = score < least, score <= most
+    row = (_row_sums(inside) != _row_sums(possible)).nonzero()[:, 0]
+    place, column = (possible[row] ^ inside[row]).nonzero(as_tuple=True)
+    row = row[place]
     if len(row):
-        exact = _measure_pairs(queries, references, row + rows.start, column + columns.start)
+        exact = _measure_pairs(
+            queries, references, part[row] + block.rows.start, column + block.columns.start
+        )
         exact, bound = exact * unit, radius[column]  # equal to distances of `nearest` to the bit
         inside[row, column] = exact <= bound if inclusive else exact < bound
     return inside
 
 
-def _products(q: Tensor, r: Tensor, bias: Tensor) -> Tensor:
-    """bias - 2 q.r, (rows, columns)."""
-    return torch.addmm(bias, q, r.T, alpha=-2)
+def _row_sums(hit: Tensor) -> Tensor:
+    """Number of entries of each row that are true, int64 (n,).
+
+    Eight entries are added as the bytes of one integer, up to 255 times, so that no byte
+    overflows: forty times as fast as the sum of bools.
+    """
+    n, whole = len(hit), hit.shape[1] // 8 * 8
+    counts = hit[:, whole:].sum(1)
+    for lanes in hit[:, :whole].flatten().view(torch.int64).view(n, -1).split(255, dim=1):
+        counts += lanes.sum(1).view(torch.uint8).view(n, 8).sum(1)
+    return counts
 
 
 def _smallest(x: Tensor, k: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -307,30 +357,44 @@ def _measure_pairs(a: Tensor, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
 def _error(d: int, dtype: torch.dtype) -> float:
     """Bound on the error of a squared distance by products, per (|q| + |r|)^2.
 
-    The classical bound for an inner product is d u |q||r|, with u = eps / 2; eps in place of u
-    also covers the errors of centring, of squared norms and of the last addition.
+    The classical bound for an inner product of d + 2 terms is (d + 2) u times the sum of their
+    sizes, here |q|^2 + 2 |q||r| + |r|^2, with u = eps / 2; seven more eps cover the errors of
+    centring and of squared norms.
     """
     return (d / 2 + 8) * torch.finfo(dtype).eps
 
 
 def _blocks(
     queries: Tensor, references: Tensor, centre: Tensor, dtype: torch.dtype, upper: bool = False
-) -> Iterator[tuple[slice, Tensor, slice, Tensor]]:
-    """Centred blocks of both sides with their slices; `upper` leaves out blocks below the
-    diagonal, for pairs within one set."""
-    n, m = len(queries), len(references)
-    most = max(1, ELEMENTS // references.shape[1])
+) -> Iterator[_Block]:
+    """Squared distances by products, block by block; `upper` is for pairs within one set: it
+    leaves out blocks below the diagonal, and pairs below or on the diagonal are infinitely far.
+    """
+    n, m, d = len(queries), len(references), references.shape[1]
+    most = max(1, ELEMENTS // d)
     high, wide = min(QUERIES, most), min(REFERENCES, most)
     places = [
         (slice(top, min(top + high, n)), slice(left, min(left + wide, m)))
         for top in range(0, n, high)
         for left in range(top if upper else 0, m, wide)
     ]
+    # A new buffer for each block would cost as much time as the product.
+    buffer = torch.empty(min(high, n) * min(wide, m), dtype=dtype, device=queries.device)
     before = None
     for rows, columns in watched(places, "comparing images", len(places)):
         if rows != before:
             q, before = _centred(queries[rows], centre, dtype), rows
-        yield rows, q, columns, _centred(references[columns], centre, dtype)
+            q_norms = q.square().sum(1, keepdim=True)
+            q = torch.cat([q, q_norms, torch.ones_like(q_norms)], 1)
+        r = _centred(references[columns], centre, dtype)
+        r_norms = r.square().sum(1, keepdim=True)
+        r = torch.cat([r.mul_(-2), torch.ones_like(r_norms), r_norms], 1)
+        score = buffer[: len(q) * len(r)].view(len(q), len(r))
+        torch.mm(q, r.T, out=score)  # |q|^2 - 2 q.r + |r|^2
+        if upper and columns.start == rows.start:
+            square = score[:, : len(q)]
+            square.masked_fill_(torch.ones_like(square, dtype=torch.bool).tril_(), torch.inf)
+        yield _Block(rows, columns, score, q_norms[:, 0].double(), r_norms[:, 0].double(), d)
 
 
 def _centred(x: Tensor, centre: Tensor, dtype: torch.dtype) -> Tensor:

@@ -140,6 +140,23 @@ def test_collisions_are_brute_force(blocks):
     assert count_pairs_below(x, 3.9 / 255) == before.sum()
 
 
+def test_collisions_of_several_thresholds_are_those_of_each(blocks):
+    x = images(90, high=3)
+    thresholds = [4.2 / 255, 3.2 / 255, 3.9 / 255]
+    found = neighbours.collisions_of(x, thresholds)
+    assert len({int(degrees.sum()) for degrees, _ in found}) == 3
+    for threshold, (degrees, previous) in zip(thresholds, found, strict=True):
+        expected = collisions(x, threshold)
+        assert torch.equal(degrees, expected[0]) and torch.equal(previous, expected[1])
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 2047, 4099])
+def test_rows_of_any_width_are_summed(width):
+    hit = torch.rand(5, width) < torch.tensor([[0.0], [0.1], [0.5], [0.9], [1.1]])
+    assert torch.equal(neighbours._row_sums(hit), hit.sum(1))
+    assert neighbours._row_sums(hit)[-1] == width
+
+
 @pytest.mark.parametrize("m", [1, 20, 300])
 def test_closest_pairs_are_brute_force(blocks, m):
     x = torch.randn(80, 6)
