@@ -12,8 +12,10 @@ of them. A run replaces what its tests recorded and leaves the others; failed te
 
 import json
 import math
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -63,6 +65,17 @@ class Measured:
         if near is not None:
             assert abs(value - near) <= within, f"{what}: {value:.6g} must be {near:.6g}+-{within}"
         return value
+
+    def median(self, what: str, values: Iterable[float], **asked: float) -> float:
+        """The median over seeds 0, 1, ..., of which alone something is asked; each is noted.
+
+        Args:
+            what: Of what, with its unit.
+            values: One for each seed.
+            asked: `above`, `below`, or `near` and `within`.
+        """
+        values = [self(what, value, seed=seed) for seed, value in enumerate(values)]
+        return self(f"{what}, median", median(values), **asked)
 
 
 @pytest.fixture

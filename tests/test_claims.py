@@ -44,6 +44,18 @@ def test_a_number_that_is_not_as_asked_fails_the_test(value, asked, said):
     assert Measured(0)("error", 1.05, above=1, below=2, near=1, within=0.1) == 1.05
 
 
+def test_of_a_median_each_seed_is_noted_and_only_the_median_asserted():
+    measured = Measured(None)
+    assert measured.median("error", [0.9, 0.1, 0.2], below=0.3) == 0.2
+    each = [{"what": "error", "seed": str(i), "value": v} for i, v in enumerate((0.9, 0.1, 0.2))]
+    middle = {"what": "error, median", "seed": "all", "below": 0.3, "value": 0.2}
+    assert measured.notes == [*each, middle]
+    with pytest.raises(AssertionError, match="error, median: 0.4 must be below 0.3"):
+        measured.median("error", [0.4, 0.1, 0.5], below=0.3)
+    with pytest.raises(AssertionError, match="error: nan"):
+        measured.median("error", [0.1, float("nan"), 0.2], below=0.3)
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_run_records_what_passed_and_keeps_the_rest(tmp_path, workers):
     (tmp_path / "test_toy.py").write_text(OUTER)
