@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -134,7 +133,7 @@ def test_impossible_settings_are_refused(shape, setting, message):
 
 @pytest.mark.claim
 @pytest.mark.slow
-def test_binary_digits_are_learned():
+def test_binary_digits_are_learned(measured):
     """Though no gradient passes a pixel; against pixels that know nothing of each other."""
     x = digits()[0]
     x = torch.where(x > 0, 1.0, -1.0)
@@ -146,7 +145,7 @@ def test_binary_digits_are_learned():
         drawn = play(model, among(x), steps=600).sample(1297)
         share = torch.bincount(classes(drawn), minlength=10) / len(drawn)
         rows.append([distance(drawn, x), torch.special.entr(share).sum().item()])
-    print(f"distance, entropy of classes; independent pixels {floor:.1f}\n{np.round(rows, 2)}")
-    ours, entropy = np.median(rows, axis=0)
-    assert ours < 0.3 * floor
-    assert entropy > 2.1
+    distances, entropies = zip(*rows, strict=True)
+    measured("distance to binary digits, independent pixels", floor)
+    measured.median("distance to binary digits", distances, below=0.3 * floor)
+    measured.median("entropy of their classes, nats (log 10 = 2.303)", entropies, above=2.1)
