@@ -20,6 +20,7 @@ from statistics import median
 import pytest
 
 EVERY = "all"  # in the place of a seed, where a test has none
+MEDIAN = "median"  # and of that over seeds
 
 
 def rounded(value: float) -> float:
@@ -42,7 +43,7 @@ class Measured:
         below: float | None = None,
         near: float | None = None,
         within: float | None = None,
-        seed: int | None = None,
+        seed: int | str | None = None,
     ) -> float:
         """The value again.
 
@@ -75,7 +76,7 @@ class Measured:
             asked: `above`, `below`, or `near` and `within`.
         """
         values = [self(what, value, seed=seed) for seed, value in enumerate(values)]
-        return self(f"{what}, median", median(values), **asked)
+        return self(what, median(values), seed=MEDIAN, **asked)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_the_ratio_of_costs_is_held_and_is_a_dial_of_diversity(measured):
     measured.median("ratio of costs at gamma 0.3", low, near=0.3, within=0.1)
     measured.median("ratio of costs at gamma 0.7", high, near=0.7, within=0.1)
     off = abs(measured.median("ratio at 0.7 without control", free) - 0.7)
-    measured("its distance from 0.7, median", off, above=0.2)
+    measured("its median off from 0.7 by", off, above=0.2)
     least = 1.2 * max(
         measured.median("spread of samples at gamma 0.3", near),
         measured.median("spread at 0.7 without control", alike),
