@@ -70,13 +70,16 @@ class Measured:
     def median(self, what: str, values: Iterable[float], **asked: float) -> float:
         """The median over seeds 0, 1, ..., of which alone something is asked; each is noted.
 
+        That of one seed is asserted and not noted, for it is none.
+
         Args:
             what: Of what, with its unit.
             values: One for each seed.
             asked: `above`, `below`, or `near` and `within`.
         """
         values = [self(what, value, seed=seed) for seed, value in enumerate(values)]
-        return self(what, median(values), seed=MEDIAN, **asked)
+        note = self if len(values) > 1 else Measured(None)
+        return note(what, median(values), seed=MEDIAN, **asked)
 
 
 @pytest.fixture

@@ -54,6 +54,11 @@ def test_of_a_median_each_seed_is_noted_and_only_the_median_asserted():
         measured.median("error", [0.4, 0.1, 0.5], below=0.3)
     with pytest.raises(AssertionError, match="error: nan"):
         measured.median("error", [0.1, float("nan"), 0.2], below=0.3)
+    alone = Measured(None)
+    assert alone.median("error", [0.1], below=0.3) == 0.1
+    assert alone.notes == [{"what": "error", "seed": "0", "value": 0.1}]
+    with pytest.raises(AssertionError, match="error: 0.4 must be below 0.3"):
+        alone.median("error", [0.4], below=0.3)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -86,7 +86,6 @@ def cost_of_repeated_bits(model_class, seed, steps):
 def test_what_rows_cannot_see_diagonals_learn(seed, measured):
     row = cost_of_repeated_bits(RowLSTM, seed, steps=130)
     diagonal = cost_of_repeated_bits(DiagonalBiLSTM, seed, steps=130)
-    print(f"row {row:.4f}, diagonal {diagonal:.4f}")
     measured("nats of a repeated bit, Row LSTM (log 2 = 0.693)", row, above=0.65)
     measured("nats of a repeated bit", diagonal, below=0.05)
 

@@ -145,7 +145,6 @@ def test_holes_are_filled_by_what_is_around(seed, measured):
     x, mask = x[:500], model.masks(500)
     drawn, other = model.complete(x, mask), model.complete(x.roll(1, 0), mask)
     right, wrong = ((a - x)[mask == 0].abs().mean().item() for a in (drawn, other))
-    print(f"mean error in the hole {right:.3f}, of another image's {wrong:.3f} (of the mean 1)")
     measured("black or white: error in the hole", right, below=0.25)
     measured("black or white: by another image's surroundings", wrong, above=0.7)
 

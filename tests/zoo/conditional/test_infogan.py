@@ -133,11 +133,6 @@ def test_samples_tell_their_code_only_if_they_must(seed, measured):
         torch.manual_seed(seed)
         model = kind((1, 8, 8), latent_dim=16, width=64)
         known.append(played(model, Digits(seed=seed), 8).information(2000)[0].item())
-    print(
-        "nats known of a code of {:.3f}: {:.3f}, not made to tell {:.3f}".format(
-            math.log(10), *known
-        )
-    )
     measured("nats known of the code (log 10 = 2.303)", known[0], above=0.95 * math.log(10))
     measured("not made to tell", known[1], below=0.3)
 

@@ -213,7 +213,6 @@ def test_what_the_mixture_misses_weighs_nearly_all(seed, measured):
     there = missed(x, data)
     found = model.data_weights(x)[there].sum().item()
     ratio = model.ratio(x)
-    print(f"weight {found:.3f}, r {ratio[there].mean():.3f} and {ratio[~there].mean():.3f}")
     measured("weight of the half that the mixture misses", found, above=0.9)
     measured("density over the data's, there", ratio[there].mean().item(), below=0.1)
     measured("and in the other half", ratio[~there].mean().item(), near=2, within=0.3)

@@ -76,7 +76,6 @@ def test_weights_stand_in_for_the_data(seed, measured):
     (wrong,) = torch.autograd.grad(unweighted, logits)
     (found,) = torch.autograd.grad(model.generator_loss((torch.zeros(8, 1, 1, 3), None)), logits)
     likeness = [cosine_similarity(truth, other, dim=0).item() for other in (found, wrong)]
-    print(f"cosine {likeness[0]:.4f}; draws as they are {likeness[1]:.2f}")
     measured("cosine with the exact gradient", likeness[0], above=0.99)
     measured("of draws without weights", likeness[1], below=0.99)
     torch.testing.assert_close(found, truth, atol=0.03, rtol=0.1)

@@ -185,7 +185,6 @@ def radius_after(steps: int, **settings) -> float:
 def test_averages_of_the_past_end_the_chase_round_an_equilibrium(measured):
     """Sec. 3.3: min max xy, on which gradient descent runs away."""
     without, averaged = radius_after(1000), radius_after(1000, historical_weight=0.1)
-    print(f"from 1.41 to {without:.2f}, with averages {averaged:.4f}")
     measured("min max xy: distance after 1,000 steps, from 1.41", without, above=4)
     measured("min max xy: with averages of the past", averaged, below=0.05)
 
@@ -261,7 +260,6 @@ def test_the_best_answer_is_never_sure_of_data(seed, measured):
     """Sec. 3.4: 0.9 p / (p + q), from which a discriminator without smoothing stays away."""
     torch.manual_seed(seed)
     smoothed, plain = error_of_best_answer(0.1), error_of_best_answer(0.0)
-    print(f"error {smoothed:.4f}, without smoothing {plain:.4f}")
     measured("smoothing: error of the best answer", smoothed, below=0.03)
     measured("without smoothing", plain, above=2 * smoothed)
 

@@ -119,7 +119,6 @@ def test_the_mean_of_all_latents_of_an_image_is_none_of_them(seed, measured):
             optimizer.step()
         x = model.prior(4000).square()
         cost[space] = (model.reconstruct(x) - x).square().mean().item()
-    print(f"squared error of images: {cost['image']:.4f}, by regression {cost['latent']:.4f} (1/5)")
     measured("squared error, asked for the image", cost["image"], below=0.002)
     measured("by regression on latents (1/5 is its best)", cost["latent"], near=0.2, within=0.02)
 

@@ -93,7 +93,6 @@ def test_only_an_inverse_fools_the_discriminator(seed, measured):
             return model.discriminator_loss((model.prior(4000), None)).item()
 
     inverse, reversed_ = cost(1), cost(-1)
-    print(f"cost of D: inverse {inverse:.3f}, reversed {reversed_:.3f} (log 4 = 1.386)")
     measured("cost of D, the inverse (log 4)", inverse, above=math.log(4) - 0.02)
     measured("cost of D, another map of the same law", reversed_, below=math.log(4) / 2)
 

@@ -95,12 +95,11 @@ def test_a_learned_chain_is_consistent(seed, measured):
     for n in (1_000, 10_000, 100_000):
         ring.learn(torch.multinomial(p, n, replacement=True))
         found.append(total_variation(ring.stationary(), p))
-    print(" ".join(f"{distance:.4f}" for distance in found))
-    assert found[0] > found[1] > found[2]
     measured("total variation after 1,000 pairs", found[0])
-    measured("after 100,000", found[2], below=0.03)
+    measured("after 10,000", found[1], below=found[0])
+    measured("after 100,000", found[2], below=min(0.03, found[1]))
     uniform = torch.full((STATES,), 1 / STATES, dtype=torch.double)
-    assert total_variation(uniform, p) > 0.1
+    measured("of a law that knows nothing", total_variation(uniform, p), above=0.1)
 
 
 def test_noise_is_salt_and_pepper():

@@ -190,7 +190,6 @@ def test_held_out_views_are_drawn_better_than_the_nearest_known_view(seed, measu
     train(model, known, 600)
     drawn = error(model.render(asked.labels, *asked.views.T), asked)
     one, two = (error(nearest(asked, known, k), asked) for k in (1, 2))
-    print(f"drawn {drawn}, nearest {one}, mean of the two nearest {two}")
     measured("the nearest known view", one)
     measured("the mean of the two nearest", two)
     measured("error on views never shown", drawn, below=min(0.85 * one, two))

@@ -268,7 +268,6 @@ def test_labels_carry_information_on_digits(seed, measured):
     torch.manual_seed(seed)
     data = Digits(batch_size=64, binarise="threshold", conditional=True, seed=seed)
     result = worth_of_labels(data, 12, latent_dim=8, width=128, lr=3e-3)
-    print("VAE {:.2f}, CVAE {:.2f} nats; as asked {:.3f}, shuffled {:.3f}".format(*result))
     untold, told, asked, shuffled = result
     measured("8x8: VAE, nats", untold)
     measured("8x8: CVAE, nats", told, below=untold - 2)
@@ -282,7 +281,6 @@ def test_latents_complete_digits_better_than_a_deterministic_network(seed, measu
     torch.manual_seed(seed)
     data = Digits(batch_size=64, binarise="threshold", seed=seed)
     deterministic, bound = worth_of_latents(data, 20, 3e-3, 128, latent_dim=8)
-    print(f"deterministic {deterministic:.2f}, CVAE {bound:.2f} nats")
     measured("8x8: by a deterministic network", deterministic)
     measured("8x8: hidden three quarters, nats", bound, below=deterministic - 1)
 
