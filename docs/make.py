@@ -276,7 +276,7 @@ def recorded(claims: dict[str, Any]) -> Iterator[str]:
     """A table of what the tests of a model recorded: values by seed, and what was asked of them."""
     rows = [(what, row) for kept in claims.values() for what, row in kept["numbers"].items()]
     seeds = sorted({seed for _, row in rows for seed in row["value"]})
-    names = ["one run" if seed == "all" else f"seed {seed}" for seed in seeds]
+    names = [{"all": "one run", "median": "median"}.get(seed, f"seed {seed}") for seed in seeds]
     yield "| " + " | ".join(["", *names, "asserted"]) + " |"
     yield "|---" * (len(seeds) + 2) + "|"
     for what, row in rows:
@@ -286,14 +286,18 @@ def recorded(claims: dict[str, Any]) -> Iterator[str]:
 
 def asserted(row: dict[str, dict[str, float]]) -> str:
     """In words; a bound that differs from seed to seed, as a baseline does, for each."""
-    words = [
-        f"{word} {', '.join(dict.fromkeys(map(shown, row[word].values())))}"
-        for word in ("above", "below")
-        if word in row
-    ]
-    if "near" in row:
-        centre, within = (next(iter(row[word].values())) for word in ("near", "within"))
-        words.append(f"{shown(centre)} ± {shown(within)}")
+    words = []
+    for of, of_median in (("", False), ("median ", True)):
+        bounds = {
+            word: [bound for seed, bound in row[word].items() if (seed == "median") == of_median]
+            for word in ("above", "below", "near", "within")
+            if word in row
+        }
+        for word in ("above", "below"):
+            if bounds.get(word):
+                words.append(f"{of}{word} {', '.join(dict.fromkeys(map(shown, bounds[word])))}")
+        if bounds.get("near"):
+            words.append(f"{of}{shown(bounds['near'][0])} ± {shown(bounds['within'][0])}")
     return "; ".join(words)
 
 

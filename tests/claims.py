@@ -12,12 +12,15 @@ of them. A run replaces what its tests recorded and leaves the others; failed te
 
 import json
 import math
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 EVERY = "all"  # in the place of a seed, where a test has none
+MEDIAN = "median"  # and of that over seeds
 
 
 def rounded(value: float) -> float:
@@ -40,7 +43,7 @@ class Measured:
         below: float | None = None,
         near: float | None = None,
         within: float | None = None,
-        seed: int | None = None,
+        seed: int | str | None = None,
     ) -> float:
         """The value again.
 
@@ -63,6 +66,20 @@ class Measured:
         if near is not None:
             assert abs(value - near) <= within, f"{what}: {value:.6g} must be {near:.6g}+-{within}"
         return value
+
+    def median(self, what: str, values: Iterable[float], **asked: float) -> float:
+        """The median over seeds 0, 1, ..., of which alone something is asked; each is noted.
+
+        That of one seed is asserted and not noted, for it is none.
+
+        Args:
+            what: Of what, with its unit.
+            values: One for each seed.
+            asked: `above`, `below`, or `near` and `within`.
+        """
+        values = [self(what, value, seed=seed) for seed, value in enumerate(values)]
+        note = self if len(values) > 1 else Measured(None)
+        return note(what, median(values), seed=MEDIAN, **asked)
 
 
 @pytest.fixture

@@ -44,6 +44,23 @@ def test_a_number_that_is_not_as_asked_fails_the_test(value, asked, said):
     assert Measured(0)("error", 1.05, above=1, below=2, near=1, within=0.1) == 1.05
 
 
+def test_of_a_median_each_seed_is_noted_and_only_the_median_asserted():
+    measured = Measured(None)
+    assert measured.median("error", [0.9, 0.1, 0.2], below=0.3) == 0.2
+    each = [{"what": "error", "seed": str(i), "value": v} for i, v in enumerate((0.9, 0.1, 0.2))]
+    middle = {"what": "error", "seed": "median", "below": 0.3, "value": 0.2}
+    assert measured.notes == [*each, middle]
+    with pytest.raises(AssertionError, match="error: 0.4 must be below 0.3"):
+        measured.median("error", [0.4, 0.1, 0.5], below=0.3)
+    with pytest.raises(AssertionError, match="error: nan"):
+        measured.median("error", [0.1, float("nan"), 0.2], below=0.3)
+    alone = Measured(None)
+    assert alone.median("error", [0.1], below=0.3) == 0.1
+    assert alone.notes == [{"what": "error", "seed": "0", "value": 0.1}]
+    with pytest.raises(AssertionError, match="error: 0.4 must be below 0.3"):
+        alone.median("error", [0.4], below=0.3)
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_run_records_what_passed_and_keeps_the_rest(tmp_path, workers):
     (tmp_path / "test_toy.py").write_text(OUTER)
@@ -86,6 +103,21 @@ def test_a_page_shows_values_by_seed_and_what_was_asked():
         "| naive | 0.8 | 0.8 | 0.8 |  |  |",
         "| ours | 0.912 | 0.912 | 0.912 |  | above 0.8, 0.81, 0.82 |",
         "| slope |  |  |  | 1.02 | 1 ± 0.1 |",
+    ]
+
+
+def test_a_page_tells_what_was_asked_of_the_median_from_what_was_asked_of_each_seed():
+    measured, known = Measured(None), {}
+    for seed, value in enumerate((0.25, 0.5, 0.75)):
+        measured("error", value, below=0.8, seed=seed)
+    measured.median("error", (0.25, 0.5, 0.75), below=0.6)
+    measured.median("slope", (0.9, 1.3, 1.02), near=1, within=0.1)
+    merged(known, "toy", "test_it", measured.notes, {})
+    assert [*make["recorded"](known["toy"])] == [
+        "|  | seed 0 | seed 1 | seed 2 | median | asserted |",
+        "|---|---|---|---|---|---|",
+        "| error | 0.25 | 0.5 | 0.75 | 0.5 | below 0.8; median below 0.6 |",
+        "| slope | 0.9 | 1.3 | 1.02 | 1.02 | median 1 ± 0.1 |",
     ]
 
 

@@ -116,7 +116,7 @@ def has_frame(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.claim
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_an_edit_changes_the_attribute_and_keeps_the_digit(seed):
+def test_an_edit_changes_the_attribute_and_keeps_the_digit(seed, measured):
     torch.manual_seed(seed)
     data = Digits(binarise="threshold", seed=seed)
     y = data.split("train").labels
@@ -145,6 +145,6 @@ def test_an_edit_changes_the_attribute_and_keeps_the_digit(seed):
     any_other = torch.randn(10)
     flipped, kept = changes(along)
     by_chance, _ = changes(any_other * along.norm() / any_other.norm())
-    print(f"flipped {flipped:.3f}, digit kept {kept:.3f}; a random direction flips {by_chance:.3f}")
-    assert flipped >= 0.8 and kept >= 0.8
-    assert by_chance < 0.2
+    measured("frames put on or off by an edit", flipped, above=0.8)
+    measured("digits that stay the same", kept, above=0.8)
+    measured("frames put on or off along a random direction", by_chance, below=0.2)

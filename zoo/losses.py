@@ -40,6 +40,7 @@ class Losses:
         """
         if not self.last:
             return
+        self.keep_first()  # a subclass with its own on_train_batch_end may have left it out
         pairs = [(self.last[name], self._first[name]) for name in self.last]
         values = torch.stack([loss.float().mean() for pair in pairs for loss in pair]).tolist()
         named = dict(zip(self.last, zip(values[::2], values[1::2], strict=True), strict=True))

@@ -54,12 +54,13 @@ def test_told_apart_is_the_area_under_the_curve(real, fake, share):
 
 
 @pytest.mark.claim
-def test_a_discriminator_that_starves_the_generator_is_named():
+def test_a_discriminator_that_starves_the_generator_is_named(measured):
     Handicap.factor = 100.0
     starving = Handicap((1, 8, 8), network="conv", width=8, saturating=True, d_steps=3, lr=1e-4)
     named, runner, said = watched(starving, digits(), 200)
     assert named == {"discriminator too good"}
-    assert runner.callback_metrics["game/told_apart"] > 0.99
+    apart = runner.callback_metrics["game/told_apart"].item()
+    measured("told apart by a discriminator 100 times as fast", apart, above=0.99)
     assert "hardly a gradient left" in said[0] and "step 200: discriminator too good" in said[0]
     torch.manual_seed(0)  # the other loss learns against the same opponent
     fed = Handicap((1, 8, 8), network="conv", width=8, d_steps=3, lr=1e-4)
@@ -67,19 +68,21 @@ def test_a_discriminator_that_starves_the_generator_is_named():
 
 
 @pytest.mark.claim
-def test_a_discriminator_that_does_not_learn_is_named():
+def test_a_discriminator_that_does_not_learn_is_named(measured):
     Handicap.factor = 0.0
     named, runner, _ = watched(Handicap((1, 8, 8), width=64), digits(), 400)
     assert "discriminator too bad" in named
-    assert runner.callback_metrics["game/offset"] > 0.5
+    offset = runner.callback_metrics["game/offset"].item()
+    measured("offset, of a discriminator that does not learn", offset, above=0.5)
 
 
 @pytest.mark.claim
-def test_a_collapse_is_named():
+def test_a_collapse_is_named(measured):
     model = GAN((2,), latent_dim=8, width=64, lr=1e-3, g_steps=20)
     named, runner, _ = watched(model, ring(), 1500, every=100)
     assert "collapse" in named
-    assert runner.callback_metrics["game/spread"] < 0.2
+    spread = runner.callback_metrics["game/spread"].item()
+    measured("spread of a collapsed generator, over that of data", spread, below=0.2)
 
 
 @pytest.mark.claim

@@ -203,7 +203,6 @@ def test_digits_are_named_and_what_is_none_is_rejected(seed, measured):
     right, right_naively = share(named == y), share(named_naively == y)
     strange = outliers(x)
     found = {name: auroc(-nats, bayes.strangeness(s, "L")) for name, s in strange.items()}
-    print(right, right_naively, nats.mean().item(), naive_nats.mean().item(), found)
     measured("8x8: naive Bayes", right_naively, below=right)
     measured("8x8: digits named", right, above=0.93)
     ahead = (nats.mean() - naive_nats.mean()).item()
@@ -211,7 +210,8 @@ def test_digits_are_named_and_what_is_none_is_rejected(seed, measured):
     measured("8x8: least AUROC of four kinds of outliers", min(found.values()), above=0.95)
     measured("8x8: digits rejected by typicality", share(bayes.reject(x, "T")), below=0.05)
     sure = bayes.predict_proba(strange["noise"]).max(1).values
-    assert sure.median() > 0.99  # p(y|x) has no doubt of noise
+    # p(y|x) has no doubt of noise.
+    measured("8x8: certainty of a class, of noise", sure.median().item(), above=0.99)
 
     # The trap: an empty page is likelier than any digit.
     empty = torch.full_like(x[:1], -1)
@@ -226,7 +226,7 @@ SMALL = {"levels": 5, "epochs": 4, "width": 24, "layers": 4, "lr": 4e-3}
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_clothes_are_no_digits(real_data, seed):
+def test_clothes_are_no_digits(real_data, seed, measured):
     """Accuracy above 0.8, AUROC above 0.95 by likelihood, of 14x14 pixels and five levels."""
     data = MNIST10k(str(real_data), image_size=14, seed=seed)
     bayes, naive = taught(data, seed=seed, **SMALL)
@@ -248,11 +248,16 @@ def test_clothes_are_no_digits(real_data, seed):
         "kNN": share(bayes.reject(x, "kNN")),
     }
     of_pages = {score: bayes.reject(pages, score).tolist() for score in limits}
-    print(right, right_naively, nats.mean().item(), naive_nats.mean().item(), found, refused)
-    print("empty, dot, white", bayes.log_marginal(pages).tolist(), of_pages)
-    assert right > 0.8 and right > right_naively and nats.mean() > naive_nats.mean() + 20
-    assert min(found.values()) > 0.95
-    assert max(refused.values()) < 0.04
+    measured("14x14: naive Bayes", right_naively)
+    measured("14x14: digits named", right, above=max(0.8, right_naively))
+    ahead = (nats.mean() - naive_nats.mean()).item()
+    measured("14x14: nats ahead of naive Bayes", ahead, above=20)
+    for name, area in found.items():
+        measured(f"14x14: AUROC of {name}", area, above=0.95)
+    for score, part in refused.items():
+        measured(f"14x14: digits rejected by {score}", part, below=0.04)
+    for name, density in zip(("empty", "dot", "white"), bayes.log_marginal(pages), strict=True):
+        measured(f"14x14: log density of a page, {name}", density.item())
     assert not of_pages["L"][0] and of_pages["T"][0] and of_pages["kNN"][2]
 
 
@@ -260,7 +265,7 @@ def test_clothes_are_no_digits(real_data, seed):
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_digits_are_simpler_than_clothes(real_data, seed):
+def test_digits_are_simpler_than_clothes(real_data, seed, measured):
     """The other way round likelihood is the poorer judge, for what is simple is likely."""
     data = FashionMNIST(str(real_data), image_size=14, num_train=8000, val_size=1000, seed=seed)
     bayes, naive = taught(data, seed=seed, **SMALL)
@@ -272,8 +277,11 @@ def test_digits_are_simpler_than_clothes(real_data, seed):
     strange = {"digits": from_uint8(digits), "inverted": -x[:500]}
     found = {name: auroc(-nats, bayes.strangeness(s, "L")) for name, s in strange.items()}
     empty = torch.full_like(x[:1], -1)
-    print(right, right_naively, nats.mean().item(), found, bayes.log_marginal(empty).item())
-    assert right > 0.7 and right > right_naively
-    assert found["inverted"] > 0.9 and found["digits"] < found["inverted"]
+    measured("of clothes, 14x14: naive Bayes", right_naively)
+    measured("of clothes, 14x14: clothes named", right, above=max(0.7, right_naively))
+    measured("of clothes, 14x14: AUROC of inverted ones", found["inverted"], above=0.9)
+    measured("of clothes, 14x14: AUROC of digits", found["digits"], below=found["inverted"])
+    measured("of clothes, 14x14: mean log density of them", nats.mean().item())
+    measured("of clothes, 14x14: log density of an empty page", bayes.log_marginal(empty).item())
     # Clothes differ so much in likelihood that typicality lets an empty page pass, too.
     assert not bayes.reject(empty, "L")

@@ -98,3 +98,18 @@ def test_the_command_line_shows_it(genzoo, capsys):
     line = "fit --model GAN --model.width 8 --model.lr 1e30 --data own.Noise --evaluate false "
     with pytest.warns(UserWarning, match="the loss of the discriminator is nan"):
         genzoo(line + "--trainer.accelerator cpu --trainer.max_epochs 2 --test_after_fit false")
+
+
+class Own(Scripted):
+    """A subclass whose hook does not call the library's."""
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("generator", "said"), [([1.0, 1.0], []), ([1.0, NAN], ["step 2: the loss of the generator"])]
+)
+def test_without_the_librarys_hook_training_ends_and_a_loss_is_named_at_the_end(generator, said):
+    found = lost(Own([1.0, 1.0], generator), steps=2)
+    assert len(found) == len(said) and all(map(str.startswith, found, said))

@@ -1,6 +1,5 @@
 """Lambda by hand and by its definition; what one component misses the next one learns."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -214,7 +213,6 @@ def test_what_the_mixture_misses_weighs_nearly_all(seed, measured):
     there = missed(x, data)
     found = model.data_weights(x)[there].sum().item()
     ratio = model.ratio(x)
-    print(f"weight {found:.3f}, r {ratio[there].mean():.3f} and {ratio[~there].mean():.3f}")
     measured("weight of the half that the mixture misses", found, above=0.9)
     measured("density over the data's, there", ratio[there].mean().item(), below=0.1)
     measured("and in the other half", ratio[~there].mean().item(), near=2, within=0.3)
@@ -222,7 +220,7 @@ def test_what_the_mixture_misses_weighs_nearly_all(seed, measured):
 
 @pytest.mark.claim
 @pytest.mark.slow
-def test_the_second_component_learns_what_the_first_misses():
+def test_the_second_component_learns_what_the_first_misses(measured):
     """Beside bagging, whose second component learns from all data."""
     x, found = held_out("ring"), []
     for seed in (0, 1, 2):
@@ -233,8 +231,8 @@ def test_the_second_component_learns_what_the_first_misses():
             share = missed(drawn.detach(), data).float().mean().item()
             row += [share, earth_movers_distance(model.sample(len(x)), x)]
         found.append(row)
-    print("share of the second's samples where the first has none, W1 of both; then by bagging")
-    print(np.round(found, 3))
-    share, distance, _, far = np.median(found, axis=0)
-    assert share > 0.9
-    assert distance <= 0.75 * far
+    shares, distances, bagged, far = zip(*found, strict=True)
+    measured.median("samples of the second where the first has none", shares, above=0.9)
+    measured.median("of a second by bagging", bagged)
+    baseline = measured.median("W1 by bagging", far)
+    measured.median("W1", distances, below=0.75 * baseline)

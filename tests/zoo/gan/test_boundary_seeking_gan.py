@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -77,7 +76,6 @@ def test_weights_stand_in_for_the_data(seed, measured):
     (wrong,) = torch.autograd.grad(unweighted, logits)
     (found,) = torch.autograd.grad(model.generator_loss((torch.zeros(8, 1, 1, 3), None)), logits)
     likeness = [cosine_similarity(truth, other, dim=0).item() for other in (found, wrong)]
-    print(f"cosine {likeness[0]:.4f}; draws as they are {likeness[1]:.2f}")
     measured("cosine with the exact gradient", likeness[0], above=0.99)
     measured("of draws without weights", likeness[1], below=0.99)
     torch.testing.assert_close(found, truth, atol=0.03, rtol=0.1)
@@ -134,7 +132,7 @@ def test_impossible_settings_are_refused(shape, setting, message):
 
 @pytest.mark.claim
 @pytest.mark.slow
-def test_binary_digits_are_learned():
+def test_binary_digits_are_learned(measured):
     """Though no gradient passes a pixel; against pixels that know nothing of each other."""
     x = digits()[0]
     x = torch.where(x > 0, 1.0, -1.0)
@@ -146,7 +144,7 @@ def test_binary_digits_are_learned():
         drawn = play(model, among(x), steps=600).sample(1297)
         share = torch.bincount(classes(drawn), minlength=10) / len(drawn)
         rows.append([distance(drawn, x), torch.special.entr(share).sum().item()])
-    print(f"distance, entropy of classes; independent pixels {floor:.1f}\n{np.round(rows, 2)}")
-    ours, entropy = np.median(rows, axis=0)
-    assert ours < 0.3 * floor
-    assert entropy > 2.1
+    distances, entropies = zip(*rows, strict=True)
+    measured("distance to binary digits, independent pixels", floor)
+    measured.median("distance to binary digits", distances, below=0.3 * floor)
+    measured.median("entropy of their classes, nats (log 10 = 2.303)", entropies, above=2.1)

@@ -52,7 +52,8 @@ def test_saturating_changes_the_generators_loss_only():
     assert model.loss == minimax and GAN((2,)).loss == non_saturating
 
 
-def test_the_best_discriminator_is_the_share_of_the_data():
+@pytest.mark.claim
+def test_the_best_discriminator_is_the_share_of_the_data(measured):
     """Prop. 1 and thm 1, for p = N(0, 1) and a generator stuck at q = N(1.5, 0.8^2)."""
     _, score = against(GAN, 1.5, 0.8)
     p, q = gaussian(0, 1), gaussian(1.5, 0.8)
@@ -61,9 +62,8 @@ def test_the_best_discriminator_is_the_share_of_the_data():
     divergence = np.trapezoid(0.5 * p * np.log(p / mixture) + 0.5 * q * np.log(q / mixture), GRID)
     cost = np.trapezoid(p * np.logaddexp(0, -score) + q * np.logaddexp(0, score), GRID)
     found = math.log(2) - cost / 2
-    print(f"error of D {error:.4f}, JSD {found:.4f} for {divergence:.4f}")
-    assert error < 0.02
-    assert found == pytest.approx(divergence, abs=0.01)
+    measured("error of the best D", error, below=0.02)
+    measured("divergence by its cost, nats", found, near=divergence, within=0.01)
 
 
 def test_every_network_of_its_size_plays():
@@ -182,5 +182,4 @@ def test_the_minimax_loss_saturates(seed, measured):
     # With so many d_steps the generator never moves.
     trainer(max_epochs=30).fit(model, loader(train, batch_size=128))
     after = gradient_norm(model, minimax, z) / gradient_norm(model, non_saturating, z)
-    print(f"gradients, minimax over non-saturating: {before:.2f}, then {after:.4f}")
     measured("against a sure discriminator", after, below=0.05)

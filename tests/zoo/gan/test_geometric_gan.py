@@ -72,7 +72,6 @@ def test_its_optimum_is_the_linear_support_vector_machine(seed, measured):
     cosine = np.dot(w[0].detach().numpy(), machine.coef_[0]) / (
         np.linalg.norm(w.detach()) * np.linalg.norm(machine.coef_)
     )
-    print(f"objective {found:.5f} for {best:.5f}, cosine {cosine:.5f}")
     measured("objective over that of scikit-learn's solver", found / best, near=1, within=0.01)
     measured("cosine of the two hyperplanes", cosine, above=0.99)
 

@@ -52,13 +52,11 @@ def test_the_gain_rises_with_the_distance_of_parallel_lines(seed, measured):
     blind, flat = on_lines(MinimaxGAN, 1.0, lr=5e-3)
     scores = blind.score(data(1000)), blind.score(*blind.fake(torch.zeros(1000, 1)))
     divergence = np.log(2) - minimax.discriminator(*scores).item() / 2
-    print(
-        f"gain {np.round(gains, 3)}, slope {np.round(slopes, 3)}; JSD {divergence:.4f} {flat:.1e}"
-    )
-    assert all(np.diff(gains) > 0)
+    nearer = None
     for theta, gain in zip(THETAS, gains, strict=True):
-        measured(f"gain at distance {theta:g}", gain)
+        nearer = measured(f"gain at distance {theta:g}", gain, above=nearer)
     measured("correlation with the distance", np.corrcoef(gains, THETAS)[0, 1], above=0.9)
-    assert max(np.abs(slopes)) < 4 * min(np.abs(slopes))
+    least = measured("least of its slopes", min(np.abs(slopes)))
+    measured("greatest of its slopes", max(np.abs(slopes)), below=4 * least)
     measured("divergence at any distance (log 2)", divergence, near=np.log(2), within=0.02)
-    assert abs(flat) < 0.05 * min(np.abs(slopes))
+    measured("slope of the divergence", abs(flat), below=0.05 * least)

@@ -91,7 +91,6 @@ def test_only_the_posterior_fools_the_discriminator(seed, measured):
         return paid.item(), cross_entropy(*ratios).item()
 
     (right, none), (wrong, best) = cost(0.5), cost(0.0)
-    print(f"cost of D: posterior {right:.3f} (log 4 = 1.386), prior {wrong:.3f}, least {best:.3f}")
     assert none == pytest.approx(math.log(4))
     measured("cost of D, posterior (log 4)", right, near=math.log(4), within=0.02)
     measured("the best D's, codes of the prior", best, below=math.log(4) - 0.1)

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -179,7 +178,7 @@ def patch(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.claim
 @pytest.mark.slow
-def test_a_trunk_that_only_discriminates_is_enough_to_reconstruct_and_to_paint():
+def test_a_trunk_that_only_discriminates_is_enough_to_reconstruct_and_to_paint(measured):
     x, labels = digits()[2:]
     paint, mask = patch(x)
 
@@ -198,9 +197,13 @@ def test_a_trunk_that_only_discriminates_is_enough_to_reconstruct_and_to_paint()
             falls = 1 - off(model.decode(z)) / off(again), 1 - off(photo) / off(x)
             row += [same, *falls, distance(model.sample(1297))]
         found.append(row)
-    print("same digit, fall of the patch's error in G(z) and in the photo, Frechet distance;")
-    print("then those of a VAE on an untrained trunk")
-    print(np.round(found, 3))
-    same, drawn, photo, _, baseline, *_ = np.median(found, axis=0)
-    assert same >= baseline - 0.05
-    assert drawn >= 0.7 and photo >= 0.5
+    same, drawn, photo, apart, *blind = zip(*found, strict=True)
+    of = "of a VAE on an untrained trunk"
+    baseline = measured.median(f"digits that come back as themselves, {of}", blind[0])
+    measured.median("digits that come back as themselves", same, above=baseline - 0.05)
+    measured.median(f"a patch's error falls in G(z) by, {of}", blind[1])
+    measured.median("a patch's error falls in G(z) by", drawn, above=0.7)
+    measured.median(f"and in the photo by, {of}", blind[2])
+    measured.median("and in the photo by", photo, above=0.5)
+    measured.median(f"Fréchet distance of samples, {of}", blind[3])
+    measured.median("Fréchet distance of samples", apart)

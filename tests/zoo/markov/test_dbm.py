@@ -149,7 +149,7 @@ def moments(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.claim
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_two_layers_learn_digits_at_once(seed):
+def test_two_layers_learn_digits_at_once(seed, measured):
     """Exactly below 22 nats, where independent pixels cost 25, and an RBM of the same first layer
     and chains is at most half a nat better; samples have the data's pairs of pixels."""
     train, held_out, independent = digits(seed)
@@ -167,12 +167,11 @@ def test_two_layers_learn_digits_at_once(seed):
         moments(x) for x in (held_out, deep.sample(len(train)), torch.bernoulli(pixels) * 2 - 1)
     )
     errors = [(found - data).square().mean().sqrt().item() for found in (ours, apart)]
-    print(
-        f"{nats:.2f} nats (bound {bound:.2f}), RBM {shallow:.2f}, independent {independent:.2f}; "
-        f"error of pairs {errors[0]:.4f}, independent {errors[1]:.4f}; means of the top vary "
-        f"by {active.min():.3f} to {active.max():.3f}"
-    )
-    assert independent > 24 and nats < 22
-    assert nats < bound < nats + 0.5
-    assert nats < shallow + 0.5
-    assert errors[0] < errors[1]
+    measured("independent pixels, nats", independent, above=24)
+    measured("RBM of the same first layer, nats", shallow)
+    measured("DBM, nats of held-out digits", nats, below=min(22, shallow + 0.5))
+    measured("bound of the DBM, nats", bound, above=nats, below=nats + 0.5)
+    measured("error of pairs of pixels, independent ones", errors[1])
+    measured("error of pairs of pixels", errors[0], below=errors[1])
+    measured("standard deviation of the top's means, least unit", active.min().item())
+    measured("standard deviation of the top's means, most unit", active.max().item())

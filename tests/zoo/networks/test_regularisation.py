@@ -276,13 +276,14 @@ def test_r1_and_batch_normalisation_are_refused(model_class, settings):
 
 
 @pytest.mark.claim
-def test_without_the_penalty_a_game_circles_and_with_it_converges():
+def test_without_the_penalty_a_game_circles_and_with_it_converges(measured):
     data = loader(torch.zeros(8, 1))
     circling, damped = DiracGAN((1,)), DiracGAN((1,), r1=1.0)
     for model in (circling, damped):
         fit(model, data, 200)
-    assert damped.distance() < 0.01
-    assert circling.distance() > 0.5
+    what = "distance from the equilibrium after 200 steps"
+    measured(f"{what}, with the penalty", damped.distance(), below=0.01)
+    measured(f"{what}, without", circling.distance(), above=0.5)
 
 
 # Augmentation
@@ -466,7 +467,7 @@ def test_older_networks_whose_heads_were_free_are_read(model_class, tmp_path):
 @pytest.mark.claim
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_few_images_are_not_learned_by_heart(seed):
+def test_few_images_are_not_learned_by_heart(seed, measured):
     """The share of held-out digits that score below the median of 25 trained on; 0.5 is fair."""
     digits = torch.tensor(load_digits().images, dtype=torch.float32)[:, None] / 8 - 1
     train, held_out = digits[:25], digits[25:]
@@ -476,4 +477,6 @@ def test_few_images_are_not_learned_by_heart(seed):
         model = GAN((1, 8, 8), network="conv", width=16, lr=1e-3, augment=policy)
         fit(model, loader(train.repeat(20, 1, 1, 1), 25), 800)
         below[policy] = (model.score(held_out) < model.score(train).median()).float().mean().item()
-    assert below["translation", "cutout"] < 0.6 < 0.75 < below[()]
+    what = "held-out digits that score below the median of trained ones"
+    measured(f"{what}, augmented", below["translation", "cutout"], below=0.6)
+    measured(f"{what}, as they are", below[()], above=0.75)

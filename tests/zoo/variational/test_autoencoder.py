@@ -181,9 +181,6 @@ def test_two_numbers_say_more_than_two_principal_components(seed, measured):
         return near.score(codes(unseen), test.labels)
 
     found, known = right(model.encode), right(components)
-    print(
-        f"error {error:.2f}, PCA {linear:.2f}: {error / linear:.3f}; 10-NN {found:.3f}, {known:.3f}"
-    )
     measured("error on unseen digits, over that of PCA", error / linear, below=0.75)
     measured("neighbours of the same class, by PCA", known)
     measured("neighbours of the same class", found, above=known + 0.1)

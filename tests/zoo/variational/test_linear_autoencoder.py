@@ -77,7 +77,6 @@ def test_it_finds_the_principal_subspace(seed, measured):
     centred = x.flatten(1) - mean
     least = (centred - centred @ directions @ directions.T).square().sum(1).mean()
     excess = (error.detach() / least - 1).item()
-    print(f"{angle(w, directions):.1e} degrees, {start:.0f} before; excess error {excess:.1e}")
     measured("largest angle to PCA's subspace, degrees", angle(w, directions), below=1)
     measured("before training", start, above=60)
     measured("error in excess of PCA's, share", excess, near=0, within=1e-4)

@@ -108,7 +108,7 @@ def test_impossible_settings_are_refused(setting, message):
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_elbo_on_binarised_digits(real_data, seed):
+def test_elbo_on_binarised_digits(real_data, seed, measured):
     """Better than -105 nats on 2,000 held-out digits; independent pixels have about -206."""
     torch.manual_seed(seed)
     data = MNIST10k(str(real_data), batch_size=100, binarise="threshold")
@@ -116,13 +116,13 @@ def test_elbo_on_binarised_digits(real_data, seed):
     held_out = torch.cat((val, test))
     assert len(train) == 8000 and len(held_out) == 2000
     chance = (((train + 1) / 2).sum(0) + 1) / (len(train) + 2)
-    independent = Bernoulli(chance).log_prob((held_out + 1) / 2).sum((1, 2, 3)).mean()
+    independent = Bernoulli(chance).log_prob((held_out + 1) / 2).sum((1, 2, 3)).mean().item()
     model = VAE(data.image_shape)
     trainer(max_epochs=40, limit_val_batches=0).fit(model, data)
     with torch.no_grad():
-        elbo = model.elbo(held_out).mean()
-    five, fifty = (model.importance_weighted(held_out, samples=k).mean() for k in (5, 50))
-    print(f"ELBO {elbo:.2f}, 50 samples {fifty:.2f}, independent pixels {independent:.2f} nats")
-    assert independent < -200
-    assert elbo > -105
-    assert elbo < five < fifty
+        elbo = model.elbo(held_out).mean().item()
+    five, fifty = (model.importance_weighted(held_out, samples=k).mean().item() for k in (5, 50))
+    measured("log density of independent pixels, nats", independent, below=-200)
+    measured("ELBO, nats", elbo, above=-105)
+    measured("5 importance samples, nats", five, above=elbo)
+    measured("50 importance samples, nats", fifty, above=five)
