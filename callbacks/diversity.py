@@ -37,6 +37,10 @@ RATIOS = {
     "vendi_ratio": "the Vendi score",
     "vendi_within_ratio": "the Vendi score within classes",
 }
+LOOK = {
+    "missing": "training images that no sample comes near",
+    "closest_pairs": "the closest pairs of samples",
+}
 
 
 @dataclass
@@ -275,7 +279,7 @@ class Diversity(Evaluation):
             if narrow.high < self.BAD and "vendi_within_ratio" not in low:
                 faults.append(vary)
         if faults:
-            see = " and ".join(name for name in found.figures if name in look)
+            see = " and at ".join(LOOK[name] for name in found.figures if name in look)
             return "bad", f"No: {'; '.join(faults)}." + (f" Look at {see}." if see else "")
         if repeated:
             return "unsure", f"Not quite: {repeated}. There are {n:,} training images."

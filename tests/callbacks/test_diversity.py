@@ -59,7 +59,7 @@ def test_three_hundred_images_are_counted(real):
     drawn = (drawn.int() + torch.randint(-2, 3, drawn.shape)).clamp(0, 255).byte()
     section = judge(real, drawn)
     assert section.flag == "bad" and "repeat themselves in pixels like" in section.verdict
-    assert "Look at closest_pairs" in section.verdict
+    assert "Look at the closest pairs of samples" in section.verdict
     assert contains(section.numbers["support/pixels"], 300)
     assert section.numbers["support_distinct/pixels"].value == pytest.approx(300, rel=0.1)
     assert section.numbers["support_half_chance/pixels"].value == pytest.approx(300, rel=0.6)
@@ -75,7 +75,10 @@ def test_thirty_images_under_noise_collide_nowhere_and_are_bad(real):
     assert number.value == math.inf and number.low is None
     assert section.flag == "bad"
     assert "compared with as many held-out images (600) the samples reach" in section.verdict
-    assert "of the coverage" in section.verdict and "Look at missing" in section.verdict
+    assert (
+        "of the coverage" in section.verdict
+        and "Look at training images that no" in section.verdict
+    )
     assert section.figures["missing"].dtype == torch.uint8
     assert section.numbers["coverage_ratio"].high < 0.75
     assert "at least" not in section.verdict
