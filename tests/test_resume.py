@@ -20,7 +20,7 @@ from genzoo.callbacks.progress import Bar, ProgressLines
 from genzoo.datamodules import Digits
 from genzoo.runs.checkpoints import AtomicCheckpointIO, read
 from genzoo.runs.folders import last_checkpoint
-from genzoo.zoo import DBM, DCGAN, GAN, GSN, RBM, VAE, PixelCNN
+from genzoo.zoo import DBM, DCGAN, EDM, GAN, GSN, RBM, VAE, PixelCNN
 from tests.helpers.training import trainer
 
 BATCHES = 4  # an epoch
@@ -41,6 +41,7 @@ MODELS = {
     "RBM": lambda: RBM((1, 8, 8), num_classes=10, hidden=6, chains=20),
     "DBM": lambda: DBM((1, 8, 8), hidden=6, top=4, chains=20),
     "GSN": lambda: GSN((1, 8, 8), width=8, walkback=2),
+    "EDM": lambda: EDM((1, 8, 8), num_classes=10, width=8, blocks=1, warmup_steps=9),
 }
 
 
