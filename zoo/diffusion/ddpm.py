@@ -42,8 +42,9 @@ class DDPM(Denoising):
     Args:
         timesteps: T; with "linear" more than 20, for each beta is less than 1.
         schedule: Of the betas: "linear" from 1e-4 to 0.02 (of T = 1000), or "cosine".
-        sampler: As `Denoising`; "ancestral" is the paper's, "ddim" that of 2010.02502.
-        steps: Of `sample` and of codes; 0: all T. Other arguments as `Denoising`.
+        sampler: How `sample` walks: "ancestral", the paper's, with fresh noise at each step, or
+            without it "ddim", that of 2010.02502 (the same as "euler"), "midpoint" or "heun".
+        steps: Of `sample` and of codes; 0: all T.
     """
 
     clipped = True

@@ -43,7 +43,7 @@ class EDM(Denoising):
         sigma_max: The noise from which images are drawn.
         rho: Power of sigma whose inverse has even steps.
         noise_mean: The paper's P_mean, of ln(sigma) in training.
-        noise_deviation: The paper's P_std. Other arguments as `Denoising`.
+        noise_deviation: The paper's P_std, of ln(sigma) in training.
     """
 
     def __init__(

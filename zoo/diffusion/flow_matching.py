@@ -31,8 +31,7 @@ class FlowMatching(Denoising):
 
     Args:
         time: How t is drawn in training: "uniform", or "logit_normal", the logistic of N(0, 1), by
-            which the middle is seen more (https://arxiv.org/abs/2403.03206, sec. 3.1). Other
-            arguments as `Denoising`.
+            which the middle is seen more (https://arxiv.org/abs/2403.03206, sec. 3.1).
     """
 
     path = Straight()
