@@ -163,8 +163,8 @@ def test_the_chain_draws_digits(seed, measured):
     measured("fd of held-out digits", distance(digits()[2]))
     gaussian = measured("fd of one Gaussian's", distance(one_gaussian()))
     x, y = drawn(model, seed, sampler="ancestral", steps=100)
-    measured("fd of samples, 100 steps of the chain", distance(x), below=0.5 * gaussian)
-    measured("share that shows the class asked for", agreement(x, y), above=0.95)
+    measured("fd of digits drawn in 100 steps of the chain", distance(x), below=0.5 * gaussian)
+    measured("share of them that shows the class asked for", agreement(x, y), above=0.95)
 
 
 @pytest.mark.claim
@@ -176,11 +176,11 @@ def test_without_fresh_noise_more_steps_are_better(seed, measured):
     model = on_digits(DDPM, seed, **DIGITS)
     fd = {n: distance(drawn(model, seed, sampler="ddim", steps=n)[0]) for n in (5, 10, 20, 50)}
     chain = distance(drawn(model, seed, sampler="ancestral", steps=10)[0])
-    measured("fd by DDIM, 50 steps", fd[50])
-    measured("20 steps", fd[20])
-    measured("10 steps", fd[10])
-    measured("5 steps", fd[5], above=fd[50])
-    measured("by the chain, 10 steps", chain)
+    measured("fd by DDIM in 50 steps", fd[50])
+    measured("fd by DDIM in 20 steps", fd[20])
+    measured("fd by DDIM in 10 steps", fd[10])
+    measured("fd by DDIM in 5 steps", fd[5], above=fd[50])
+    measured("fd by the chain in 10 steps", chain)
 
 
 @pytest.mark.claim
@@ -190,10 +190,10 @@ def test_the_cosine_needs_clipping(seed, monkeypatch, measured):
     """alpha_bar_T is 2e-9: the first step divides the error by 5e-5."""
     model = on_digits(DDPM, seed, schedule="cosine", **DIGITS | {"steps": 1000})
     clipped = distance(drawn(model, seed, sampler="ddim", steps=50)[0])
-    clipped = measured("fd by the cosine, clipped", clipped)
+    clipped = measured("fd by the cosine schedule, clipped", clipped)
     monkeypatch.setattr(DDPM, "clipped", False)
     free = distance(drawn(model, seed, sampler="ddim", steps=50)[0])
-    measured("fd by the cosine, not clipped", free, above=2 * clipped)
+    measured("fd by the cosine schedule, not clipped", free, above=2 * clipped)
 
 
 @pytest.mark.claim
@@ -208,6 +208,6 @@ def test_unseen_digits_come_back_from_their_codes(seed, measured):
         z = model.encode(unseen, labels, steps=steps)
         back = model.decode(z, labels, steps=steps, sampler="ddim")
         found[steps] = (back - unseen).square().mean().sqrt().item()
-    measured("error of unseen digits by their codes, 50 steps", found[50], below=0.05)
-    measured("20 steps", found[20], above=found[50])
-    measured("10 steps", found[10], above=found[20])
+    measured("error of unseen digits from their codes, 50 steps", found[50], below=0.05)
+    measured("error from their codes, 20 steps", found[20], above=found[50])
+    measured("error from their codes, 10 steps", found[10], above=found[20])

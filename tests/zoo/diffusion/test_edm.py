@@ -166,7 +166,9 @@ def test_the_weights_keep_large_noise_learnable(seed, measured):
     for sigma in (0.05, 0.5, 3.0, 20.0):
         ours = measured(f"error of D at sigma {sigma:g}", errors[EDM, sigma])
         bound = {"above": 3 * ours} if sigma >= 3 else {}
-        measured(f"of who says epsilon, at {sigma:g}", errors[SaysNoise, sigma], **bound)
+        measured(
+            f"error of who says epsilon, at sigma {sigma:g}", errors[SaysNoise, sigma], **bound
+        )
 
 
 @pytest.mark.claim
@@ -191,4 +193,4 @@ def test_heuns_steps_are_worth_their_second_look(seed, measured):
     model = on_digits(EDM, seed, steps=1300)
     for sampler, steps, calls in (("heun", 9, 17), ("euler", 20, 20)):
         x, _ = drawn(model, seed, sampler=sampler, steps=steps)
-        measured(f"class-conditional, by {sampler.capitalize()}, {calls} calls", distance(x))
+        measured(f"class-conditional, fd by {sampler.capitalize()}, {calls} calls", distance(x))

@@ -126,10 +126,10 @@ def test_few_steps_are_enough_and_one_is_not(seed, measured):
     for steps in (50, 8, 4, 2, 1):
         torch.manual_seed(seed)
         found[steps] = earth_movers_distance(model.sample(1000, steps=steps), fresh)
-    measured("W1 of samples, 50 steps", found[50], below=2 * floor)
+    measured("W1 of samples in 50 steps", found[50], below=2 * floor)
     for steps in (8, 4, 2):
-        measured(f"{steps} steps", found[steps])
-    measured("1 step", found[1], above=5 * found[50])
+        measured(f"W1 in {steps} steps", found[steps])
+    measured("W1 in 1 step", found[1], above=5 * found[50])
 
 
 @pytest.mark.claim
@@ -142,11 +142,13 @@ def test_digits_in_twelve_steps(seed, measured):
     game = on_digits(DCGAN, seed, width=16, ema_decay=0.99)
     x, y = drawn(model, seed, steps=12)
     floor = measured("fd of held-out digits", distance(digits()[2]))
-    found = measured("fd of samples, 12 steps", distance(x), below=1.2 * floor)
-    measured("share that shows the class asked for", agreement(x, y), above=0.95)
+    found = measured("fd of digits drawn in 12 steps", distance(x), below=1.2 * floor)
+    measured("share of them that shows the class asked for", agreement(x, y), above=0.95)
     measured("fd of DCGAN's", distance(drawn(game, seed)[0]), above=2 * found)
     measured("fd of one Gaussian's", distance(one_gaussian()), above=2 * found)
-    measured("fd of samples, 1 step", distance(drawn(model, seed, steps=1)[0]), above=2 * found)
+    measured(
+        "fd of digits drawn in 1 step", distance(drawn(model, seed, steps=1)[0]), above=2 * found
+    )
 
 
 @pytest.mark.claim
@@ -155,9 +157,9 @@ def test_digits_in_twelve_steps(seed, measured):
 def test_ten_steps_are_worth_more_than_diffusions(seed, measured):
     """The same network and as many steps of training; drawn by ten calls of it."""
     model, other = on_digits(FlowMatching, seed, lr=1e-3), on_digits(DDPM, seed, **DIGITS)
-    ours = measured("fd of samples, 10 steps", distance(drawn(model, seed, steps=10)[0]))
+    ours = measured("fd of digits drawn in 10 steps", distance(drawn(model, seed, steps=10)[0]))
     theirs, _ = drawn(other, seed, steps=10, sampler="ddim")
-    measured("fd of DDPM's by DDIM, 10 steps", distance(theirs), above=ours / 0.8)
+    measured("fd of DDPM's by DDIM in 10 steps", distance(theirs), above=ours / 0.8)
 
 
 @pytest.mark.claim
@@ -170,14 +172,16 @@ def test_guidance_raises_agreement_and_lowers_diversity(seed, measured):
     for g in (0, 1, 2, 4):
         x, y = drawn(model, seed, steps=12, guidance=float(g))
         right[g], varied[g], fd[g] = agreement(x, y), spread(x, y), distance(x)
-    measured("share of the class asked for, g = 0", right[0], below=0.2)  # nobody was asked
-    measured("g = 1", right[1], above=0.9)
-    measured("g = 2", right[2], above=right[1] - 1e-6)  # at least as many
-    measured("variance within a class, g = 1", varied[1])
-    measured("variance, g = 2", varied[2], below=varied[1])
-    measured("fd, g = 1", fd[1])
-    measured("fd, g = 2", fd[2])
-    measured("fd, g = 4", fd[4], above=2 * fd[1])
+    measured("guidance 0: share of the class asked for", right[0], below=0.2)  # nobody was asked
+    measured("guidance 1: share of the class asked for", right[1], above=0.9)
+    measured(
+        "guidance 2: share of the class asked for", right[2], above=right[1] - 1e-6
+    )  # at least as many
+    measured("guidance 1: variance within a class", varied[1])
+    measured("guidance 2: variance within a class", varied[2], below=varied[1])
+    measured("guidance 1: fd", fd[1])
+    measured("guidance 2: fd", fd[2])
+    measured("guidance 4: fd", fd[4], above=2 * fd[1])
 
 
 @pytest.mark.claim
@@ -190,8 +194,8 @@ def test_unseen_digits_come_back_from_their_codes(seed, measured):
         z = model.encode(unseen, labels, steps=steps, sampler="midpoint")
         back = model.decode(z, labels, steps=steps, sampler="midpoint")
         found[steps] = (back - unseen).square().mean().sqrt().item()
-    fine = measured("error of unseen digits by their codes, 25 steps", found[25], below=0.01)
-    measured("5 steps", found[5], above=5 * fine)
+    fine = measured("error of unseen digits from their codes, 25 steps", found[25], below=0.01)
+    measured("error from their codes, 5 steps", found[5], above=5 * fine)
     measured("deviation of the codes", z.std().item(), near=1, within=0.15)
 
 
@@ -205,13 +209,16 @@ def test_the_density_of_the_ring(seed, measured):
     squares = torch.cdist(fresh, data.centres).square() / (2 * data.sigma**2)
     normaliser = torch.tensor(8 * 2 * torch.pi * data.sigma**2).log()
     truth = measured(
-        "log p of fresh points, nats", ((-squares).logsumexp(1) - normaliser).mean().item()
+        "log p of fresh points of the ring by the truth, nats",
+        ((-squares).logsumexp(1) - normaliser).mean().item(),
     )
     train = data.split("train").images
     one = torch.distributions.MultivariateNormal(train.mean(0), train.T.cov())
-    gaussian = measured("by one Gaussian", one.log_prob(fresh).mean().item())
+    gaussian = measured("log p by one Gaussian", one.log_prob(fresh).mean().item())
     found = model.elbo(fresh, steps=100).mean().item()
-    measured("by flow matching", found, above=max(truth - 0.35, gaussian + 1), below=truth + 0.05)
+    measured(
+        "log p by flow matching", found, above=max(truth - 0.35, gaussian + 1), below=truth + 0.05
+    )
 
 
 @pytest.mark.claim
