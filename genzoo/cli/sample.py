@@ -68,7 +68,9 @@ def sample(args: list[str]) -> None:
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
     walks = parser.add_argument_group("of models that draw step by step, where they have it")
     walks.add_argument("--steps", type=int, help="how many (as the model was made)")
-    walks.add_argument("--guidance", type=float, help="how much it heeds y; 1: as it learned")
+    walks.add_argument(
+        "--guidance", type=float, help="strength of the condition; 1: as it was trained"
+    )
     walks.add_argument("--sampler", help="euler, heun, ... (as the model was made)")
     options = parser.parse_args(args)
     for name in ("n", "batch_size"):

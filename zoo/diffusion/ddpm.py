@@ -91,8 +91,8 @@ class DDPM(Denoising):
         return [round(t * self.timesteps) / self.timesteps for t in super().times(steps)]
 
     def noise(self, x_t: Tensor, t: Tensor, *condition: Any) -> Tensor:
-        """epsilon, of x_t's shape, as the network says."""
-        return self.ask(x_t, 1000 * t, *condition)
+        """epsilon, of x_t's shape, as the network predicts it."""
+        return self.predict(x_t, 1000 * t, *condition)
 
     def denoise(self, x_t: Tensor, t: Tensor, *condition: Any) -> Tensor:
         alpha, sigma = (v.view(-1, *[1] * (x_t.ndim - 1)) for v in self.path(t))

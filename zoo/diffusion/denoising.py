@@ -1,17 +1,17 @@
 """Denoising models: what the family shares, whatever a paper calls itself.
 
 An image x becomes noise along a path x_t = alpha(t) x + sigma(t) epsilon, t from 0 (data) to 1
-(noise). A network learns to take the noise out; the best answer by squares is the mean
+(noise). A network learns to remove the noise; with the least squared error it gives the mean
 
     x^ = E[x | x_t],  and  epsilon^ = (x_t - alpha x^) / sigma.
 
 With it comes all else, once for the family. The slope of the log-density of x_t is
 -epsilon^ / sigma (Tweedie's formula), and the flow dx = x^ d alpha + epsilon^ d sigma carries noise
 to data and data to noise (2011.13456, sec. 4.3): so an image has a code, a sample is the image of
-its noise, and the change of variables gives its density. A condition is withheld now and then in
+its noise, and the change of variables gives its density. A condition is dropped now and then in
 training, for the sake of `guidance.py`.
 
-A paper says what path it takes, how t is drawn, what the network says, and what that costs.
+A paper's file has its path, how t is drawn, what the network predicts, and the loss.
 """
 
 from abc import abstractmethod
@@ -45,17 +45,17 @@ class Denoising(Averaging, Walking):
         width: Channels of the U-Net at the full side (128), or units of the MLP (256), if None.
         blocks: Residual blocks, of the U-Net at each side (2), of the MLP in all (3), if None.
         multipliers: Of the U-Net's width, one for each side.
-        attention: Sides of the U-Net at which pixels look at all others.
+        attention: Sides of the U-Net at which pixels attend to all others.
         heads: Of this attention.
         patch: Pixels p by p that the U-Net takes together, for costs p^2 times less; 1: each alone.
         dropout: Share of features dropped in training.
         sampler: How `sample` walks: "euler" (the same as "ddim"), "midpoint", "heun", or
             "ancestral", with fresh noise at each step.
-        steps: Of `sample` and of codes; "midpoint" and "heun" ask twice a step.
+        steps: Of `sample` and of codes; "midpoint" and "heun" call the network twice a step.
         density_steps: Of `elbo` and `log_density`, which with too few would promise too much.
-        guidance: g, how much `sample` heeds the condition; 1: as the model is, more: at the cost of
+        guidance: g, strength of the condition in `sample`; 1: as the model is, more: at the cost of
             diversity.
-        label_dropout: Share of images whose condition is withheld in training.
+        label_dropout: Share of images whose condition is dropped in training.
         ema_decay: Decay per step of a moving average of the network, which draws; 0: none.
         lr: Adam's learning rate.
         betas: Adam's decay rates.
@@ -144,7 +144,7 @@ class Denoising(Averaging, Walking):
         small = len(self.image_shape) == 1 or min(self.image_shape[1:]) < 16
         return self.Network or NETWORKS["mlp" if small else "unet"]
 
-    # What a paper says, beside `path` and `denoise`
+    # What a paper defines, beside `path` and `denoise`
 
     @abstractmethod
     def draw_times(self, n: int) -> Tensor:
@@ -152,11 +152,11 @@ class Denoising(Averaging, Walking):
 
     @abstractmethod
     def loss(self, x_t: Tensor, t: Tensor, x: Tensor, noise: Tensor, *condition: Any) -> Tensor:
-        """(B,) the error of what the network says of x_t = alpha x + sigma noise, a mean over
+        """(B,) the error of the network's prediction from x_t = alpha x + sigma noise, a mean over
         pixels."""
 
-    def ask(self, x: Tensor, c: Tensor, *condition: Any) -> Tensor:
-        """The network's answer in x's precision: its average's, in evaluation."""
+    def predict(self, x: Tensor, c: Tensor, *condition: Any) -> Tensor:
+        """The network's output in x's precision: its average's, in evaluation."""
         network = self.network if self.training else self.average_network
         dtype = next(network.parameters()).dtype
         return network(x.to(dtype), c.float(), *condition).to(x.dtype)
@@ -190,7 +190,7 @@ class Denoising(Averaging, Walking):
     def configure_gradient_clipping(
         self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
     ) -> None:
-        """What the Trainer says comes before `clip_norm`."""
+        """The Trainer's own setting comes before `clip_norm`."""
         if gradient_clip_val is None and self.clip_norm:
             gradient_clip_val, gradient_clip_algorithm = self.clip_norm, "norm"
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

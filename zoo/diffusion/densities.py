@@ -3,7 +3,7 @@
     log p(x) = log N(z; 0, I) + integral of the divergence, along the flow from x to its noise z
 
 (1806.07366, eq. 8; 2011.13456, eq. 39). By dx = x^ d alpha + epsilon^ d sigma only the divergence
-of x^ is asked for, J: the integrand is J d alpha + (D - alpha J) / sigma d sigma.
+of x^ is needed, J: the integrand is J d alpha + (D - alpha J) / sigma d sigma.
 """
 
 import math

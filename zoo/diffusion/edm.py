@@ -3,8 +3,8 @@
 Karras, Aittala, Aila and Laine, 2022. https://arxiv.org/abs/2206.00364
 
 Noise of deviation sigma is added to an image, x_sigma = x + sigma epsilon, and D takes it out. A
-network that saw x_sigma as it is, and had to give x or epsilon, would have inputs and errors of
-every size. So D has the network F between weights by which F's input and target have variance 1:
+network from x_sigma as it is to x or epsilon would have inputs and errors of every size. So D has
+the network F between weights by which F's input and target have variance 1:
 
     D(x; sigma) = c_skip x + c_out F(c_in x, ln(sigma) / 4)                 (eq. 7)
     c_skip = s^2 / (sigma^2 + s^2),  c_out = sigma s / sqrt(sigma^2 + s^2),
@@ -35,11 +35,11 @@ from .paths import Exploding
 
 
 class EDM(Denoising):
-    """A network between weights that keep what it sees and says at variance 1.
+    """A network between weights that keep its input and its target at variance 1.
 
     Args:
         sigma_data: The paper's, s: root of the data's mean square; None: of the first batch's.
-        sigma_min: The least noise at which the network is asked.
+        sigma_min: The least noise at which the network is called.
         sigma_max: The noise from which images are drawn.
         rho: Power of sigma whose inverse has even steps.
         noise_mean: The paper's P_mean, of ln(sigma) in training.
@@ -82,10 +82,10 @@ class EDM(Denoising):
             square = self.trainer.strategy.reduce(batch[0].square().mean(), reduce_op="mean")
             self.sigma_data.copy_(square.sqrt())
 
-    def answer(self, x: Tensor, sigma: Tensor, *condition: Any) -> Tensor:
-        """F, of what it sees of x_sigma."""
-        seen = x * (sigma.square() + self.sigma_data.square()).rsqrt()
-        return self.ask(seen, sigma.flatten().log() / 4, *condition)
+    def output(self, x: Tensor, sigma: Tensor, *condition: Any) -> Tensor:
+        """F, of x_sigma times c_in."""
+        scaled = x * (sigma.square() + self.sigma_data.square()).rsqrt()
+        return self.predict(scaled, sigma.flatten().log() / 4, *condition)
 
     def weights(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """c_skip and c_out."""
@@ -95,7 +95,7 @@ class EDM(Denoising):
     def denoise(self, x_t: Tensor, t: Tensor, *condition: Any) -> Tensor:
         sigma = self.path(t)[1].view(-1, *[1] * (x_t.ndim - 1))
         skip, out = self.weights(sigma)
-        return skip * x_t + out * self.answer(x_t, sigma, *condition)
+        return skip * x_t + out * self.output(x_t, sigma, *condition)
 
     def draw_times(self, n: int) -> Tensor:
         normal = torch.randn(n, device=self.device, dtype=self.dtype)
@@ -105,4 +105,4 @@ class EDM(Denoising):
         sigma = self.path(t)[1].view(-1, *[1] * (x_t.ndim - 1))
         skip, out = self.weights(sigma)
         target = (x - skip * x_t) / out
-        return (self.answer(x_t, sigma, *condition) - target).square().flatten(1).mean(1)
+        return (self.output(x_t, sigma, *condition) - target).square().flatten(1).mean(1)

@@ -30,8 +30,8 @@ class FlowMatching(Denoising):
     """Straight lines from noise to data.
 
     Args:
-        time: How t is drawn in training: "uniform", or "logit_normal", the logistic of N(0, 1), by
-            which the middle is seen more (https://arxiv.org/abs/2403.03206, sec. 3.1).
+        time: How t is drawn in training: "uniform", or "logit_normal", the logistic of N(0, 1),
+            whose times are more often in the middle (https://arxiv.org/abs/2403.03206, sec. 3.1).
     """
 
     path = Straight()
@@ -52,7 +52,7 @@ class FlowMatching(Denoising):
 
     def velocity(self, x_t: Tensor, t: Tensor, *condition: Any) -> Tensor:
         """v, of x_t's shape: the direction from data to noise."""
-        return self.ask(x_t, 1000 * t, *condition)
+        return self.predict(x_t, 1000 * t, *condition)
 
     def denoise(self, x_t: Tensor, t: Tensor, *condition: Any) -> Tensor:
         return x_t - t.view(-1, *[1] * (x_t.ndim - 1)) * self.velocity(x_t, t, *condition)

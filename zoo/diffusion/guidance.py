@@ -1,6 +1,6 @@
 """Classifier-free guidance: Ho and Salimans, 2022, https://arxiv.org/abs/2207.12598.
 
-A network whose condition was sometimes withheld in training has two answers, and
+A network whose condition was sometimes dropped in training is two models, and
 
     x^ = x^_none + g (x^_y - x^_none)                       (eq. 6, g = 1 + w)
 
@@ -26,14 +26,14 @@ def guided(denoise: Any, kind: Condition, y: Any, guidance: float) -> Denoise:
         guidance: g.
     """
 
-    def answer(x: Tensor, t: Tensor) -> Tensor:
+    def denoised(x: Tensor, t: Tensor) -> Tensor:
         if guidance == 1:
             return denoise(x, t, y)
         none = kind.withhold(y, torch.ones_like(t, dtype=torch.bool))
         if guidance == 0:
             return denoise(x, t, none)
         both = denoise(torch.cat((x, x)), torch.cat((t, t)), join([none, y]))  # in one batch
-        without, told = both.chunk(2)
-        return without + guidance * (told - without)
+        without, given = both.chunk(2)
+        return without + guidance * (given - without)
 
-    return answer
+    return denoised

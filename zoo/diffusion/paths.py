@@ -1,7 +1,7 @@
 """Paths from data to noise: x_t = alpha(t) x + sigma(t) epsilon, with epsilon from N(0, I).
 
 Time is one for the whole family: t = 0 is data, t = 1 is noise. A path takes times (any shape) and
-gives alpha and sigma of the same shape. The papers count otherwise, and each file says how.
+gives alpha and sigma of the same shape. The papers count otherwise; each file's docstring has how.
 """
 
 import math
@@ -21,7 +21,7 @@ class Straight:
 
 @dataclass(frozen=True)
 class Exploding:
-    """alpha = 1, sigma = largest * t^power: noise is added until nothing else is seen.
+    """alpha = 1, sigma = largest * t^power: noise is added until nothing else is left.
 
     Even steps of t are Karras et al.'s steps of sigma^(1/power) (2206.00364, eq. 5).
 

@@ -15,7 +15,7 @@ network predicts, the flow of probability (2011.13456, eq. 13) is
     dx = x^ d alpha + epsilon^ d sigma,
 
 so neither needs a derivative of the path. The deterministic ones walk from data to noise as well,
-along rising times; they begin above 0, where there is no noise to be told.
+along rising times; they begin above 0, where there is no noise to be removed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,8 +40,8 @@ def even(steps: int, least: float | None = None) -> list[float]:
 
 
 def at(path: Path, time: float, x: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha and sigma at one time, (n, 1, ...)."""
-    alpha, sigma = path(x.new_full((len(x),), time))
+    """alpha and sigma at one time, (1, 1, ...) with as many dimensions as x."""
+    alpha, sigma = path(x.new_full((1,), time))
     shape = (-1, *[1] * (x.ndim - 1))
     return alpha.view(shape), sigma.view(shape)
 
@@ -60,8 +60,8 @@ def ddim(
     eq. 12), on any path.
 
     Args:
-        eta: c in units of what Bayes' rule says of x_s given x_t and x^. 0: no new noise, and it is
-            Euler's method for the flow of probability; 1: as `ancestral`.
+        eta: c in units of the deviation of x_s given x_t and x^, by Bayes' rule. 0: no new noise,
+            and it is Euler's method for the flow of probability; 1: as `ancestral`.
     """
     for time, after in zip(times, times[1:], strict=False):
         clean, noise = split(denoise, path, x, time)
@@ -81,8 +81,8 @@ def euler(denoise: Denoise, path: Path, x: Tensor, times: Sequence[float]) -> It
 
 
 def heun(denoise: Denoise, path: Path, x: Tensor, times: Sequence[float]) -> Iterator[Tensor]:
-    """Heun's method, of second order (2206.00364, alg. 1): Euler's step, then the mean of what is
-    said at both ends; but the last step to 0, where there is no noise to be told, is Euler's."""
+    """Heun's method, of second order (2206.00364, alg. 1): Euler's step, then the mean of the
+    slopes at both ends; but the last step to 0, where there is no noise, is Euler's."""
     for time, after in zip(times, times[1:], strict=False):
         clean, noise = split(denoise, path, x, time)
         (alpha, sigma), (alpha_s, sigma_s) = at(path, time, x), at(path, after, x)
@@ -97,7 +97,7 @@ def heun(denoise: Denoise, path: Path, x: Tensor, times: Sequence[float]) -> Ite
 
 
 def midpoint(denoise: Denoise, path: Path, x: Tensor, times: Sequence[float]) -> Iterator[Tensor]:
-    """The midpoint method, of second order: what is said halfway, for the whole step."""
+    """The midpoint method, of second order: the slope halfway, for the whole step."""
     for time, after in zip(times, times[1:], strict=False):
         half = (time + after) / 2
         (alpha, sigma), (alpha_m, sigma_m), (alpha_s, sigma_s) = (
@@ -165,13 +165,13 @@ def repaint(
 
 
 def step_deviation(path: Path, x: Tensor, time: float, later: float) -> Tensor:
-    """Of x at a later time given x at this one, (n, 1, ...)."""
+    """Of x at a later time given x at this one, (1, 1, ...)."""
     (alpha, sigma), (alpha_t, sigma_t) = at(path, time, x), at(path, later, x)
     return (sigma_t.square() - (alpha_t / alpha * sigma).square()).clamp(min=0).sqrt()
 
 
 def posterior_deviation(path: Path, x: Tensor, time: float, earlier: float) -> Tensor:
-    """Of x at an earlier time given x at this one and the data, (n, 1, ...)."""
+    """Of x at an earlier time given x at this one and the data, (1, 1, ...)."""
     (_, sigma_t), (_, sigma) = at(path, time, x), at(path, earlier, x)
     return sigma / sigma_t * step_deviation(path, x, earlier, time)
 

@@ -1,6 +1,6 @@
 """What a model can do that takes noise out, once for the family: it walks between noise and data.
 
-Of the network only `denoise` is asked. Steps are added up in double precision, which costs nothing
+Of the network only `denoise` is used. Steps are added up in double precision, which costs nothing
 beside the network.
 """
 
@@ -27,10 +27,10 @@ class Walking(GenerativeModel):
     """Draws, completes, encodes, and has a density, by `path` and `denoise`.
 
     Attributes:
-        sampler, steps, guidance: Those of `sample` unless it is asked for others.
-        label_dropout: Share of images whose condition was withheld in training.
+        sampler, steps, guidance: Those of `sample` unless it is given others.
+        label_dropout: Share of images whose condition was dropped in training.
         levels, density_steps: Values of a pixel, of which `elbo` is the probability, and its steps.
-        least: The least time at which the network is asked; nearer to data, there is no noise.
+        least: The least time at which the network is called; nearer to data, there is no noise.
         even_to_least: Whether the last step but one ends at `least`; no: steps are even down to 0.
         clipped: Whether x^ is kept within [-1, 1] while images are drawn.
     """
@@ -44,7 +44,7 @@ class Walking(GenerativeModel):
     least: float
     even_to_least: ClassVar[bool] = True
     clipped: ClassVar[bool] = False
-    bound_images = 500  # of which `Likelihood` asks for the bound, at most: each is a long walk
+    bound_images = 500  # for which `Likelihood` computes the bound, at most: each is a long walk
 
     @property
     def bound_is_exact(self) -> bool:
@@ -66,12 +66,12 @@ class Walking(GenerativeModel):
 
     @property
     def sample_protocol(self) -> dict[str, str | int | float]:
-        """What a card says of how samples were drawn."""
+        """How samples are drawn, for the card."""
         drawn = {"sampler": self.sampler, "sampling_steps": self.steps}
-        return drawn | ({"guidance": self.guidance} if self.told else {})
+        return drawn | ({"guidance": self.guidance} if self.conditional else {})
 
     @property
-    def told(self) -> bool:
+    def conditional(self) -> bool:
         """Whether it has a condition."""
         return self.condition != Nothing()
 
@@ -79,7 +79,7 @@ class Walking(GenerativeModel):
         """Refuses what a constructor cannot be given, before a network is built."""
         at_least(0, guidance=self.guidance)
         _walker(self.sampler)
-        if self.told:
+        if self.conditional:
             self._weight(None)
 
     # Noise to data
@@ -97,9 +97,9 @@ class Walking(GenerativeModel):
 
         Args:
             n: How many.
-            y: What is asked for; at random if not given.
+            y: Conditions of the images; at random if not given.
             steps: From noise to data; None: the model's number, and so of the others.
-            guidance: How much the condition is heeded.
+            guidance: Strength of the condition.
             sampler: How it walks.
             progress: Show a bar over steps.
 
@@ -223,18 +223,18 @@ class Walking(GenerativeModel):
 
     def guided(self, guidance: float, *condition: Any, clipped: bool = False) -> samplers.Denoise:
         """`denoise` of these conditions, as the functions in `samplers` take it."""
-        answer = self.denoise
+        denoise = self.denoise
         if condition:
-            answer = guided(self.denoise, self.condition, *condition, guidance)
+            denoise = guided(self.denoise, self.condition, *condition, guidance)
         if not clipped or len(self.image_shape) == 1:
-            return answer
-        return lambda x, t: answer(x, t).clamp(-1, 1)
+            return denoise
+        return lambda x, t: denoise(x, t).clamp(-1, 1)
 
     def _weight(self, guidance: float | None) -> float:
-        """g as it is asked for, or the model's own; 1 where there is nothing to be heeded."""
+        """g as it is given, or the model's own; 1 of an unconditional model."""
         weight = self.guidance if guidance is None else guidance
         at_least(0, guidance=weight)
-        if not self.told:
+        if not self.conditional:
             if guidance not in (None, 1):
                 kind = type(self).__name__
                 raise ValueError(
@@ -247,7 +247,7 @@ class Walking(GenerativeModel):
 
     def _given(self, n: int, y: Any) -> tuple[Any, ...]:
         """The `*condition` of n images, which cannot be made up."""
-        if self.told and y is None:
+        if self.conditional and y is None:
             raise ValueError(f"y must be {self.condition.form(n)}, got None")
         return self.to_draw(n, y)
 
@@ -287,7 +287,7 @@ def _walker(sampler: str) -> Callable[..., Iterator[Tensor]]:
 
 
 def _without_noise(sampler: str | None, own: str) -> str:
-    """What is asked for; else the model's own, or Euler's method where that has fresh noise."""
+    """The given one; else the model's own, or Euler's method where that has fresh noise."""
     if sampler is None:
         return own if own in samplers.DETERMINISTIC else "euler"
     if sampler not in samplers.DETERMINISTIC:

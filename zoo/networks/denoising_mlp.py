@@ -7,22 +7,22 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from ...conditions import Condition
-from .embedding import NoiseLevel, Told
+from .embedding import ConditionEmbedding, NoiseLevel
 
 
 class Block(nn.Module):
-    """(B, width) to the same: two layers beside a shortcut, told the noise between them."""
+    """(B, width) to the same: two layers beside a shortcut, the embedding added between them."""
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.first = nn.Linear(width, width)
-        self.told = nn.Linear(width, width)
+        self.embedding = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
         self.second = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        h = silu(self.first(self.norm(x)) + self.told(told))
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = silu(self.first(self.norm(x)) + self.embedding(embedding))
         return x + self.second(self.dropout(h))
 
 
@@ -31,7 +31,7 @@ class TimeMLP(nn.Module):
 
     Args:
         image_shape: (C, H, W), or (D,) for points.
-        condition: What else it is told.
+        condition: What it is conditional on, beside the noise.
         width: Units of each layer.
         blocks: Residual blocks of two layers each.
         dropout: Share of hidden units dropped in training.
@@ -49,7 +49,7 @@ class TimeMLP(nn.Module):
     ):
         super().__init__()
         self.level = NoiseLevel(width, width)
-        self.condition = Told(condition, width)
+        self.condition = ConditionEmbedding(condition, width)
         channels = image_shape[0] + self.condition.planes
         self.first = nn.Linear(channels * math.prod(image_shape[1:]), width)
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(blocks))
@@ -59,14 +59,14 @@ class TimeMLP(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, c: Tensor, *condition: Any) -> Tensor:
-        """c (B,): a number that tells the noise, in the paper's scale."""
-        told = self.level(c)
-        seen = x
+        """c (B,): the amount of noise, in the paper's scale."""
+        embedding = self.level(c)
+        inputs = x
         for y in condition:
             code = self.condition.vector(y)
-            told = told if code is None else told + code
-            seen = self.condition.beside(x, y) if self.condition.planes else x
-        h, told = self.first(seen.flatten(1)), silu(told)
+            embedding = embedding if code is None else embedding + code
+            inputs = self.condition.beside(x, y) if self.condition.planes else x
+        h, embedding = self.first(inputs.flatten(1)), silu(embedding)
         for block in self.blocks:
-            h = block(h, told)
+            h = block(h, embedding)
         return self.last(silu(self.norm(h))).view_as(x)

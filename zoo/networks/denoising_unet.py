@@ -1,7 +1,7 @@
 """The U-Net of Ho et al. (https://arxiv.org/abs/2006.11239, app. B), for images of 8 to 256 pixels.
 
 Residual blocks on the way down, each kept, and on the way up, each beside one that was kept;
-attention at some sides. What is told of the noise is added within each block. The authors' networks
+attention at some sides. An embedding of the noise is added within each block. The authors' networks
 are numbers:
 
     8x8            width 32, multipliers (1, 2), blocks 1, attention ()
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle, silu
 
 from ...conditions import Condition
-from .embedding import NoiseLevel, Told
+from .embedding import ConditionEmbedding, NoiseLevel
 
 
 def norm(channels: int) -> nn.GroupNorm:
@@ -37,49 +37,49 @@ def zero(layer: nn.Module) -> nn.Module:
 class Block(nn.Module):
     """(B, C, H, W) to (B, C', H, W): two convolutions beside a shortcut."""
 
-    def __init__(self, before: int, after: int, told: int, dropout: float):
+    def __init__(self, before: int, after: int, entries: int, dropout: float):
         super().__init__()
         self.norm1, self.norm2 = norm(before), norm(after)
         self.first = nn.Conv2d(before, after, 3, padding=1)
-        self.told = nn.Linear(told, after)
+        self.embedding = nn.Linear(entries, after)
         self.dropout = nn.Dropout(dropout)
         self.second = zero(nn.Conv2d(after, after, 3, padding=1))
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        h = self.first(silu(self.norm1(x))) + self.told(told)[:, :, None, None]
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.first(silu(self.norm1(x))) + self.embedding(embedding)[:, :, None, None]
         return self.shortcut(x) + self.second(self.dropout(silu(self.norm2(h))))
 
 
 class Attention(nn.Module):
-    """Each pixel looks at all (B, C, H, W), beside a shortcut."""
+    """Each pixel attends to all, (B, C, H, W), beside a shortcut."""
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
         self.heads = heads
         self.norm = norm(channels)
-        self.ask = nn.Conv2d(channels, 3 * channels, 1)  # query, key and value
-        self.answer = zero(nn.Conv2d(channels, channels, 1))
+        self.project = nn.Conv2d(channels, 3 * channels, 1)  # query, key and value
+        self.output = zero(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        asked = self.ask(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
-        query, key, value = asked.transpose(-1, -2).unbind(1)  # (B, heads, H W, C / heads)
+        projected = self.project(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1))
+        query, key, value = projected.transpose(-1, -2).unbind(1)  # (B, heads, H W, C / heads)
         h = nn.functional.scaled_dot_product_attention(query, key, value)
-        return x + self.answer(h.transpose(-1, -2).reshape(x.shape))
+        return x + self.output(h.transpose(-1, -2).reshape(x.shape))
 
 
 class Stage(nn.Module):
     """A block, and attention behind it at sides that have some."""
 
     def __init__(
-        self, before: int, after: int, told: int, dropout: float, heads: int, attends: bool
+        self, before: int, after: int, entries: int, dropout: float, heads: int, attends: bool
     ):
         super().__init__()
-        self.block = Block(before, after, told, dropout)
+        self.block = Block(before, after, entries, dropout)
         self.attention = Attention(after, heads) if attends else nn.Identity()
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        return self.attention(self.block(x, told))
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        return self.attention(self.block(x, embedding))
 
 
 class Larger(nn.Module):
@@ -98,12 +98,12 @@ class DenoisingUNet(nn.Module):
 
     Args:
         image_shape: (C, H, W).
-        condition: What else it is told.
+        condition: What it is conditional on, beside the noise.
         width: Channels at the full side.
         blocks: Residual blocks at each side on the way down; there is one more on the way up.
         dropout: Share of features dropped in training.
         multipliers: Channels at each side in units of the width; each side is half the one before.
-        attention: Sides, of what the blocks see, at which pixels look at all others; in the middle
+        attention: Sides, of the blocks' inputs, at which pixels attend to all others; in the middle
             they always do.
         heads: Of the attention.
         patch: Pixels of p by p become channels first, and again pixels at the end, by which all
@@ -128,13 +128,13 @@ class DenoisingUNet(nn.Module):
         refuse_sides(image_shape, multipliers, patch)
         if width % heads:
             raise ValueError(f"heads must divide the width, {width}, got {heads}")
-        self.patch, told = patch, 4 * width
-        self.level = NoiseLevel(width, told)
-        self.condition = Told(condition, told)
+        self.patch, entries = patch, 4 * width
+        self.level = NoiseLevel(width, entries)
+        self.condition = ConditionEmbedding(condition, entries)
         side, pixels = image_shape[-1] // patch, image_shape[0] * patch**2
 
         def stage(before: int, after: int) -> Stage:
-            return Stage(before, after, told, dropout, heads, side in attention)
+            return Stage(before, after, entries, dropout, heads, side in attention)
 
         channels = (image_shape[0] + self.condition.planes) * patch**2
         self.first = nn.Conv2d(channels, width, 3, padding=1)
@@ -150,7 +150,7 @@ class DenoisingUNet(nn.Module):
                 kept.append(now)
         self.down = nn.ModuleList(down)
         self.middle = nn.ModuleList(
-            [Stage(now, now, told, dropout, heads, True), Block(now, now, told, dropout)]
+            [Stage(now, now, entries, dropout, heads, True), Block(now, now, entries, dropout)]
         )
         for level, times in reversed([*enumerate(multipliers)]):
             for _ in range(blocks + 1):
@@ -164,23 +164,23 @@ class DenoisingUNet(nn.Module):
         self.last = zero(nn.Conv2d(now, pixels, 3, padding=1))
 
     def forward(self, x: Tensor, c: Tensor, *condition: Any) -> Tensor:
-        """c (B,): a number that tells the noise, in the paper's scale."""
-        told = self.level(c)
+        """c (B,): the amount of noise, in the paper's scale."""
+        embedding = self.level(c)
         for y in condition:
             code = self.condition.vector(y)
-            told = told if code is None else told + code
+            embedding = embedding if code is None else embedding + code
             x = self.condition.beside(x, y) if self.condition.planes else x
-        told = silu(told)
+        embedding = silu(embedding)
         h = self.first(pixel_unshuffle(x, self.patch))
         kept = [h]
         for part in self.down:
-            h = part(h, told) if isinstance(part, Stage) else part(h)
+            h = part(h, embedding) if isinstance(part, Stage) else part(h)
             kept.append(h)
         for part in self.middle:
-            h = part(h, told)
+            h = part(h, embedding)
         for part in self.up:
             h = (
-                part(torch.cat((h, kept.pop()), dim=1), told)
+                part(torch.cat((h, kept.pop()), dim=1), embedding)
                 if isinstance(part, Stage)
                 else part(h)
             )

@@ -1,8 +1,9 @@
-"""What a denoising network is told beside the noisy image: how much noise it has, and a condition.
+"""Inputs of a denoising network beside the noisy image: how much noise it has, and a condition.
 
 Numbers become sinusoids (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762, sec. 3.5). A
-condition becomes a vector, and what of it is an image, planes beside the noisy image. Any of it may
-be withheld, which is a code of its own: classifier-free guidance needs the model of no condition.
+condition becomes a vector, and what of it is an image, planes beside the noisy image. Any of it
+may be dropped, which has an embedding of its own: classifier-free guidance needs the unconditional
+model.
 """
 
 import math
@@ -24,7 +25,7 @@ def sinusoids(c: Tensor, entries: int) -> Tensor:
 
 
 class NoiseLevel(nn.Module):
-    """A number that tells the noise, (B,), to (B, outputs): sinusoids and two layers.
+    """The amount of noise, (B,), to (B, outputs): sinusoids and two layers.
 
     Args:
         entries: Of the sinusoids.
@@ -43,7 +44,7 @@ class NoiseLevel(nn.Module):
 
 
 class ClassOrNone(nn.Embedding):
-    """A class (B,), or -1 where none is told, to (B, outputs)."""
+    """A class (B,), or -1 where there is none, to (B, outputs)."""
 
     def __init__(self, num_classes: int, outputs: int):
         super().__init__(num_classes + 1, outputs)
@@ -54,7 +55,7 @@ class ClassOrNone(nn.Embedding):
 
 
 class Numbers(nn.Module):
-    """Numbers (B, D) to (B, outputs); where all are 0, none are told."""
+    """Numbers (B, D) to (B, outputs); where all are 0, there are none."""
 
     def __init__(self, entries: int, outputs: int):
         super().__init__()
@@ -64,8 +65,8 @@ class Numbers(nn.Module):
         self.none = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, y: Tensor) -> Tensor:
-        told = (y != 0).any(1, keepdim=True)
-        return torch.where(told, self.body(y), self.none)
+        known = (y != 0).any(1, keepdim=True)
+        return torch.where(known, self.body(y), self.none)
 
 
 class Words(nn.Module):
@@ -76,12 +77,12 @@ class Words(nn.Module):
         self.words = nn.Embedding(words, outputs)
 
     def forward(self, y: Tensor) -> Tensor:
-        told = (y > 0).to(self.words.weight.dtype)[..., None]  # (B, L, 1)
-        mean = (self.words(y) * told).sum(1) / told.sum(1).clamp(min=1)
-        return torch.where(told.any(1), mean, self.words.weight[0])
+        known = (y > 0).to(self.words.weight.dtype)[..., None]  # (B, L, 1)
+        mean = (self.words(y) * known).sum(1) / known.sum(1).clamp(min=1)
+        return torch.where(known.any(1), mean, self.words.weight[0])
 
 
-class Told(nn.Module):
+class ConditionEmbedding(nn.Module):
     """A condition of any kind to a vector (B, outputs), and to planes beside an image.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the network sees and says at variance 1, the papers' steps, and what both are good for."""
+"""Input and target of the network at variance 1, the paper's steps, and what both are good for."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_the_noise_of_training_is_log_normal():
 
 
 @pytest.mark.parametrize("sigma", [0.005, 0.3, 1.0, 60.0])
-def test_what_it_sees_and_says_has_variance_1(sigma):
+def test_input_and_target_have_variance_1(sigma):
     model, n = EDM((2,), sigma_data=0.7, width=8, blocks=1), 40_000
     seen = []
     model.network.register_forward_pre_hook(lambda _, given: seen.append(given))
@@ -66,7 +66,7 @@ def test_what_it_sees_and_says_has_variance_1(sigma):
 
 
 def test_the_loss_weighs_the_denoised_image():
-    """lambda(sigma) |D - x|^2 with lambda = 1 / c_out^2 (eq. 8), whatever the network says."""
+    """lambda(sigma) |D - x|^2 with lambda = 1 / c_out^2 (eq. 8), whatever the network predicts."""
     model = EDM((1, 8, 8), sigma_data=0.6, width=16, blocks=1)
     nn.init.normal_(model.network.last.weight, std=0.3)
     x, noise, t = torch.rand(7, 1, 8, 8) * 2 - 1, torch.randn(7, 1, 8, 8), model.draw_times(7)
@@ -131,17 +131,17 @@ def test_impossible_settings_are_refused(setting, message):
         EDM((2,), **setting)
 
 
-class SaysNoise(EDM):
-    """The same network without the weights: it sees x_sigma, and says epsilon."""
+class PredictsNoise(EDM):
+    """The same network without the weights: from x_sigma it predicts epsilon."""
 
     def denoise(self, x_t, t, *condition):
         sigma = self.path(t)[1].view(-1, 1)
-        return x_t - sigma * self.ask(x_t, sigma.flatten().log() / 4)
+        return x_t - sigma * self.predict(x_t, sigma.flatten().log() / 4)
 
     def loss(self, x_t, t, x, noise, *condition):
         sigma = self.path(t)[1].view(-1, 1)
-        said = self.ask(x_t, sigma.flatten().log() / 4)
-        return (said - noise).square().mean(1)
+        found = self.predict(x_t, sigma.flatten().log() / 4)
+        return (found - noise).square().mean(1)
 
 
 @pytest.mark.claim
@@ -151,7 +151,7 @@ def test_the_weights_keep_large_noise_learnable(seed, measured):
     """Root mean square of D - D* over x_sigma of 16 points, with and without them."""
     points = torch.randn(16, 2, generator=torch.Generator().manual_seed(seed))
     errors = {}
-    for kind in (EDM, SaysNoise):
+    for kind in (EDM, PredictsNoise):
         torch.manual_seed(seed)
         model = kind((2,), width=128, lr=1e-3)
         assert isinstance(model.network, TimeMLP) and model.condition == Nothing()
@@ -167,7 +167,9 @@ def test_the_weights_keep_large_noise_learnable(seed, measured):
         ours = measured(f"error of D at sigma {sigma:g}", errors[EDM, sigma])
         bound = {"above": 3 * ours} if sigma >= 3 else {}
         measured(
-            f"error of who says epsilon, at sigma {sigma:g}", errors[SaysNoise, sigma], **bound
+            f"error of a network that predicts epsilon, at sigma {sigma:g}",
+            errors[PredictsNoise, sigma],
+            **bound,
         )
 
 

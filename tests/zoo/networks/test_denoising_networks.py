@@ -1,11 +1,11 @@
-"""Networks that take noise out: sizes of the papers, what they are told, what they cannot be."""
+"""Networks that take noise out: sizes of the papers, their conditions, what they cannot be."""
 
 import pytest
 import torch
 
 from genzoo.conditions import Classes, ImageOf, Nothing, Vector
 from genzoo.zoo.networks import DenoisingUNet, TimeMLP
-from genzoo.zoo.networks.embedding import Told, sinusoids
+from genzoo.zoo.networks.embedding import ConditionEmbedding, sinusoids
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,16 @@ def test_sinusoids():
 
 def test_no_condition_has_a_code_of_its_own():
     """A row for no class, and one for no numbers, which is not what a network says of zeros."""
-    told = Told(Classes(3), 4)
-    codes = told.vector(torch.tensor([-1, 0, 1, 2]))
+    embedding = ConditionEmbedding(Classes(3), 4)
+    codes = embedding.vector(torch.tensor([-1, 0, 1, 2]))
     assert len(codes.unique(dim=0)) == 4
-    told = Told(Vector(2), 4)
-    zeros, others = told.vector(torch.zeros(2, 2)), told.vector(torch.eye(2))
-    assert torch.equal(zeros, told.codes["of_"].none.expand(2, 4))
+    embedding = ConditionEmbedding(Vector(2), 4)
+    zeros, others = embedding.vector(torch.zeros(2, 2)), embedding.vector(torch.eye(2))
+    assert torch.equal(zeros, embedding.codes["of_"].none.expand(2, 4))
     assert not torch.allclose(zeros, others)
-    told = Told(ImageOf((3, 4, 4)), 4)
-    assert told.vector(torch.zeros(1, 3, 4, 4)) is None and told.planes == 3
-    beside = told.beside(torch.zeros(1, 1, 8, 8), torch.ones(1, 3, 4, 4))
+    embedding = ConditionEmbedding(ImageOf((3, 4, 4)), 4)
+    assert embedding.vector(torch.zeros(1, 3, 4, 4)) is None and embedding.planes == 3
+    beside = embedding.beside(torch.zeros(1, 1, 8, 8), torch.ones(1, 3, 4, 4))
     assert beside.shape == (1, 4, 8, 8) and beside[:, 1:].min() == 1
 
 
