@@ -109,8 +109,8 @@ def test_times_are_drawn_as_asked_for():
 
 def test_a_finite_set_is_copied():
     """Walked with the best denoiser of 16 points, every sample is one of them."""
-    points, path = torch.randn(16, 2), PATHS["straight"]
-    *_, x = euler(of_set(path, points), path, torch.randn(500, 2).double(), even(50))
+    points, path = torch.randn(16, 8), PATHS["straight"]
+    *_, x = euler(of_set(path, points), path, torch.randn(500, 8).double(), even(50))
     assert torch.cdist(x, points.double()).min(1).values.max() < 1e-6
 
 
