@@ -5,9 +5,11 @@ from functools import cache
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
+from torch.utils.data import DataLoader, TensorDataset
 
 from genzoo.callbacks import Memorisation
 from genzoo.datamodules import Digits, Toy
+from genzoo.images import from_uint8
 from genzoo.report.card import Section
 from tests.helpers.digits import classes, digits
 from tests.helpers.training import fit, trainer
@@ -24,12 +26,17 @@ def on_digits(model_class: type, seed: int, steps: int = 4000, num_train: int = 
     """
     torch.manual_seed(seed)
     model = model_class((1, 8, 8), num_classes=10, **settings)
-    data = Digits(batch_size=128, conditional=True, num_train=num_train)
+    data = Digits(batch_size=128, conditional=True)
+    if num_train:  # over and over, so that batches are as large
+        few = Digits(num_train=num_train).split("train")
+        times = len(data.split("train")) // num_train + 1
+        x, y = from_uint8(few.images).repeat(times, 1, 1, 1), few.labels.repeat(times)
+        data = DataLoader(TensorDataset(x, y), batch_size=128, shuffle=True, drop_last=True)
     fit(model, data, steps=steps, limit_val_batches=0)
     return model.eval()
 
 
-def on_ring(model_class: type, seed: int, steps: int = 1200, **settings):
+def on_ring(model_class: type, seed: int, steps: int = 2600, **settings):
     """A model of points after so many steps on eight Gaussians."""
     torch.manual_seed(seed)
     model = model_class((2,), width=128, lr=1e-3, **settings)
