@@ -200,8 +200,8 @@ def test_the_cosine_needs_clipping(seed, monkeypatch, measured):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_unseen_digits_come_back_from_their_codes(seed, measured):
-    """2010.02502, sec. 5.4: the error falls with the steps. Below 0.05 in 50 steps, as was hoped, it
-    is not."""
+    """2010.02502, sec. 5.4: the error falls with the steps. That it is below 0.05 in 50 steps did
+    not hold."""
     model = on_digits(DDPM, seed, **DIGITS)
     *_, unseen, labels = digits()
     found = {}
