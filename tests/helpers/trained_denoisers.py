@@ -36,7 +36,7 @@ def on_digits(model_class: type, seed: int, steps: int = 4000, num_train: int = 
     return model.eval()
 
 
-def on_ring(model_class: type, seed: int, steps: int = 2600, **settings):
+def on_ring(model_class: type, seed: int, steps: int = 1200, **settings):
     """A model of points after so many steps on eight Gaussians."""
     torch.manual_seed(seed)
     model = model_class((2,), width=128, lr=1e-3, **settings)
