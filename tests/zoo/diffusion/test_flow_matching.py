@@ -233,4 +233,6 @@ def test_few_images_are_copied_and_many_are_not(seed, measured):
         measured(f"copies among samples of {name}", share, **bound)
         section = asked_of_copies(model, count, n=2000)
         measured(f"copied by the card, {name}", section.numbers["copied"].value)
-        assert section.flag == ("bad" if count else "good"), section.verdict
+        assert (section.flag == "bad") == bool(count), section.verdict
+        # 250 held-out images are too few for the card to be sure that there are none.
+        assert section.verdict.startswith("Yes" if count else "No copies"), section.verdict
