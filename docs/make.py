@@ -30,6 +30,7 @@ DOCS = ROOT / "docs"
 FAMILIES = {  # in the order of the tables
     "autoregressive": "Exact densities: autoregressive",
     "variational": "Autoencoders, and densities by a bound",
+    "diffusion": "Diffusion and flow matching",
     "markov": "Markov chains",
     "supervised": "Supervised, and Bayes' rule",
     "gan": "Adversarial",
@@ -39,6 +40,7 @@ FAMILIES = {  # in the order of the tables
 SHORT = {
     "autoregressive": "exact",
     "variational": "bounds",
+    "diffusion": "diffusion",
     "markov": "chains",
     "supervised": "supervised",
     "gan": "games",

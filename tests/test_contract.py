@@ -119,7 +119,7 @@ def test_impossible_labels_are_refused(name):
         build(name).sample(1, torch.tensor([0]))
 
 
-ANY = {"a", "b", "c", "alpha", "pi"}  # scores that LSGAN wants, and orders of an unused divergence
+ANY = {"a", "b", "c", "alpha", "pi", "noise_mean"}  # numbers that may be below 0
 
 
 @each
@@ -226,7 +226,8 @@ def test_likelihoods_are_nats_of_each_image(name, num_classes):
         if isinstance(model, protocol):
             nats = getattr(model, method)(x, y)
             assert nats.shape == (6,) and (nats < 0).all()
-            assert nats.mean() > -64  # less than a nat a pixel: untrained is about log 2
+            # Less than a nat a pixel: untrained is about log 2.
+            assert nats.mean() > -64 or not TINY[name].bound_above_a_nat
 
 
 @games

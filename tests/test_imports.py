@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 FAMILIES = (
     "autoregressive",
     "conditional",
+    "diffusion",
     "gan",
     "inference",
     "markov",
@@ -54,11 +55,13 @@ LAYERS = (
     ("", "__main__"),
 )
 FOLDERS = ("genzoo", "datamodules", "zoo", "callbacks")
+MECHANISM = ("denoising", "densities", "guidance", "paths", "samplers", "walking")
 MODELS = [
     path
     for family in FAMILIES
     for path in sorted((ROOT / "zoo" / family).glob("*.py"))
     if path.stem not in ("__init__", "conditionals", "bits")
+    and (family, path.stem) not in [("diffusion", part) for part in MECHANISM]
 ]
 
 

@@ -13,7 +13,9 @@ TESTED_ELSEWHERE = {  # module: where, or why not alone
     "cli/parts": "cli/test_fit, with every line that is parsed",
     "cli/remembered": "cli/test_fit, as what a checkpoint says",
     "features/evidence": "callbacks/test_evidence, which makes it",
+    "features/likelihood": "callbacks/test_likelihood, as the words of its section",
     "features/panels": "callbacks/test_memorisation and test_realism, which show them",
+    "features/probe": "callbacks/test_probe, as the words of its section",
     "features/spaces": "callbacks/test_memorisation, as the spaces of copies",
     "features/yardstick": "callbacks/test_realism, which it is made for",
     "files": "by all who write, where a disk is full",
@@ -29,6 +31,9 @@ TESTED_ELSEWHERE = {  # module: where, or why not alone
     "torch": "test_lightning, with the private names of Lightning",
     "zoo/autoregressive/conditionals": "zoo/autoregressive, by all of its models",
     "zoo/base": "test_contract, as the base of all models",
+    "zoo/diffusion/denoising": "zoo/diffusion/test_walking, as the base of all of them",
+    "zoo/diffusion/guidance": "zoo/diffusion/test_walking, with conditions",
+    "zoo/diffusion/paths": "zoo/diffusion/test_samplers, as what they walk along",
     "zoo/inputs": "test_contract and test_batches, by what models refuse",
     "zoo/logistic": "zoo/autoregressive/test_pixelcnn_pp, whose mixture it is",
     "zoo/markov/bits": "zoo/markov, by all of its models",
@@ -37,6 +42,7 @@ TESTED_ELSEWHERE = {  # module: where, or why not alone
 OF_ALL = {  # test module: of what
     "callbacks/verdicts/test_diversity_verdicts": "verdicts on generators of known diversity",
     "callbacks/verdicts/test_memorisation_verdicts": "verdicts on generators of known copies",
+    "cli/test_diffusion": "options of genzoo sample for models that draw step by step",
     "gpu/test_rehearsal": "the command python -m tests.gpu",
     "test_claims": "the numbers that claims record",
     "test_conditions_by_command_line": "conditions, from the data to the picture",
@@ -56,6 +62,7 @@ OF_ALL = {  # test module: of what
     "test_stable": "the names that stay",
     "test_tutorials": "the notebooks",
     "test_types": "the types of all that is public",
+    "zoo/networks/test_denoising_networks": "the networks of models that remove noise",
     "zoo/test_earlier_names": "names and weights of earlier versions",
 }
 

@@ -20,7 +20,7 @@ from genzoo.callbacks.progress import Bar, ProgressLines
 from genzoo.datamodules import Digits
 from genzoo.runs.checkpoints import AtomicCheckpointIO, read
 from genzoo.runs.folders import last_checkpoint
-from genzoo.zoo import DBM, DCGAN, GAN, GSN, RBM, VAE, PixelCNN
+from genzoo.zoo import DBM, DCGAN, EDM, GAN, GSN, RBM, VAE, PixelCNN
 from tests.helpers.training import trainer
 
 BATCHES = 4  # an epoch
@@ -41,6 +41,7 @@ MODELS = {
     "RBM": lambda: RBM((1, 8, 8), num_classes=10, hidden=6, chains=20),
     "DBM": lambda: DBM((1, 8, 8), hidden=6, top=4, chains=20),
     "GSN": lambda: GSN((1, 8, 8), width=8, walkback=2),
+    "EDM": lambda: EDM((1, 8, 8), num_classes=10, width=8, blocks=1, warmup_steps=9),
 }
 
 
@@ -122,6 +123,7 @@ SMALL = {
     "GAN": "GAN --model.width 8 --model.ema_decay 0.9",
     "VAE": "VAE --model.width 8",
     "PixelCNN": "PixelCNN --model.levels 2 --model.width 4 --model.layers 3",
+    "EDM": "EDM --model.width 8 --model.blocks 1 --model.steps 3 --model.warmup_steps 9",
 }
 
 
@@ -164,7 +166,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name, steps",
-    [("GAN", 3), ("GAN", 5), ("VAE", 6)]
+    [("GAN", 3), ("GAN", 5), ("VAE", 6), ("EDM", 3)]
     + [pytest.param("VAE", 5, marks=pytest.mark.slow)]
     + [pytest.param("PixelCNN", steps, marks=pytest.mark.slow) for steps in (4, 10, 11)],
 )
@@ -193,9 +195,10 @@ class Moment:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def training(self) -> None:
-        before = GAN.training_step, VAE.training_step, PixelCNN.training_step
+        kinds = GAN, VAE, PixelCNN, EDM
+        before = [kind.training_step for kind in kinds]
 
-        for kind, step in zip((GAN, VAE, PixelCNN), before, strict=True):
+        for kind, step in zip(kinds, before, strict=True):
 
             def then(model, *args, step=step):
                 result = step(model, *args)
@@ -206,7 +209,7 @@ class Moment:
             kind.training_step = then
 
     def evaluation(self) -> None:
-        for kind in (GAN, VAE, PixelCNN):
+        for kind in (GAN, VAE, PixelCNN, EDM):
 
             def then(model, *args, sample=kind.sample):
                 if self.reached():

@@ -5,6 +5,7 @@ from ..runs.checkpoints import load_model as load_model
 from .autoregressive import *  # noqa: F403
 from .bayes import BayesClassifier as BayesClassifier
 from .conditional import *  # noqa: F403
+from .diffusion import *  # noqa: F403
 from .external import GivenSamples as GivenSamples
 from .external import RealFolder as RealFolder
 from .external import SampleFolder as SampleFolder
@@ -16,7 +17,16 @@ from .supervised import *  # noqa: F403
 from .variational import *  # noqa: F403
 
 # isort: split
-from . import autoregressive, conditional, gan, inference, markov, supervised, variational
+from . import (
+    autoregressive,
+    conditional,
+    diffusion,
+    gan,
+    inference,
+    markov,
+    supervised,
+    variational,
+)
 
 __all__ = [
     "BayesClassifier",
@@ -29,6 +39,7 @@ __all__ = [
 ]
 __all__ += autoregressive.__all__
 __all__ += conditional.__all__
+__all__ += diffusion.__all__
 __all__ += gan.__all__
 __all__ += inference.__all__
 __all__ += markov.__all__

@@ -1,6 +1,7 @@
 """`genzoo sample`: samples of a model, from its checkpoint alone."""
 
 import argparse
+import inspect
 import itertools
 import math
 import shutil
@@ -65,6 +66,12 @@ def sample(args: list[str]) -> None:
     )
     parser.add_argument("--batch_size", type=int, default=100, help="images at a time (100)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (a GPU where there is one)")
+    walks = parser.add_argument_group("of models that draw step by step, where they have it")
+    walks.add_argument("--steps", type=int, help="how many (as the model was made)")
+    walks.add_argument(
+        "--guidance", type=float, help="strength of the condition; 1: as it was trained"
+    )
+    walks.add_argument("--sampler", help="euler, heun, ... (as the model was made)")
     options = parser.parse_args(args)
     for name in ("n", "batch_size"):
         if getattr(options, name) < 1:
@@ -81,8 +88,11 @@ def sample(args: list[str]) -> None:
             raise Misuse("there is no checkpoint in the folder runs to sample from")
         print(f"genzoo: {path}")
     model = sampler(path, options.model, device)
+    how = accepted(
+        model, {name: getattr(options, name) for name in ("steps", "guidance", "sampler")}
+    )
     y = conditions_of(model, options.y, options.n, options.seed)
-    pieces = drawn(model, options.n, y, options.batch_size, options.seed)
+    pieces = drawn(model, options.n, y, options.batch_size, options.seed, **how)
     write_pieces(pieces, options.n, y, options.output)
     print(f"{options.n} images of {type(model).__name__} in {options.output}")
 
@@ -102,6 +112,23 @@ def sampler(path: str | Path, class_path: str | None, device: Any = "cpu") -> An
     if not isinstance(model, Sampler):
         raise TypeError(f"{type(model).__name__} cannot draw images: it has no sample(n, y=None)")
     return model
+
+
+def accepted(model: Any, how: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a model's `sample`, besides n and y, that are given, by name.
+
+    Raises:
+        Misuse: `sample` has no such argument.
+    """
+    taken = inspect.signature(model.sample).parameters
+    for name, value in how.items():
+        if value is not None and name not in taken:
+            others = ", ".join(f"--{other}" for other in how if other in taken)
+            instead = f"only {others}" if others else "none such"
+            raise Misuse(
+                f"--{name} must be left out, got {value}: {type(model).__name__} takes {instead}"
+            )
+    return {name: value for name, value in how.items() if value is not None}
 
 
 def usable(name: str) -> torch.device:
@@ -132,13 +159,19 @@ def draw(model, n: int, y: Tensor | None, batch_size: int, seed: int) -> Tensor:
     return torch.cat([*drawn(model, n, parts, batch_size, seed)])
 
 
-def drawn(model, n: int, y: "Conditions | None", batch_size: int, seed: int) -> Iterator[Tensor]:
-    """The samples of `draw`, in batches."""
+def drawn(
+    model, n: int, y: "Conditions | None", batch_size: int, seed: int, **how: Any
+) -> Iterator[Tensor]:
+    """The samples of `draw`, in batches.
+
+    Args:
+        how: Further arguments of `model.sample`.
+    """
     torch.manual_seed(seed)
     with torch.no_grad(), tqdm(total=n, unit="image", disable=None) as bar:
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)
-            x = model.sample(stop - start, y and y(start, stop))
+            x = model.sample(stop - start, y and y(start, stop), **how)
             if x.ndim == 4:
                 check_images(x, x.shape[1:], f"{type(model).__name__}.sample")
                 x = to_uint8(x)

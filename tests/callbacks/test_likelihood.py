@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from genzoo.callbacks import Likelihood, report_card
-from genzoo.callbacks.likelihood import section_of
 from genzoo.datamodules import Digits
+from genzoo.features.likelihood import section_of
 from genzoo.images import from_uint8, to_levels
 from genzoo.metrics.independent import independent, independent_nats
 from genzoo.zoo import RBM, VAE, PixelCNN
@@ -350,3 +350,14 @@ def test_worse_than_a_guess_is_bad():
     assert (
         section_of(costs / 3, costs / 3, (1, 8, 8), exact=True, levels=2, free=free).flag == "bad"
     )
+
+
+class Dear(Noisy):
+    bound_images, bound_is_exact = 40, True
+
+
+def test_a_dear_bound_is_asked_of_fewer_images_and_may_be_exact(tmp_path):
+    own, _ = run(tmp_path, Dear())
+    assert own.section.protocol["n_held_out"] == own.section.protocol["n_train"] == 40
+    assert own.section.protocol["n_independent"] == 330
+    assert "exact" in own.section.numbers["bits_per_dim"].note and "nats" in own.section.numbers

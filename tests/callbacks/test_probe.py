@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from genzoo.callbacks import LinearProbe, ReportCard
-from genzoo.callbacks.probe import section_of, untrained
+from genzoo.callbacks.probe import untrained
 from genzoo.datamodules import MNIST10k
+from genzoo.features.probe import section_of
 from genzoo.zoo import VAE
 from genzoo.zoo.variational import Autoencoder
 from tests.helpers.toy_model_and_data import Data, Toy, trainer

@@ -35,6 +35,7 @@ class Tiny:
         needs_classes: Whether there is no such model without classes.
         draws_classes: Whether `sample` takes labels when it is trained with some.
         draws_noise: Whether training draws random numbers.
+        bound_above_a_nat: Whether the bound of an untrained model is above -1 nat a pixel.
         last_bias_moves: Whether the discriminator's last bias has a gradient.
         batches: What it is trained on.
         needs: The error, a regular expression, where images come alone, if not that of classes.
@@ -53,6 +54,7 @@ class Tiny:
     needs_classes: bool = False
     draws_classes: bool = True
     draws_noise: bool = True
+    bound_above_a_nat: bool = True
     last_bias_moves: bool = True
     batches: Callable[[], DataLoader] = batches_of_labels
     needs: str = ""

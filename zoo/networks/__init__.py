@@ -2,6 +2,8 @@
 
 from .autoencoding import Autoencoding
 from .conv import ConvDiscriminator, ConvGenerator, LayerNormConvDiscriminator, reached
+from .denoising_mlp import TimeMLP
+from .denoising_unet import DenoisingUNet
 from .encoders import Encoder, GaussianEncoder, without_dropout
 from .heads import Heads, LogOdds, labelled_cross_entropy, without_label
 from .mlp import MLP, MLPDiscriminator, MLPGenerator
@@ -50,6 +52,7 @@ __all__ = [
     "Autoencoding",
     "ConvDiscriminator",
     "ConvGenerator",
+    "DenoisingUNet",
     "Encoder",
     "GaussianEncoder",
     "Heads",
@@ -60,6 +63,7 @@ __all__ = [
     "Regularisation",
     "ResidualDiscriminator",
     "ResidualGenerator",
+    "TimeMLP",
     "labelled_cross_entropy",
     "pair",
     "reached",
