@@ -1,5 +1,6 @@
 """Denoising models that have learned digits or points, the same for all tests of a run."""
 
+import tempfile
 from functools import cache
 
 import torch
@@ -76,7 +77,8 @@ def asked_of_copies(model, num_train: int = 0, n: int = 500) -> Section:
     """What the card answers to whether so many samples are copies of the first digits."""
     question = Memorisation(extractor="pixels", num_samples=n)
     data = Digits(num_train=num_train, conditional=bool(model.num_classes))
-    trainer(callbacks=[question]).test(model, data, verbose=False)
+    with tempfile.TemporaryDirectory() as folder:  # of its pictures
+        trainer(callbacks=[question], default_root_dir=folder).test(model, data, verbose=False)
     return question.section
 
 
