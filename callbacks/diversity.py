@@ -350,7 +350,8 @@ def _missing(evidence: Evidence, classes: Classes) -> str:
     left, missing = classes.left, classes.missing
     if len(left) <= classes.present / 2:
         kind = "class" if len(left) == 1 else "classes"
-        return f"collapse to {len(left)} {kind} of {classes.present} ({_names(evidence, left)})"
+        names = _names(evidence, left)
+        return f"only {len(left)} {kind} of {classes.present} left ({names}): a collapse"
     are = "is" if len(missing) == 1 else "are"
     names = _names(evidence, missing)
     return f"of {classes.present} classes {len(missing)} {are} missing ({names})"

@@ -127,7 +127,7 @@ class Memorisation(Evaluation):
             for name in ("copied", *(f"copied/{space}" for space in look)):
                 number = numbers[name]
                 numbers[name] = Number(
-                    min(number.value, high) if number.low == 0 else number.value,
+                    number.low,  # a surplus that chance explains is no share of copies
                     number.low,
                     max(high, number.low) if name == "copied" else 1.0,
                     number.note,

@@ -240,12 +240,12 @@ class Realism(Evaluation):
                 how += f", but {n:,} images of each kind are too few to say more"
             elif flag == "unsure":
                 how += f", of which {self.GOOD:.0%} is called good"
-        precise, of_real = numbers["precision"].value, numbers["precision_held_out"].value
-        return (
-            f"{how}: {fd} {equal.value:.3g} between {ceiling.value:.3g} and {floor.value:.3g} at "
-            f"{n:,} images; {precise:.0%} of them lie among real ones (held-out images: "
-            f"{of_real:.0%}){worst}."
-        )
+        how += f": {fd} {equal.value:.3g} between {ceiling.value:.3g} and {floor.value:.3g} at "
+        how += f"{n:,} images"
+        if n >= self.LEAST:  # among few real images, far apart, lies almost anything
+            precise, of_real = numbers["precision"].value, numbers["precision_held_out"].value
+            how += f"; {precise:.0%} of them lie among real ones (held-out images: {of_real:.0%})"
+        return f"{how}{worst}."
 
 
 def way_to_real(ours: Compared, floor: Compared, ceiling: Compared, chance: float = 0.0) -> Number:

@@ -47,7 +47,7 @@ class Section:
     verdict: str
     flag: Literal["good", "bad", "unsure"]
     numbers: dict[str, Number] = field(default_factory=dict)
-    figures: dict[str, "Tensor | Path"] = field(default_factory=dict)
+    figures: dict[str, "Tensor | Path"] = field(default_factory=dict, repr=False)
     protocol: dict[str, str | int | float] = field(default_factory=dict)
     topic: Topic | None = None
 
@@ -87,7 +87,7 @@ class Report:
     data: str
     step: int
     sections: list[Section] = field(default_factory=list)
-    figures: dict[str, "Tensor | Path"] = field(default_factory=dict)
+    figures: dict[str, "Tensor | Path"] = field(default_factory=dict, repr=False)
     paths: dict[str, str] = field(default_factory=dict)
     version: str = __version__
 

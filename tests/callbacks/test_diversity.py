@@ -103,7 +103,7 @@ def test_collapse_to_three_classes_is_named(real):
     only = images[(labels == 0) | (labels == 2)][:600]
     section = judge(real, only)
     assert section.flag == "bad"
-    assert "collapse to 2 classes of 5 (" in section.verdict
+    assert "only 2 classes of 5 left (" in section.verdict
     assert "ankle" in section.verdict and "coat" in section.verdict
     assert "bag" not in section.verdict
     missing = judge(real, images[labels != 3][:600])
@@ -114,7 +114,7 @@ def test_collapse_to_three_classes_is_named(real):
     extractor = Seen(pattern_means(classes=8))
     given = evidence(*wide, images[labels < 3][:600], extractor)
     verdict = settings().evaluate(given).verdict
-    assert "collapse to 3 classes of 8" in verdict
+    assert "only 3 classes of 8 left" in verdict
     assert sorted(verdict.split("(")[1].split(")")[0].split(", ")) == ["0", "1", "2"]
 
 
@@ -135,7 +135,7 @@ def test_a_class_that_repeats_itself_is_named(real):
 
 def test_one_image_over_and_over(real):
     section = judge(real, texture(1, 9)[0].expand(300, -1, -1, -1))
-    assert section.flag == "bad" and "collapse to 1 class of 5" in section.verdict
+    assert section.flag == "bad" and "only 1 class of 5 left" in section.verdict
     assert "like 1 (1 to 1) images" in section.verdict
 
 
