@@ -1,4 +1,4 @@
-"""Denoising models: what the family shares, whatever a paper calls itself.
+"""Denoising models: what DDPM, EDM and flow matching share.
 
 An image x becomes noise along a path x_t = alpha(t) x + sigma(t) epsilon, t from 0 (data) to 1
 (noise). A network learns to remove the noise; with the least squared error it gives the mean
