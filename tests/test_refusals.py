@@ -229,7 +229,7 @@ CASES = {
         f"checkpoints called {name!r}": case(FIT + f"--checkpoint.filename {name}", *words)
         for name, *words in (
             ("../x", "filename must be a name within the folder", "got '../x'"),
-            ("/tmp/x", "filename must be a name within the folder", "got '/tmp/x'"),
+            ("/x", "filename must be a name within the folder", "got '/x'"),
             ("~/x", "filename must be a name within the folder", "got '~/x'"),
             ("a/{step}", "filename must be a name within the folder", "got 'a/{step}'"),
             ("a\\{step}", "filename must be a name within the folder", "got"),
