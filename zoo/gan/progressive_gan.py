@@ -40,6 +40,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
+from ... import latent
 from ...checks import at_least
 from ...modes import evaluating
 from ..adversarial import Batch, Phase
@@ -345,8 +346,7 @@ class ProgressiveGAN(Kept, WGANGP):
 
     # What it can do
 
-    def prior(self, n: int) -> Tensor:
-        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+    prior = latent.standard_gaussian
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Images (n, C, H, W) of full size, at any growth, of latents (n, D)."""

@@ -193,7 +193,7 @@ class AAE(GAN):
     def prior(self, n: int, y: Tensor | None = None) -> Tensor:
         """Codes (n, D) of the prior, from the parts of classes y (n,); without y from random
         parts."""
-        z = torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+        z = latent.standard_gaussian(self, n)
         if self.prior_shape != "gaussian":
             parts = self.num_classes or PARTS
             part = torch.randint(parts, (n,), device=self.device) if y is None else y
